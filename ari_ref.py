@@ -1,0 +1,614 @@
+#!/usr/bin/env python3
+"""Asterisk 16's REST Interface (ARI) in one file: exact on the wire, with a small Stasis model in memory behind it.
+
+It is a stand-in for Asterisk 16.30.1 where applications of ARI are written, tested and taught: calls are made, answered, bridged,
+recorded and hung up with nothing but HTTP, and every status line, header, error text and event is Asterisk's. It is not a
+telephone system: no audio is mixed or sent, nobody outside can be called, and it belongs on no open network.
+
+Three ways in:
+
+    use it                              section 12, and the README: python3 ari_ref.py --config ari.conf.sample
+    see how a request is answered       section 10: admit(), which needs no model, then answer(), which does
+    learn WebSocket                     section 5, which needs only the limits and errors of section 1
+
+Sections, in the order of what they need:
+
+     1. Terms, limits, errors           words and numbers; AriError, HttpError, ConfigError, WebSocketError
+     2. Configuration                   ari.conf and http.conf to Config and HttpConfig; crypt(3)
+     3. JSON and time                   the only dumper, reader and clock format
+     4. HTTP rules                      heads, bodies, credentials, CORS; Request and Response
+     5. WebSocket                       RFC 6455: handshake, frames, one connection's state
+     6. Stasis model                    applications, channels, bridges, playbacks, recordings, device states, mailboxes
+     7. Declarations                    how an operation and its parameters are declared
+     8. Data models                     the models of the API description, as rows
+     9. Operations                      the 98, each declared above its behaviour
+    10. Answering                       admit(), answer(), the tree of paths, the API description
+    11. Server                          sockets, threads, timers, the lock
+    12. Command line                    options, signals, exit status
+
+The arrow rule: a section uses names of the sections above it only (annotations apart).
+
+The lock rule: Stasis is a plain object, and whoever calls it holds Server.lock. It is taken in four places, all in section
+11: around answer(), when timers are due, when an event socket opens, when one ends. Under it nobody touches a socket,
+sleeps or waits. Events go into the queue of each event socket under the lock, so that every application sees them in
+one order; the socket's own writer thread sends them without it.
+
+Marks in comments: "RFC 6455 5.5.2: ..." a rule by its number; "Asterisk: ..." behaviour that is kept although it surprises;
+"Not Asterisk: ..." a deliberate difference; "departure N" the same by its number in the README.
+"""
+from __future__ import annotations
+
+import argparse
+import base64
+import codecs
+import collections
+import configparser
+import email.utils
+import enum
+import functools
+import glob
+import hashlib
+import heapq
+import hmac
+import http.server
+import itertools
+import json
+import keyword
+import logging
+import math
+import os
+import queue
+import re
+import secrets
+import select
+import signal
+import socket
+import socketserver
+import ssl
+import string
+import struct
+import sys
+import threading
+import time
+import urllib.parse
+import uuid
+import warnings
+from typing import Callable, Iterator, NamedTuple
+
+# === 1. Terms, limits, errors ===
+# The words and numbers that more than one section uses. No behaviour lives here.
+
+logger = logging.getLogger("ari_ref")
+
+VERSION = "16.30.1"                     # of the Asterisk whose wire this is
+SERVER_NAME = "Asterisk/" + VERSION
+
+# Hangup causes (ITU-T Q.850) that ARI can give or meet, with Asterisk's wording.
+CAUSE_TEXTS = {
+    0: "Unknown", 1: "Unallocated (unassigned) number", 16: "Normal Clearing", 17: "User busy",
+    18: "No user responding", 19: "User alerting, no answer", 21: "Call Rejected", 26: "Answered elsewhere",
+    28: "Invalid number format", 31: "Normal, unspecified", 34: "Circuit/channel congestion",
+    38: "Network out of order", 58: "Bearer capability not available", 127: "Interworking, unspecified",
+}
+HANGUP_REASONS = {                      # DELETE /channels/{channelId}?reason=..., in documented order
+    "normal": 16, "busy": 17, "congestion": 34, "no_answer": 19, "timeout": 18, "rejected": 21, "unallocated": 1,
+    "normal_unspecified": 31, "number_incomplete": 28, "codec_mismatch": 58, "interworking": 127, "failure": 38,
+    "answered_elsewhere": 26,
+}
+NORMAL_CLEARING = HANGUP_REASONS["normal"]
+DIAL_STATUS_OF_CAUSE = {17: "BUSY", 34: "CONGESTION"}       # every other cause ends an unanswered call as NOANSWER
+SOFT_HANGUP_REQUESTED = 32              # flags, not causes: ChannelHangupRequest events with soft=true carry them
+SOFT_HANGUP_DIALPLAN_ENDED = 16
+
+MAX_LINE_BYTES = 4095                   # request line or header line, line end included (http.c)
+MAX_FIELDS = 100                        # header fields of one request (http.c)
+MAX_HEAD_BYTES = MAX_LINE_BYTES * (MAX_FIELDS + 1)
+MAX_BODY_BYTES = 40960                  # form or JSON body (http.c)
+MAX_CONTENT_LENGTH = 2**31 - 1          # also the largest chunk (departure: a length is never read modulo 2^32)
+MAX_CREDENTIAL_BYTES = 255              # decoded user:password, and a configured password
+MAX_REALM_BYTES = 79
+MAX_ID_CHARS = 149                      # channel ids given to originate
+MAX_LIST_ITEMS = 127                    # values of one list parameter
+MAX_FRAME_BYTES = 65535                 # WebSocket frame with its head, and payload of a whole message
+MAX_QUEUED_FRAMES = 10000               # events one socket may have waiting
+HEAD_SECONDS = 30.0                     # a request head, from its first byte
+HALF_FRAME_SECONDS = 9.0                # an unfinished WebSocket frame
+
+UTF8_BOM = b"\xef\xbb\xbf"
+TRUE_WORDS = frozenset(("yes", "true", "y", "t", "1", "on"))
+
+
+def is_true(word: str) -> bool:
+    """True for Asterisk's true words in any case (ast_true); everything else is false."""
+    return word.lower() in TRUE_WORDS
+
+
+def c_integer(word: str, bits: int = 32) -> int:
+    """The number that C's atoi (32 bits) or atol (64) reads at the start of `word`; 0 where there is none."""
+    match = C_INTEGER.match(word)
+    return wrap_integer(max(-2**63, min(2**63 - 1, int(match.group(1)))), bits) if match else 0
+
+
+def wrap_integer(number: int, bits: int = 32) -> int:
+    """`number` cut to a signed integer of so many bits."""
+    half = 1 << bits - 1
+    return (number + half) % (1 << bits) - half
+
+
+C_INTEGER = re.compile(r"[ \t-\r]*([+-]?[0-9]{1,4000})", re.ASCII)
+
+
+def split_quoted(text: str, keep_brackets: bool = True) -> list[str]:
+    """Split at commas outside quotes, parentheses and brackets; quotes and backslashes vanish (AST_STANDARD_APP_ARGS)."""
+    items, item, depth, quoted, escaped = [], [], {"(": 0, "[": 0}, False, False
+    for char in text:
+        if escaped:
+            item.append(char)
+            escaped = False
+        elif char == "\\":
+            escaped = True
+        elif char == '"':
+            quoted = not quoted
+        elif char == "," and not (quoted or depth["("] or depth["["]):
+            items.append("".join(item))
+            item = []
+        else:
+            if char in "([":
+                depth[char] += 1
+            elif char in ")]":
+                opening = "(" if char == ")" else "["
+                depth[opening] = max(0, depth[opening] - 1)
+            item.append(char)
+    return items + ["".join(item)]
+
+
+def is_utf8(text: str) -> bool:
+    """False where `text` holds bytes that were no UTF-8 when they came in (they are kept as lone surrogates)."""
+    return text.isascii() or not LONE_SURROGATE.search(text)
+
+
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class AriError(Exception):
+    """A refusal of the REST interface: status, reason phrase and the JSON that says why.
+
+    `phrase` is given where Asterisk does not use the usual one; `member` is "error" in the few places where it is not
+    "message"; without a message the answer has no body and no CORS headers; `close` ends the connection after it.
+    """
+
+    def __init__(self, status: int, message: str | None, phrase: str | None = None, member: str = "message",
+                 headers: tuple = (), close: bool = False) -> None:
+        super().__init__(status, message)
+        self.status, self.message, self.phrase, self.member = status, message, phrase, member
+        self.headers, self.close = headers, close
+
+
+class HttpError(Exception):
+    """A refusal of the HTTP server itself, shown as an HTML page; `close` as above."""
+
+    def __init__(self, status: int, text: str, phrase: str | None = None, close: bool = True) -> None:
+        super().__init__(status, text)
+        self.status, self.text, self.phrase, self.close = status, text, phrase or PHRASES[status], close
+
+
+class ConfigError(Exception):
+    """A configuration that is refused whole; `where` is file:line."""
+
+    def __init__(self, where: str, problem: str) -> None:
+        super().__init__("%s: %s" % (where, problem))
+        self.where, self.problem = where, problem
+
+
+class WebSocketError(Exception):
+    """A violation of RFC 6455 and the close code that answers it (section 7.4.1)."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__("%d %s" % (code, reason))
+        self.code, self.reason = code, reason
+
+
+PHRASES = {
+    101: "Switching Protocols", 200: "OK", 201: "Created", 202: "Accepted", 204: "No Content", 400: "Bad Request",
+    401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 409: "Conflict",
+    412: "Precondition Failed", 413: "Request Entity Too Large", 422: "Unprocessable Entity", 426: "Upgrade Required",
+    500: "Internal Server Error", 501: "Not Implemented", 503: "Service Unavailable",
+}
+
+
+def require(condition: bool, status: int, message: str, phrase: str | None = None) -> None:
+    """Refuse with an AriError unless `condition` holds."""
+    if not condition:
+        raise AriError(status, message, phrase)
+
+
+def allocation_failed() -> AriError:
+    """The answer of ari_response_alloc_failed(), which Asterisk also gives for much that is not about memory."""
+    return AriError(500, "Allocation failed", member="error")
+
+
+# === 2. Configuration ===
+# The text of ari.conf and http.conf to Config and HttpConfig. Asterisk's dialect (templates, includes, block comments,
+# "=>", "+=") is translated to plain INI here and configparser reads that. Also the one place that knows crypt(3).
+# Rules: main/config.c, main/config_options.c, res/ari/config.c, main/http.c of Asterisk 16.30.1.
+
+MAX_CONFIG_LINE_BYTES = 8191
+MAX_INCLUDE_DEPTH = 10
+
+
+class Section(NamedTuple):
+    """One [name] of a file: its options in order as (name, value, where), where being file:line."""
+    name: str
+    is_template: bool
+    options: list
+    where: str
+
+
+class ConfigReader:
+    """Reads a file of Asterisk's dialect, includes and all, into `sections`.
+
+    `files` maps each file that was looked at to (mtime in ns, size); `warnings` holds what was skipped.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.sections: list[Section] = []
+        self.files: dict[str, tuple | None] = {}
+        self.warnings: list[str] = []
+        self.folder = os.path.dirname(os.path.abspath(path))
+        self.read_file(path, None, 0)
+
+    def read_file(self, path: str, section: Section | None, depth: int) -> None:
+        """Read `path` into `section` until it opens sections of its own, which the including file does not see."""
+        self.files[path] = file_stamp(path)
+        with open(path, "rb") as file:
+            data = file.read()
+        for where, line in self.plain_lines(path, data[len(UTF8_BOM):] if data.startswith(UTF8_BOM) else data):
+            if line.startswith("["):
+                section = self.open_section(line, where)
+            elif line.startswith("#"):
+                self.directive(line[1:], where, section, depth)
+            elif "=" not in line or line.lstrip("+=") == "" or line.startswith("="):
+                self.warnings.append("%s: no 'name = value' here, ignored" % where)
+            elif section is None:
+                raise ConfigError(where, "an option before the first [section]")
+            else:
+                self.option(line, where, section)
+
+    def plain_lines(self, path: str, data: bytes) -> Iterator[tuple[str, str]]:
+        """Yield (where, line) of the lines that hold something, trimmed and without comments."""
+        depth = opened = 0
+        for number, raw in enumerate(data.split(b"\n"), 1):
+            where = "%s:%d" % (path, number)
+            if len(raw) > MAX_CONFIG_LINE_BYTES:
+                self.warnings.append("%s: line over %d bytes, ignored" % (where, MAX_CONFIG_LINE_BYTES))
+                continue
+            before = depth
+            line, depth = strip_comments(raw.decode("utf-8", "surrogateescape"), depth)
+            opened = opened if before and depth else number
+            if line.strip():
+                yield where, line.strip()
+        if depth:
+            self.warnings.append("%s:%d: block comment without end, the rest of the file is lost" % (path, opened))
+
+    def open_section(self, line: str, where: str) -> Section:
+        """Handle [name], [name](!), [name](base,...) and [name](+); the name is kept untrimmed."""
+        name, closed, rest = line[1:].partition("]")
+        if not closed:
+            raise ConfigError(where, "a '[' without its ']'")
+        marks: list[str] = []
+        if rest.startswith("("):
+            inside, closed, _ = rest[1:].partition(")")
+            if not closed:
+                raise ConfigError(where, "a '(' without its ')'")
+            marks = inside.split(",")
+        if "+" in marks:
+            return self.find_section(name, where)
+        section = Section(name, "!" in marks, [], where)
+        for base in marks:
+            if base != "!":
+                section.options.extend(self.find_section(base, where).options)
+        self.sections.append(section)
+        return section
+
+    def find_section(self, name: str, where: str) -> Section:
+        for section in self.sections:
+            if section.name.lower() == name.lower():
+                return section
+        raise ConfigError(where, "no section [%s] before this line" % name)
+
+    def directive(self, text: str, where: str, section: Section | None, depth: int) -> None:
+        """Handle #include and #tryinclude of a file name or pattern, relative to the first file's folder."""
+        word, _, argument = text.partition(" ")
+        pattern = argument.strip().strip('"') if not argument.strip().startswith("<") else argument.strip()[1:].rstrip(">")
+        if word.lower() not in ("include", "tryinclude") or not pattern:
+            self.warnings.append("%s: directive #%s ignored" % (where, text))
+            return
+        paths = sorted(glob.glob(os.path.join(self.folder, pattern)))
+        if depth >= MAX_INCLUDE_DEPTH:
+            raise ConfigError(where, "includes nested deeper than %d" % MAX_INCLUDE_DEPTH)
+        if not paths and word.lower() == "include":
+            raise ConfigError(where, "the included file %s is not there" % pattern)
+        for path in paths:
+            self.read_file(path, section, depth + 1)
+
+    def option(self, line: str, where: str, section: Section) -> None:
+        """Add `name = value`, `name => value` or `name += more`."""
+        name, _, value = line.partition("=")
+        if name.endswith("+"):
+            name = name[:-1].strip()
+            for at in range(len(section.options) - 1, -1, -1):
+                if section.options[at][0] == name:
+                    section.options[at] = (name, section.options[at][1] + value, where)
+                    return
+        section.options.append((name.strip(), value[value.startswith(">"):].strip(), where))
+
+    def read(self) -> Iterator[tuple[str, str, dict[str, tuple[str, str]]]]:
+        """Yield (section name, where, {option in lower case: (value, where)}) of every section that is no template."""
+        parser = configparser.RawConfigParser(delimiters=("=",), comment_prefixes=(), inline_comment_prefixes=None,
+                                              strict=False, empty_lines_in_values=False, default_section="\n")
+        real = [section for section in self.sections if not section.is_template]
+        for number, section in enumerate(real):
+            # Asterisk handles equal names one after the other: the number keeps them apart for configparser.
+            parser.read_string("[%d]\n" % number + "".join("%s = %s\n" % option[:2] for option in first_types(section)))
+        for number, section in enumerate(real):
+            places = {name.lower(): where for name, _, where in section.options}
+            yield section.name, section.where, {
+                name: (value, places[name]) for name, value in parser.items(str(number))}
+
+
+def first_types(section: Section) -> Iterator[tuple[str, str, str]]:
+    """The options without further `type` lines: of several the first decides, of all else the last."""
+    seen = False
+    for option in section.options:
+        if option[0].lower() != "type" or not seen:
+            yield option
+        seen = seen or option[0].lower() == "type"
+
+
+def strip_comments(line: str, depth: int) -> tuple[str, int]:
+    """`line` without `; ...` and without `;-- ... --;`, which nests and spans lines; and the depth after it."""
+    kept, start, at = [], 0, line.find(";")
+    while at >= 0:
+        is_end = depth and at >= start + 2 and line[at - 2:at] == "--"
+        if at > start and line[at - 1] == "\\":
+            if not depth:
+                kept.append(line[start:at - 1] + ";")
+        elif line.startswith(";--", at) and not line.startswith("-", at + 3):
+            if not depth:
+                kept.append(line[start:at])
+            depth, at = depth + 1, at + 2
+        elif is_end:
+            depth -= 1
+        elif not depth:
+            return "".join(kept) + line[start:at], 0
+        start = at + 1
+        at = line.find(";", start)
+    return "".join(kept) + ("" if depth else line[start:]), depth
+
+
+def file_stamp(path: str) -> tuple | None:
+    """What changes when a file does: (mtime in ns, size), None when it is not there."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+class User:
+    """Somebody who may log in: name, password (plain or a crypt(3) hash), and whether only reading is allowed."""
+    __slots__ = ("name", "password", "is_crypted", "is_read_only", "proven")
+
+    def __init__(self, name: str) -> None:
+        self.name, self.password, self.is_crypted, self.is_read_only = name, "", False, False
+        self.proven = b""               # digest of a word that crypt(3) has found to be right
+
+
+class Config:
+    """ari.conf as it takes effect: the defaults, until read_config() sets what the file says."""
+
+    def __init__(self) -> None:
+        self.is_enabled, self.is_pretty = True, False
+        self.auth_realm = "Asterisk REST Interface"
+        self.allowed_origins: frozenset[str] = frozenset()
+        self.channelvars: list[str] | None = None       # None: the file does not say
+        self.write_timeout_ms = 100
+        self.users: dict[str, User] = {}                # by name in lower case
+        self.decoy: str | None = None                   # the dearest hash: what checking an unknown user costs
+        self.files: dict[str, tuple | None] = {}
+        self.warnings: list[str] = []
+
+    def set_general(self, name: str, value: str, where: str) -> None:
+        if name == "enabled":
+            self.is_enabled = is_true(value)
+        elif name == "pretty":
+            self.is_pretty = is_true(value)
+        elif name == "auth_realm":
+            self.auth_realm = cut_bytes(value, MAX_REALM_BYTES)
+        elif name == "allowed_origins":
+            self.allowed_origins = frozenset(value.split(",")) - {""}
+        elif name == "channelvars":
+            self.channelvars = list(dict.fromkeys(split_quoted(value))) if value else []
+        elif name == "websocket_write_timeout":
+            if not C_LITERAL.fullmatch(value) or not 1 <= c_literal(value) < 2**31:
+                raise ConfigError(where, "websocket_write_timeout must be a whole number of ms from 1, not '%s'" % value)
+            self.write_timeout_ms = c_literal(value)
+        else:
+            raise ConfigError(where, "unknown option '%s' in [general]" % name)
+
+    def set_user(self, user: User, name: str, value: str, where: str) -> None:
+        if name == "password":
+            user.password = cut_bytes(value, MAX_CREDENTIAL_BYTES)
+        elif name == "password_format":
+            if value.lower() not in ("plain", "crypt"):
+                raise ConfigError(where, "password_format must be plain or crypt, not '%s'" % value)
+            user.is_crypted = value.lower() == "crypt"
+        elif name == "read_only":
+            user.is_read_only = is_true(value)
+        elif name != "type":
+            raise ConfigError(where, "unknown option '%s' in [%s]" % (name, user.name))
+
+
+C_LITERAL = re.compile(r"[+-]?(0[xX][0-9a-fA-F]{1,16}|0[0-7]{0,22}|[1-9][0-9]{0,19})")
+
+
+def c_literal(word: str) -> int:
+    """An integer as C writes it: 16, 0x10 or 020."""
+    digits = word.lstrip("+-")
+    value = int(digits, 16 if digits[:2].lower() == "0x" else 8 if digits.startswith("0") else 10)
+    return -value if word.startswith("-") else value
+
+
+def cut_bytes(text: str, limit: int) -> str:
+    return text.encode("utf-8", "surrogateescape")[:limit].decode("utf-8", "surrogateescape")
+
+
+def read_config(path: str) -> Config:
+    """ari.conf at `path` as Config; ConfigError when Asterisk would refuse the file, OSError when it cannot be read.
+
+    A ConfigError carries the names of a `channelvars` line before the fault: Asterisk applies that line although it
+    refuses the file (res/ari/config.c, channelvars_handler).
+    """
+    config = Config()
+    reader = ConfigReader(path)
+    config.files, config.warnings = reader.files, reader.warnings
+    try:
+        for name, where, options in reader.read():
+            if name.lower() == "general":
+                for option, (value, place) in options.items():
+                    config.set_general(option, value, place)
+                continue
+            if options.get("type", ("", where))[0].lower() != "user":
+                raise ConfigError(options.get("type", ("", where))[1], "[%s] needs type = user" % name)
+            user = config.users.setdefault(name.lower(), User(name))
+            for option, (value, place) in options.items():
+                config.set_user(user, option, value, place)
+    except ConfigError as error:
+        error.channelvars = config.channelvars
+        raise
+    hashes = [user.password for user in config.users.values() if user.is_crypted and user.password]
+    config.decoy = max(hashes, key=hash_cost, default=None)
+    for user in config.users.values():
+        if not user.password:
+            config.warnings.append("%s: user '%s' has no password and cannot log in" % (path, user.name))
+    if not config.users:
+        config.warnings.append("%s: no users, nobody can log in" % path)
+    return config
+
+
+class HttpConfig:
+    """http.conf [general] as it takes effect; times in seconds."""
+
+    def __init__(self) -> None:
+        self.is_enabled, self.address, self.port, self.prefix = True, "127.0.0.1", 8088, ""
+        self.server_name, self.session_limit = SERVER_NAME, 100
+        self.inactivity, self.keep_alive = 30.0, 15.0
+        self.tls_address, self.tls_certificate, self.tls_key = None, None, None
+        self.warnings: list[str] = []
+
+
+def read_http_config(path: str) -> HttpConfig:
+    """http.conf at `path`; what ARI has no use for is skipped with a warning."""
+    config, tls = HttpConfig(), {}
+    reader = ConfigReader(path)
+    config.warnings, config.is_enabled = reader.warnings, False
+    for section, where, options in reader.read():
+        if section.lower() != "general":
+            config.warnings.append("%s: [%s] ignored" % (where, section))
+            continue
+        for name, (value, where) in options.items():
+            if name == "enabled":
+                config.is_enabled = is_true(value)
+            elif name in ("bindport", "sessionlimit", "session_inactivity", "session_keep_alive"):
+                if not C_LITERAL.fullmatch(value) or not 0 <= c_literal(value) < 2**31:
+                    raise ConfigError(where, "%s must be a whole number, not '%s'" % (name, value))
+                number = c_literal(value)
+                attribute, factor = {"bindport": ("port", 1), "sessionlimit": ("session_limit", 1),
+                                     "session_inactivity": ("inactivity", 1e-3), "session_keep_alive": ("keep_alive", 1e-3)}[name]
+                setattr(config, attribute, number * factor)
+            elif name in ("bindaddr", "servername"):
+                setattr(config, {"bindaddr": "address", "servername": "server_name"}[name], value)
+            elif name == "prefix":
+                config.prefix = "/" + value.strip("/") if value.strip("/") else ""
+            elif name in ("tlsenable", "tlsbindaddr", "tlscertfile", "tlsprivatekey"):
+                tls[name] = value
+            else:
+                config.warnings.append("%s: option '%s' ignored" % (where, name))
+    if is_true(tls.get("tlsenable", "")):
+        config.tls_address = tls.get("tlsbindaddr") or config.address
+        config.tls_certificate = tls.get("tlscertfile")
+        config.tls_key = tls.get("tlsprivatekey") or config.tls_certificate
+    return config
+
+
+def hash_cost(stored: str) -> int:
+    """How dear checking `stored` is against other schemes, roughly in rounds of SHA-512."""
+    match = HASH_SCHEME.match(stored)
+    if not match:
+        return 0
+    scheme, parameter = match.group(1), match.group(2)
+    if scheme in ("5", "6"):
+        return int(parameter) if parameter else 5000
+    return {"2b": 100_000, "y": 100_000, "gy": 100_000, "7": 100_000}.get(scheme, 1000)
+
+
+HASH_SCHEME = re.compile(r"\$([0-9a-z]+)\$(?:rounds=([0-9]{1,9})\$)?")
+
+
+@functools.lru_cache(maxsize=1)
+def crypt_function():
+    """The system's crypt(3) as a function (bytes, bytes) -> bytes or None; None where there is none."""
+    if sys.version_info < (3, 13):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)     # 3.11 and 3.12 announce its removal
+            import crypt
+        def from_module(word: bytes, setting: bytes) -> bytes | None:
+            hashed = crypt.crypt(word.decode("utf-8", "surrogateescape"), setting.decode("utf-8", "surrogateescape"))
+            return hashed.encode("utf-8", "surrogateescape") if hashed else None
+        return from_module
+    import ctypes
+    import ctypes.util
+    name = ctypes.util.find_library("crypt")
+    if not name:
+        return None
+    library = ctypes.CDLL(name)
+    library.crypt_r.restype = ctypes.c_char_p
+    library.crypt_r.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p)
+
+    def from_library(word: bytes, setting: bytes) -> bytes | None:
+        return library.crypt_r(word, setting, ctypes.create_string_buffer(131_072))   # more than any struct crypt_data
+    return from_library
+
+
+def hash_password(word: str, setting: str) -> str:
+    """crypt(3) of `word` with `setting`; "" where crypt fails or is missing, which no stored hash equals."""
+    function = crypt_function()
+    try:
+        hashed = function and function(word.encode("utf-8", "surrogateescape"), setting.encode("utf-8", "surrogateescape"))
+    except (OSError, ValueError):       # a scheme that crypt(3) does not know; a NUL in the word
+        hashed = None
+    return hashed.decode("utf-8", "surrogateescape") if hashed and not hashed.startswith(b"*") else ""
+
+
+def password_matches(user: User | None, word: str, decoy: str | None) -> bool:
+    """True when `word` is the password of `user`.
+
+    Not Asterisk: the time taken does not tell who exists. Whoever is not checked by crypt(3) costs a crypt(3) with
+    `decoy`, the dearest stored hash, unless the word is right.
+    """
+    given, stored = (item.encode("utf-8", "surrogateescape") for item in (word, user.password if user else ""))
+    if user is not None and user.is_crypted and stored:
+        digest = hmac.digest(PROOF_KEY, given, "sha256")
+        if hmac.compare_digest(digest, user.proven):
+            return True                 # a client sends its password with every request: crypt(3) runs for the first
+        if not hmac.compare_digest(hash_password(word, user.password).encode("utf-8", "surrogateescape"), stored):
+            return False
+        user.proven = digest
+        return True
+    matches = hmac.compare_digest(given, stored) and bool(stored)
+    if not matches and decoy:
+        hash_password(word, decoy)
+    return matches
+
+
+PROOF_KEY = secrets.token_bytes(16)
