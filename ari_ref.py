@@ -612,3 +612,99 @@ def password_matches(user: User | None, word: str, decoy: str | None) -> bool:
 
 
 PROOF_KEY = secrets.token_bytes(16)
+
+
+# === 3. JSON and time ===
+# The only dumper and the only clock format. jansson, which Asterisk uses, differs from Python's json in three things:
+# upper-case \u00XX, reals with 17 digits, and what it refuses to read.
+
+REAL_MARK = "\udfff"                    # a lone surrogate: no text that may be sent holds it
+
+
+class Real:
+    """A real number out of a request, kept as the text that jansson gives it (%.17g)."""
+    __slots__ = ("text",)
+
+    def __init__(self, digits: str) -> None:
+        value = float(digits)
+        if value in (float("inf"), float("-inf")):
+            raise ValueError("real number overflow")
+        text = "%.17g" % value
+        self.text = EXPONENT.sub(r"e\1\2", text) if "e" in text else text if "." in text else text + ".0"
+
+
+EXPONENT = re.compile(r"e\+?(-?)0*([0-9]+)")
+ENCODE_AS = {"ensure_ascii": False, "default": lambda real: REAL_MARK + real.text}
+COMPACT = json.JSONEncoder(separators=(",", ":"), **ENCODE_AS)
+PRETTY = json.JSONEncoder(indent=2, separators=(",", ": "), **ENCODE_AS)
+MARKED_REAL = re.compile('"%s([^"]*)"' % REAL_MARK)
+CONTROL_ESCAPE = re.compile(r"\\(u00[01][0-9a-f]|.)")
+
+
+def dump_json(value, pretty: bool = False) -> str:
+    """`value` as jansson writes it: compact without blanks, or pretty with two blanks a level; no newline at the end."""
+    text = (PRETTY if pretty else COMPACT).encode(value)
+    if "\\u00" in text:
+        text = CONTROL_ESCAPE.sub(lambda m: "\\u" + m.group(1)[1:].upper() if len(m.group(1)) > 1 else m.group(), text)
+    return MARKED_REAL.sub(r"\1", text) if REAL_MARK in text else text
+
+
+def encode_json(value, pretty: bool = False) -> bytes | None:
+    """UTF-8 of dump_json(); None where a string holds bytes that are no UTF-8, which jansson cannot put into JSON."""
+    try:
+        return dump_json(value, pretty).encode()
+    except UnicodeEncodeError:
+        return None
+
+
+def load_json(data: bytes):
+    """The value that jansson reads from `data`; ValueError for all that it refuses."""
+    value = json.loads(data.decode("utf-8"), parse_constant=refuse_constant, parse_int=bounded_integer,
+                       parse_float=Real)
+    if UNPRINTABLE_ESCAPE.search(data):
+        check_strings(value)
+    return value
+
+
+UNPRINTABLE_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+
+
+def refuse_constant(name: str):
+    raise ValueError(name + " is not JSON")
+
+
+def bounded_integer(digits: str) -> int:
+    if len(digits) > 20 or not -2**63 <= int(digits) < 2**63:
+        raise ValueError("integer outside 64 bits")
+    return int(digits)
+
+
+def check_strings(value) -> None:
+    """Refuse \\u0000 and lone surrogates, which jansson does not take, anywhere in `value`."""
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, dict):
+            pending.extend(item)
+            pending.extend(item.values())
+        elif isinstance(item, list):
+            pending.extend(item)
+        elif isinstance(item, str) and ("\0" in item or LONE_SURROGATE.search(item)):
+            raise ValueError("a string that C cannot hold")
+
+
+def ari_timestamp(now: float) -> str:
+    """Epoch seconds as Asterisk shows them: 2024-01-31T12:34:56.789+0000, local time with its offset."""
+    milliseconds = int(now * 1000)
+    return second_text(milliseconds // 1000) % (milliseconds % 1000)
+
+
+@functools.lru_cache(maxsize=16)
+def second_text(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S.%%03d%z", time.localtime(second))
+
+
+@functools.lru_cache(maxsize=4)
+def http_date(second: int) -> str:
+    """RFC 9110 5.6.7: the one date form that may be sent."""
+    return email.utils.formatdate(second, usegmt=True)
