@@ -708,3 +708,384 @@ def second_text(second: int) -> str:
 def http_date(second: int) -> str:
     """RFC 9110 5.6.7: the one date form that may be sent."""
     return email.utils.formatdate(second, usegmt=True)
+
+
+# === 4. HTTP rules ===
+# Requests out of bytes and responses into bytes; credentials, CORS, bodies into parameters. Nothing here reads a socket
+# or knows an operation. Rules: main/http.c and res/res_ari.c of Asterisk 16.30.1; RFC 9110 and 9112 where it is lax
+# about where a body ends.
+
+BLANKS = bytes(range(1, 33))            # what Asterisk trims (ast_skip_blanks): every byte up to the blank, NUL apart
+METHODS = ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS")
+REQUEST_LINE = re.compile(rb"[\x01-\x20]*([^\x00-\x20]+)[\x01-\x20]+([^\x00-\x20]+)")
+BLANK_LINE = re.compile(rb"\n[\x01-\x09\x0b-\x20]*\n")
+DIGITS = re.compile(r"[0-9]{1,10}", re.ASCII)
+CODINGS = ("identity", "chunked")
+FRAMING_FIELDS = (b"content-length", b"transfer-encoding")
+
+
+class Head:
+    """A request line and header fields, read once: everything else about a request is derived from these.
+
+    Text is UTF-8 with surrogateescape, so that bytes which are no UTF-8 survive until somebody asks for them.
+    """
+    __slots__ = ("method", "target", "path", "query", "fields", "by_name", "content_length", "is_chunked", "closes")
+
+    def __init__(self, method: str, target: str, fields: list[tuple[str, str]]) -> None:
+        self.method, self.target, self.fields = method, target, fields
+        self.path, _, self.query = target.partition("?")
+        self.by_name: dict[str, str] = {}
+        for name, value in fields:
+            self.by_name.setdefault(name.lower(), value)
+        self.content_length, self.is_chunked = 0, False
+        self.closes = self.by_name.get("connection", "").lower() == "close"
+
+    def exact(self, name: str) -> str:
+        """The last field spelt exactly so: how Asterisk looks for the CORS headers; "" when there is none."""
+        return next((value for spelling, value in reversed(self.fields) if spelling == name), "")
+
+    def last(self, name: str) -> str:
+        """The last field of that name in any case: how the WebSocket handshake looks; "" when there is none."""
+        return next((value for spelling, value in reversed(self.fields) if spelling.lower() == name), "")
+
+
+def head_end(buffer: bytes, checked: int) -> int:
+    """How many bytes of `buffer` are a head that can be judged; 0 while it can still grow.
+
+    `checked` bytes were there at the last look. A head that already breaks a rule ends where it breaks it.
+    """
+    first = buffer.find(b"\n")
+    if first < 0:
+        return MAX_LINE_BYTES + 1 if len(buffer) >= MAX_LINE_BYTES else 0
+    if first >= MAX_LINE_BYTES or not REQUEST_LINE.match(buffer, 0, first):
+        return first + 1
+    blank = BLANK_LINE.search(buffer, max(first, buffer.rfind(b"\n", 0, checked)))
+    if blank:
+        return blank.end()
+    if len(buffer) - buffer.rfind(b"\n") > MAX_LINE_BYTES or len(buffer) > MAX_HEAD_BYTES:
+        return len(buffer)
+    return len(buffer) if buffer.count(b"\n") > MAX_FIELDS and count_fields(buffer) > MAX_FIELDS else 0
+
+
+def count_fields(head: bytes) -> int:
+    return sum(1 for line in head.split(b"\n")[1:] if header_field(line))
+
+
+def header_field(line: bytes) -> tuple[str, str] | None:
+    """(name, value) of a line that is a field; Asterisk skips all others and knows no folding."""
+    name, _, value = line.partition(b":")
+    name, value = name.rstrip(BLANKS), value.strip(BLANKS)
+    return (decode(name), decode(value)) if name and value else None
+
+
+@functools.lru_cache(maxsize=64)
+def parse_head(head: bytes) -> Head:
+    """The Head in bytes that head_end() has measured; HttpError for the first rule that they break.
+
+    Pure, and clients on a kept connection send the same bytes again and again: hence the cache.
+    """
+    if b"\0" in head:
+        raise HttpError(400, "Invalid Request")
+    lines = head.split(b"\n")
+    if len(lines[0]) >= MAX_LINE_BYTES:
+        raise HttpError(400, "Request line too long")
+    match = REQUEST_LINE.match(lines[0])
+    if not match:
+        raise HttpError(400, "Invalid Request")
+    fields = []
+    for line in lines[1:]:
+        if len(line) >= MAX_LINE_BYTES:
+            raise HttpError(400, "Header line too long")
+        field = header_field(line)
+        if field:
+            fields.append(field)
+            if len(fields) > MAX_FIELDS:
+                raise HttpError(413, "Too many headers")
+    parsed = Head(decode(match.group(1)).upper(), decode(match.group(2)), fields)
+    parsed.content_length, parsed.is_chunked = body_framing(lines[1:], parsed)
+    return parsed
+
+
+def decode(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+def encode(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def body_framing(lines: list[bytes], head: Head) -> tuple[int, bool]:
+    """(Content-Length, whether the body is chunked); HttpError where two readers could see two different bodies.
+
+    RFC 9112 6.3 and 5.1, 5.2: departure 2, Asterisk itself takes all of it.
+    """
+    coding = head.by_name.get("transfer-encoding", "identity").lower()
+    if coding not in CODINGS:
+        raise HttpError(501, "Unsupported Transfer-Encoding.", "Unimplemented")
+    found = []
+    for line, following in zip(lines, lines[1:] + [b""]):
+        name, colon, value = line.partition(b":")
+        bare = name.strip(BLANKS).lower()
+        if colon and bare in FRAMING_FIELDS:
+            folded = following[:1] in (b" ", b"\t") and following.strip(BLANKS)
+            if name.lower() != bare or not value.strip(BLANKS) or folded:
+                raise HttpError(400, "Invalid Content-Length in request!")
+            found.append((bare, decode(value.strip(BLANKS))))
+    codings = [value for name, value in found if name == b"transfer-encoding"]
+    lengths = [value for name, value in found if name == b"content-length"]
+    if len(codings) > 1:
+        raise HttpError(501, "Unsupported Transfer-Encoding.", "Unimplemented")
+    if not lengths:
+        return 0, coding == "chunked"
+    if codings or len(lengths) > 1 or not lengths[0].isascii() or not lengths[0].isdigit() \
+            or len(lengths[0].lstrip("0")) > 10 or int(lengths[0]) > MAX_CONTENT_LENGTH:
+        raise HttpError(400, "Invalid Content-Length in request!")
+    return int(lengths[0]), False
+
+
+CHUNK_SIZE = re.compile(rb"(0*([0-9a-fA-F]{1,8}))(;[^\n]*)?\r\n")
+
+
+class ChunkReader:
+    """Takes a chunked body apart (RFC 9112 7.1): feed() it bytes until `is_done`; ValueError for a fault.
+
+    `size` is what the body has come to so far, `data` the body when it is to be kept, `rest` what follows it.
+    """
+
+    def __init__(self, keeps: bool) -> None:
+        self.keeps, self.data, self.size, self.is_done = keeps, bytearray(), 0, False
+        self.rest, self.left, self.state = b"", 0, "size"
+
+    def feed(self, data: bytes) -> None:
+        self.rest += data
+        while not self.is_done and self.step():
+            pass
+
+    def step(self) -> bool:
+        """Take one size line, piece of data, line end or trailer line; False when more bytes are needed."""
+        if self.state == "data":
+            piece, self.rest = self.rest[:self.left], self.rest[self.left:]
+            self.left -= len(piece)
+            if self.keeps:
+                self.data += piece
+            if not self.left:
+                self.state = "line end"
+            return bool(piece)
+        if self.state == "line end":
+            if not b"\r\n".startswith(self.rest[:2]):
+                raise ValueError("no line end after a chunk")
+            if len(self.rest) >= 2:
+                self.rest, self.state = self.rest[2:], "size"
+                return True
+            return False
+        end = self.rest.find(b"\n") + 1
+        if not end:
+            if len(self.rest) >= MAX_LINE_BYTES:
+                raise ValueError("line too long in a chunked body")
+            return False
+        line, self.rest = self.rest[:end], self.rest[end:]
+        if self.state == "trailer":
+            self.is_done = not line.strip(BLANKS)
+            return True
+        match = CHUNK_SIZE.fullmatch(line)
+        self.left = int(match.group(2), 16) if match else -1
+        if not 0 <= self.left <= MAX_CONTENT_LENGTH:
+            raise ValueError("bad chunk size")
+        self.size += self.left
+        self.state = "data" if self.left else "trailer"
+        return True
+
+
+class Request:
+    """A head and its body, as section 10 answers it. `body_problem` is what went wrong with reading the body, if anything:
+    "large" or "broken"."""
+    __slots__ = ("head", "body", "body_problem", "prefix", "pairs", "json", "user")
+
+    def __init__(self, head: Head, body: bytes = b"", body_problem: str = "", prefix: str = "") -> None:
+        self.head, self.body, self.body_problem, self.prefix = head, body, body_problem, prefix
+        self.pairs: list[tuple[str, str]] = []          # form, then query
+        self.json = None                                # the JSON body, when it is an object
+        self.user: User | None = None
+
+    def ari_path(self) -> str | None:
+        """The raw path behind /ari/, "" for /ari itself; None outside it (main/http.c, handle_uri)."""
+        return ari_path(self.head.path, self.prefix)
+
+
+def ari_path(path: str, prefix: str) -> str | None:
+    root = prefix + "/ari"
+    if path[:len(root)].lower() != root.lower() or path[len(root):len(root) + 1] not in ("", "/"):
+        return None
+    return path[len(root) + 1:]
+
+
+def body_kind(head: Head) -> str:
+    """"form" or "json" when the body is one that ARI reads, else ""."""
+    content_type = head.by_name.get("content-type", "").partition(";")[0].lower()
+    return {"application/x-www-form-urlencoded": "form", "application/json": "json"}.get(content_type, "")
+
+
+# What sscanf("%2x") makes of the two characters behind a %: it takes a sign, and leading blanks (ast_uri_decode).
+ENCODED = re.compile(rb"\+|%(?=[ \t-\r]*([+-][0-9a-fA-F]|[0-9a-fA-F]{1,2}))[^\x00]{2}", re.DOTALL)
+
+
+def percent_decode(text: str) -> str:
+    """`text` with + and %XX decoded once, as far as the first NUL."""
+    if "%" not in text and "+" not in text:
+        return text
+    data = ENCODED.sub(lambda m: bytes([int(m.group(1), 16) & 0xFF]) if m.group(1) else b" ", encode(text))
+    return decode(data.partition(b"\0")[0])
+
+
+def parse_pairs(text: str) -> list[tuple[str, str]]:
+    """The (name, value) pairs of a query or form: split first, decoded after; a missing = is an empty value."""
+    pairs = []
+    for piece in text.split("&") if text else ():
+        name, _, value = piece.partition("=")
+        pairs.append((percent_decode(name), percent_decode(value)))
+    return pairs
+
+
+def read_parameters(request: Request) -> None:
+    """Fill `pairs` and `json` from query and body; AriError when the body cannot be taken (413, 400).
+
+    Asterisk: the form is tried first, JSON only when the form gave nothing, for every method.
+    """
+    if request.body_problem == "large":
+        raise AriError(413, "Request body too large", close=True)
+    if request.body_problem:
+        raise AriError(400, "Error parsing request body", close=True)
+    kind = body_kind(request.head) if request.body else ""
+    form = parse_pairs(decode(request.body).partition("\0")[0]) if kind == "form" else []
+    request.pairs = form + parse_pairs(request.head.query)
+    if kind == "json":
+        try:
+            request.json = load_json(request.body)
+        except (ValueError, RecursionError):
+            raise AriError(400, "Error parsing request body") from None
+        if not isinstance(request.json, (dict, list)):
+            raise AriError(400, "Error parsing request body")
+
+
+def basic_credentials(value: str) -> tuple[str, str] | None:
+    """(user, password) of an Authorization value; None where the decoded text has no colon.
+
+    Asterisk decodes laxly (ast_base64decode): it stops at the first =, takes a foreign character for 63, keeps 255 bytes.
+    """
+    text = encode(value[len("Basic "):]).partition(b"=")[0].translate(BASE64_LAX)
+    data = base64.b64decode(text + b"A" * (-len(text) % 4))
+    data = data[:min(len(text) * 3 // 4, MAX_CREDENTIAL_BYTES)].partition(b"\0")[0]
+    user, colon, password = data.partition(b":")
+    return (decode(user), decode(password)) if colon else None
+
+
+BASE64_ALPHABET = (string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/").encode()
+BASE64_LAX = bytes(byte if byte in BASE64_ALPHABET else ord("/") for byte in range(256))
+
+
+def credentials(request: Request) -> tuple[str, str] | None:
+    """What the client gives as user and password: the first Basic header, else api_key of form or query; None for none."""
+    for name, value in request.head.fields:
+        if value.startswith("Basic ") and name.lower() == "authorization":
+            given = basic_credentials(value)
+            if given:
+                return given
+            break
+    for name, value in request.pairs:
+        if name.lower() == "api_key":
+            user, colon, password = value.partition(":")
+            return (user, password) if colon else None
+    return None
+
+
+def authenticate(request: Request, config: Config) -> User | None:
+    """The user whose password the request carries; None when there is no such user or the password is wrong."""
+    given = credentials(request)
+    if not given:
+        return None
+    user = config.users.get(given[0].lower())
+    return user if password_matches(user, given[1], config.decoy) else None
+
+
+def cors_headers(head: Head, config: Config) -> list[tuple[str, str]]:
+    """What a cross-origin answer carries: nothing unless the Origin is allowed, compared byte for byte."""
+    origin = head.exact("Origin") if config.allowed_origins else ""
+    if not origin or not ("*" in config.allowed_origins or origin in config.allowed_origins):
+        return []
+    return [("Access-Control-Allow-Origin", origin), ("Access-Control-Allow-Credentials", "true")]
+
+
+def preflight_headers(head: Head, config: Config, methods: list[str]) -> list[tuple[str, str]]:
+    """What a CORS preflight adds to Allow: the methods, and the requested headers unchanged."""
+    wanted = head.exact("Access-Control-Request-Method")
+    if wanted not in methods or not cors_headers(head, config):
+        return []
+    headers = [("Access-Control-Allow-Methods", ",".join(["OPTIONS"] + methods))]
+    requested = head.exact("Access-Control-Request-Headers")
+    if requested and not CONTROL.search(requested):     # departure 4: one with a control character is not echoed
+        headers.append(("Access-Control-Allow-Headers", requested))
+    return headers
+
+
+CONTROL = re.compile("[\x00-\x1f\x7f]")
+NO_BODY = object()
+
+
+class Response:
+    """An answer before it is bytes: status and phrase, headers of the resource, and a JSON value or none.
+
+    `content` is a body that is no JSON, as (header line name, its value, bytes).
+    """
+    __slots__ = ("status", "value", "phrase", "headers", "content", "closes", "is_shared")
+
+    def __init__(self, status: int, value=NO_BODY, phrase: str | None = None, headers=(), content=None,
+                 closes: bool = False, is_shared: bool = True) -> None:
+        self.status, self.value, self.phrase = status, value, phrase or PHRASES[status]
+        self.headers, self.content, self.closes = headers, content, closes
+        self.is_shared = is_shared                      # whether it carries CORS headers
+
+    def to_bytes(self, date: str, server: str, pretty: bool = False, cors=()) -> bytes:
+        """The whole answer, in Asterisk's order of headers (ast_http_send, ast_ari_callback)."""
+        lines = ["HTTP/1.1 %d %s\r\nServer: %s\r\nDate: %s\r\n" % (self.status, self.phrase, server, date)]
+        if self.closes:
+            lines.append("Connection: close\r\n")
+        lines.append("Cache-Control: no-cache, no-store\r\n")
+        for name, value in (*(cors if self.is_shared else ()), *self.headers):
+            lines.append("%s: %s\r\n" % (name, value))
+        body = b""
+        if self.content:
+            name, value, body = self.content
+            lines.append("%s: %s\r\n" % (name, value))
+        elif self.value is not NO_BODY:
+            encoded = encode_json(self.value, pretty)
+            if encoded is not None:                     # Asterisk: what cannot be JSON is an answer without a body
+                body = encoded
+                lines.append("Content-type: application/json\r\n")
+        lines.append("Content-Length: %d\r\n\r\n" % len(body))
+        return encode("".join(lines)) + body
+
+
+HTML_PAGE = """<!DOCTYPE HTML PUBLIC "-//IETF//DTD HTML 2.0//EN">
+<html><head>
+<title>{status} {phrase}</title>
+</head><body>
+<h1>{phrase}</h1>
+<p>{text}</p>
+<hr />
+<address>{server}</address>
+</body></html>
+""".replace("\n", "\r\n")
+
+
+def html_error(error: HttpError, server: str) -> Response:
+    """The page of the HTTP server itself (ast_http_error)."""
+    page = HTML_PAGE.format(status=error.status, phrase=error.phrase, text=error.text, server=server)
+    return Response(error.status, phrase=error.phrase, closes=error.close, is_shared=False,
+                    content=("Content-type", "text/html", page.encode()))
+
+
+def json_error(error: AriError) -> Response:
+    """The JSON answer of a refusal."""
+    has_body = error.message is not None
+    return Response(error.status, {error.member: error.message} if has_body else NO_BODY, error.phrase, error.headers,
+                    closes=error.close, is_shared=has_body)
