@@ -1089,3 +1089,248 @@ def json_error(error: AriError) -> Response:
     has_body = error.message is not None
     return Response(error.status, {error.member: error.message} if has_body else NO_BODY, error.phrase, error.headers,
                     closes=error.close, is_shared=has_body)
+
+
+# === 5. WebSocket (RFC 6455) ===
+# The handshake's answer, frames, and the state of one connection: bytes in, messages out, bytes to send. No socket, no
+# thread. In the handshake Asterisk is laxer than the RFC and so is this (res_http_websocket.c); frames are strict.
+
+WEBSOCKET_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"     # RFC 6455 1.3
+
+
+class Opcode(enum.IntEnum):
+    """RFC 6455 5.2. The high bit of the four marks control frames."""
+    CONTINUATION = 0x0
+    TEXT = 0x1
+    BINARY = 0x2
+    CLOSE = 0x8
+    PING = 0x9
+    PONG = 0xA
+
+
+class Close(enum.IntEnum):
+    """RFC 6455 7.4.1: the close codes that the server itself gives."""
+    NORMAL = 1000
+    GOING_AWAY = 1001
+    PROTOCOL_ERROR = 1002
+    INVALID_DATA = 1007
+    TOO_BIG = 1009
+
+
+SENDABLE_CLOSE_CODES = (range(1000, 1004), range(1007, 1015), range(3000, 5000))   # RFC 6455 7.4, and the IANA registry
+MAX_CONTROL_BYTES = 125                 # RFC 6455 5.5
+LENGTH_16, LENGTH_64 = 126, 127         # RFC 6455 5.2: the length field's escapes
+LEADING_NUMBER = re.compile(r"[ \t-\r]*\+?0*([0-9]+)", re.ASCII)
+VERSIONS = ("7", "8", "13")
+
+
+def handshake_headers(head: Head) -> list[tuple[str, str]]:
+    """The headers of the 101 answer in order; HttpError 426 without an upgrade, AriError 400 for a bad one."""
+    upgrade = head.last("upgrade")
+    if upgrade.lower() != "websocket":
+        raise HttpError(426, "", close=False)
+    offered, key = head.last("sec-websocket-protocol"), head.last("sec-websocket-key")
+    version = LEADING_NUMBER.match(head.last("sec-websocket-version"))
+    chosen = next((item for item in offered.split(",") if item.strip().lower() == "ari"), None)
+    old_draft = offered and head.last("sec-websocket-key1") and head.last("sec-websocket-key2")
+    if old_draft or (offered and chosen is None) or not version or version.group(1) not in VERSIONS or not key:
+        raise AriError(400, None, headers=(("Sec-WebSocket-Version", "7, 8, 13"),))
+    # RFC 6455 4.2.2 5.4: the proof that the server read the key.
+    accept = base64.b64encode(hashlib.sha1(encode(key) + WEBSOCKET_GUID.encode()).digest()).decode()
+    headers = [("Upgrade", upgrade), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept)]
+    return headers + ([("Sec-WebSocket-Protocol", chosen.rstrip())] if chosen is not None else [])
+
+
+def encode_frame(opcode: int, payload: bytes) -> bytes:
+    """One unmasked, final frame (RFC 6455 5.2; 5.1: a server never masks)."""
+    size = len(payload)
+    if size < LENGTH_16:
+        return struct.pack(">BB", 0x80 | opcode, size) + payload
+    if size < 1 << 16:
+        return struct.pack(">BBH", 0x80 | opcode, LENGTH_16, size) + payload
+    return struct.pack(">BBQ", 0x80 | opcode, LENGTH_64, size) + payload
+
+
+def close_frame(code: int) -> bytes:
+    """A close frame that holds the code and no reason, as all of the server's."""
+    return encode_frame(Opcode.CLOSE, struct.pack(">H", code))
+
+
+def apply_mask(mask: bytes, payload: bytes) -> bytes:
+    """`payload` with `mask` laid over it: masking and unmasking are the same (RFC 6455 5.3)."""
+    size = len(payload)
+    repeated = (mask * (size // 4 + 1))[:size]
+    return (int.from_bytes(payload, "big") ^ int.from_bytes(repeated, "big")).to_bytes(size, "big")
+
+
+class FrameHead(NamedTuple):
+    """What stands before a payload; `size` counts the bytes of the head itself.
+
+     0                   1                   2                   3
+     0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+    +-+-+-+-+-------+-+-------------+-------------------------------+
+    |F|R|R|R| opcode|M| length      | 16 or 64 more bits of length, |
+    |I|S|S|S|       |A| (7 bits)    | when the 7 say 126 or 127;    |
+    |N|V|V|V|       |S|             | then 4 bytes of mask          |
+    """
+    is_final: bool
+    opcode: int
+    length: int
+    mask: bytes
+    size: int
+
+    def __str__(self) -> str:
+        name = Opcode(self.opcode).name.lower()
+        return "%s, %d bytes%s" % (name, self.length, "" if self.is_final else ", more follows")
+
+
+def parse_frame_head(buffer: bytes) -> FrameHead | None:
+    """The frame head at the start of `buffer`, None while it is incomplete; WebSocketError for what no client may send."""
+    if len(buffer) < 2:
+        return None
+    first, second = buffer[0], buffer[1]
+    length = second & 0x7F
+    extra = {LENGTH_16: 2, LENGTH_64: 8}.get(length, 0)
+    size = 2 + extra + (4 if second & 0x80 else 0)
+    if len(buffer) < size:
+        return None
+    if extra:
+        length = int.from_bytes(buffer[2:2 + extra], "big")
+    head = FrameHead(bool(first & 0x80), first & 0x0F, length, bytes(buffer[size - 4:size]), size)
+    if first & 0x70:
+        raise WebSocketError(Close.PROTOCOL_ERROR, "reserved bits without an extension (5.2)")
+    if head.opcode not in Opcode.__members__.values():
+        raise WebSocketError(Close.PROTOCOL_ERROR, "reserved opcode (5.2)")
+    if not second & 0x80:
+        raise WebSocketError(Close.PROTOCOL_ERROR, "unmasked frame from a client (5.1)")
+    if extra and length < (LENGTH_16 if extra == 2 else 1 << 16) or length >> 63:
+        raise WebSocketError(Close.PROTOCOL_ERROR, "length not in its shortest form, or over 63 bits (5.2)")
+    if head.opcode & 0x8 and (not head.is_final or length > MAX_CONTROL_BYTES):
+        raise WebSocketError(Close.PROTOCOL_ERROR, "control frame in fragments or over 125 bytes (5.5)")
+    return head
+
+
+def close_code(payload: bytes) -> int:
+    """The code that answers a client's close frame (RFC 6455 5.5.1, 7.4); WebSocketError for a bad one."""
+    if not payload:
+        return Close.NORMAL
+    code = int.from_bytes(payload[:2], "big")
+    if len(payload) < 2 or not any(code in codes for codes in SENDABLE_CLOSE_CODES):
+        raise WebSocketError(Close.PROTOCOL_ERROR, "close code %d (7.4)" % code)
+    try:
+        payload[2:].decode()
+    except UnicodeDecodeError:
+        raise WebSocketError(Close.INVALID_DATA, "close reason is not UTF-8 (5.5.1)") from None
+    return code
+
+
+class Connection:
+    """The server's side of one connection after the handshake.
+
+    receive() takes bytes as they come, in pieces of any size, and returns the whole messages in them; what must go back
+    (pongs, the close frame) is collected for to_send(). After a close, either side's, `close_code` is set, and
+    whatever else comes is ignored.
+    """
+
+    def __init__(self) -> None:
+        self.buffer = bytearray()
+        self.head: FrameHead | None = None              # of the frame whose payload is coming in
+        self.taken = 0                                  # bytes of that payload so far
+        self.control = bytearray()                      # payload of a control frame
+        self.message = bytearray()                      # payload of a message, over all its fragments
+        self.opcode: int | None = None                  # of the message that is under way
+        self.text_check = codecs.getincrementaldecoder("utf-8")()
+        self.output = bytearray()
+        self.close_code: int | None = None
+
+    @property
+    def is_closed(self) -> bool:
+        return self.close_code is not None
+
+    @property
+    def is_inside_frame(self) -> bool:
+        """True while a frame has begun and is not whole."""
+        return self.head is not None or bool(self.buffer)
+
+    def to_send(self) -> bytes:
+        """What must be sent now; asking takes it away."""
+        data = bytes(self.output)
+        self.output.clear()
+        return data
+
+    def close(self, code: int) -> None:
+        """Send a close frame, once, and hear nothing more (RFC 6455 5.5.1)."""
+        if not self.is_closed:
+            self.close_code = code
+            self.output += close_frame(code)
+
+    def receive(self, data: bytes) -> list[tuple[int, bytes]]:
+        """The messages that `data` completes, as (opcode, payload)."""
+        messages: list[tuple[int, bytes]] = []
+        self.buffer += data
+        try:
+            while not self.is_closed and self.step(messages):
+                pass
+        except WebSocketError as error:
+            self.close(error.code)
+        return messages
+
+    def step(self, messages: list[tuple[int, bytes]]) -> bool:
+        """Take one frame head, or what is there of a payload; False when more bytes are needed."""
+        if self.head is None:
+            self.head = parse_frame_head(self.buffer)
+            if self.head is None:
+                return False
+            self.check_sequence(self.head)
+            del self.buffer[:self.head.size]
+        head, offset = self.head, self.taken % 4
+        piece = bytes(self.buffer[:head.length - self.taken])
+        del self.buffer[:len(piece)]
+        self.taken += len(piece)
+        piece = apply_mask(head.mask[offset:] + head.mask[:offset], piece)
+        whole = self.taken == head.length
+        if head.opcode & 0x8:
+            self.control += piece
+        else:
+            self.add_to_message(piece, whole and head.is_final)
+        if whole:
+            self.head, self.taken = None, 0
+            self.end_frame(head, messages)
+        return whole
+
+    def check_sequence(self, head: FrameHead) -> None:
+        """Refuse a data frame out of its place (RFC 6455 5.4), and what is larger than Asterisk takes (10.4)."""
+        if not head.opcode & 0x8:
+            if (head.opcode == Opcode.CONTINUATION) != (self.opcode is not None):
+                raise WebSocketError(Close.PROTOCOL_ERROR, "a continuation of nothing, or a message inside another (5.4)")
+        if head.length + head.size > MAX_FRAME_BYTES:
+            raise WebSocketError(Close.TOO_BIG, "frame over %d bytes" % MAX_FRAME_BYTES)
+        if not head.opcode & 0x8:
+            if len(self.message) + head.length > MAX_FRAME_BYTES:
+                raise WebSocketError(Close.TOO_BIG, "message over %d bytes" % MAX_FRAME_BYTES)
+            if self.opcode is None:
+                self.opcode = head.opcode
+
+    def add_to_message(self, piece: bytes, is_last: bool) -> None:
+        """Keep a piece of payload; text is checked as it comes (RFC 6455 8.1)."""
+        self.message += piece
+        if self.opcode == Opcode.TEXT:
+            try:
+                self.text_check.decode(piece, is_last)
+            except UnicodeDecodeError:
+                raise WebSocketError(Close.INVALID_DATA, "text that is not UTF-8 (8.1)") from None
+
+    def end_frame(self, head: FrameHead, messages: list[tuple[int, bytes]]) -> None:
+        """Act on a whole frame."""
+        if head.opcode & 0x8:
+            payload = bytes(self.control)
+            self.control.clear()
+            if head.opcode == Opcode.PING:
+                self.output += encode_frame(Opcode.PONG, payload)       # RFC 6455 5.5.3
+            elif head.opcode == Opcode.CLOSE:
+                self.close(close_code(payload))
+        elif head.is_final:
+            messages.append((self.opcode, bytes(self.message)))
+            self.message.clear()
+            self.opcode = None
+            self.text_check.reset()
