@@ -1334,3 +1334,1669 @@ class Connection:
             self.message.clear()
             self.opcode = None
             self.text_check.reset()
+
+
+# === 6. Stasis model ===
+# Applications, channels, bridges, playbacks, recordings, device states, mailboxes: what exists, what changes, and the
+# events that tell of it. No socket, no thread, no clock: whoever calls holds the server's lock, sets the time with
+# advance(), and takes the events from `outbox`. Delay is data in `timers`.
+# Rules: res/res_stasis*.c, res/stasis/*.c, main/stasis_channels.c, main/core_local.c of Asterisk 16.30.1.
+
+ALL_TOPICS = {"channel": "__AST_CHANNEL_ALL_TOPIC", "bridge": "__AST_BRIDGE_ALL_TOPIC",
+              "endpoint": "__AST_ENDPOINT_ALL_TOPIC", "deviceState": "__AST_DEVICE_STATE_ALL_TOPIC"}
+FOLLOWED_KINDS = ("channel", "bridge", "endpoint")      # what keeps an application without a socket
+DIALPLAN = {                            # context, exten: what priorities 1, 2, ... run, besides the stasis-* contexts
+    ("default", "answer"): (("Answer", ""), ("Wait", "30")),
+    ("default", "app"): (("Stasis", "theapp,one,two"),),
+}
+ANSWER_SECONDS = 0.5                    # how long Answer() lets media settle (pbx_builtin_answer)
+CALL_SECONDS = 30                       # originate without a timeout
+MIN_DIGIT_MS = 100                      # the shortest DTMF digit (AST_DEFAULT_EMULATE_DTMF_DURATION)
+NO_AUDIO_SECONDS = 4                    # a recording that hears no frame for so long ends (main/app.c)
+MAX_BRIDGEPEER_MEMBERS = 11             # members that BRIDGEPEER takes account of (main/bridge.c)
+OUTGOING_LINE = ("AppDial2", "(Outgoing Line)")
+CALLER_ALLOWED = (0, "Presentation Allowed, Not Screened")
+CALLER_UNAVAILABLE = (67, "Number Unavailable")
+PLAIN_NUMBER = re.compile(r"[0-9*#+().-]+", re.ASCII)
+
+
+class Timer:
+    """Something due at a time; cancel() takes it back."""
+    __slots__ = ("action",)
+
+    def __init__(self, action: Callable[[], None] | None) -> None:
+        self.action = action
+
+    def cancel(self) -> None:
+        self.action = None
+
+
+class Application:
+    """A Stasis application: who hears it (a connection, None while it is inactive), what it follows and filters.
+
+    What it follows of channels and bridges is kept there (`followers`), and in `all_of` for whole kinds.
+    """
+    __slots__ = ("name", "connection", "all_of", "device_names", "allowed", "disallowed")
+
+    def __init__(self, name: str) -> None:
+        self.name, self.connection = name, None
+        self.all_of: set[str] = set()
+        self.device_names: dict[str, None] = {}         # all of them: ALL_TOPICS["deviceState"]
+        self.allowed: list[dict] = []
+        self.disallowed: list[dict] = []
+
+    def accepts(self, event_type: str) -> bool:
+        """True when the event filter lets this type through."""
+        return not any(entry["type"] == event_type for entry in self.disallowed) and (
+            not self.allowed or any(entry["type"] == event_type for entry in self.allowed))
+
+
+class Subject:
+    """A channel or a bridge: something applications follow. `followers` counts the interests of each application."""
+    __slots__ = ("id", "stasis", "followers", "published", "created")
+    kind = ""
+
+    def __init__(self, stasis: Stasis, subject_id: str) -> None:
+        self.stasis, self.id = stasis, subject_id
+        self.followers: dict[Application, int] = {}
+        self.published: dict | None = None              # the last published snapshot: never changed, only replaced
+        self.created = ari_timestamp(stasis.now)
+
+    def follow(self, application: Application | None) -> None:
+        """Count one more interest; without effect for an application that follows everything of the kind."""
+        if application and self.kind not in application.all_of:
+            self.followers[application] = self.followers.get(application, 0) + 1
+
+    def unfollow(self, application: Application | None) -> bool:
+        """Count one interest less; False when there was none."""
+        count = self.followers.get(application, 0)
+        if count > 1:
+            self.followers[application] = count - 1
+        elif count:
+            del self.followers[application]
+        return count > 0
+
+    def emit(self, event_type: str, *, tail: dict | None = None, **members) -> None:
+        """Tell whoever follows this subject. `tail` comes behind type and timestamp, keyword members before the tail."""
+        self.stasis.emit(self.stasis.audience(self), {"type": event_type, "timestamp": self.stasis.timestamp(),
+                                                      **members, **(tail or {})})
+
+
+class CommandQueue:
+    """What one channel does in turn: commands take no time, playbacks and recordings do, and all else waits behind them."""
+    __slots__ = ("waiting", "current")
+
+    def __init__(self) -> None:
+        self.waiting: collections.deque = collections.deque()
+        self.current: Playback | LiveRecording | None = None
+
+    def add(self, command: Callable[[], None], medium: Playback | LiveRecording | None = None) -> None:
+        """Run `command` now, or when the media before it have ended; `medium` is what it begins, if anything."""
+        self.waiting.append((command, medium))
+        self.run()
+
+    def run(self) -> None:
+        while self.waiting and self.current is None:
+            self.waiting.popleft()[0]()
+
+    def ended(self, medium: Playback | LiveRecording) -> None:
+        """Go on: `medium` is over."""
+        if self.current is medium:
+            self.current = None
+            self.run()
+
+    def abandon(self) -> None:
+        """End all media, running or waiting, and drop the commands: the channel has hung up."""
+        media = [self.current] + [medium for _, medium in self.waiting]
+        self.waiting.clear()
+        for medium in media:
+            if medium:
+                medium.abandon()
+        self.current = None
+
+    def has_recording(self) -> bool:
+        return any(isinstance(medium, LiveRecording) for medium in [self.current] + [m for _, m in self.waiting])
+
+
+class Channel(Subject):
+    """One channel: a leg of a Local pair, a Snoop, or external media without packets.
+
+    A Local pair is ;1 (near, `far_leg` set) and ;2 (far, `near_leg` set). Its states:
+
+        ;1  Down ---ring on ;2---> Ringing ---answer on ;2---> Up
+         '-----------------answer on ;2-----------------------^
+        ;2  Ring ---answer on ;2---> Up              either leg, in any state: hang_up() ends both
+
+    ;2 always runs dialplan. ;1 waits for the answer (`when_answered`: an application, or a place in the dialplan), or, made
+    by /channels/create, is in its application from the start. Live members change at once; what GET and some events show
+    is `published`, renewed by publish(), which also derives the events from the difference.
+    """
+    kind = "channel"
+    __slots__ = ("name", "state", "caller", "connected", "context", "exten", "priority", "app_name", "app_data", "language",
+                 "variables", "near_leg", "far_leg", "dialstring", "repeats_dialstring", "is_dialled", "when_answered",
+                 "timer", "application", "resting_app", "runs_dialplan", "is_in_dialplan", "is_created", "queue", "bridge",
+                 "absorbs_dtmf", "is_announcer", "told_connected", "muted", "snoops", "target", "is_silence_on", "is_over")
+
+    def __init__(self, stasis: Stasis, channel_id: str, name: str, state: str, place: tuple[str, str, int]) -> None:
+        super().__init__(stasis, channel_id)
+        self.name, self.state = name, state
+        self.caller = self.connected = ("", "")         # (name, number)
+        self.context, self.exten, self.priority = place
+        self.app_name = self.app_data = ""              # the dialplan application that runs
+        self.language = "en"
+        self.variables: dict[str, str] = {}             # names with their _ marks, oldest first
+        self.near_leg: Channel | None = None
+        self.far_leg: Channel | None = None
+        self.dialstring, self.repeats_dialstring, self.is_dialled = "", False, False
+        self.when_answered: Callable[[], None] | None = None
+        self.timer: Timer | None = None                 # of the call, or of a Wait()
+        self.application: Application | None = None     # the Stasis application that has it
+        self.resting_app = ("", "")                     # dialplan application shown when nothing runs
+        self.runs_dialplan = self.is_in_dialplan = self.is_created = False
+        self.queue = CommandQueue()
+        self.bridge: Bridge | None = None
+        self.absorbs_dtmf = self.is_announcer = False   # as addChannel said for the present bridge
+        self.told_connected: tuple[str, str] | None = None      # what a bridge last said about the other side
+        self.muted: set[str] = set()
+        self.snoops: list[Channel] = []
+        self.target: Channel | None = None              # of a Snoop
+        self.is_silence_on = self.is_over = False
+        stasis.channels[channel_id] = stasis.channels_by_name[name.lower()] = self
+        self.publish()
+
+    @property
+    def other_leg(self) -> Channel | None:
+        return self.near_leg or self.far_leg
+
+    # --- snapshots and events
+
+    def snapshot(self) -> dict:
+        """The channel as JSON, as it is now."""
+        value = {
+            "id": self.id, "name": self.name, "state": self.state, "protocol_id": "",
+            "caller": {"name": self.caller[0], "number": self.caller[1]},
+            "connected": {"name": self.connected[0], "number": self.connected[1]},
+            "accountcode": "",
+            "dialplan": {"context": self.context, "exten": self.exten, "priority": self.priority,
+                         "app_name": self.app_name, "app_data": self.app_data},
+            "creationtime": self.created, "language": self.language,
+        }
+        if self.stasis.channelvars:
+            value["channelvars"] = {name: self.shown_variable(name) for name in self.stasis.channelvars}
+        return value
+
+    def publish(self) -> None:
+        """Renew the published snapshot and tell what has changed since the last one (stasis_channels.c)."""
+        old, new = self.published, self.snapshot()
+        self.published = new
+        if old is None:
+            self.emit("ChannelCreated", channel=new)
+            return
+        if old["state"] != new["state"]:
+            self.emit("ChannelStateChange", channel=new)
+        was, now = old["dialplan"], new["dialplan"]
+        moved = any(was[key] != now[key] for key in ("context", "exten", "priority"))
+        if now["app_name"] and (moved or not was["app_name"]):
+            self.emit("ChannelDialplan", dialplan_app=now["app_name"], dialplan_app_data=now["app_data"], channel=new)
+        if old["caller"] != new["caller"]:
+            presentation, text = CALLER_ALLOWED if any(self.caller) else CALLER_UNAVAILABLE
+            self.emit("ChannelCallerId", caller_presentation=presentation, caller_presentation_txt=text, channel=new)
+        if old["connected"] != new["connected"]:
+            self.emit("ChannelConnectedLine", channel=new)
+
+    def announce_variable(self, name: str, value: str) -> None:
+        self.stasis.emit(self.stasis.audience(self), {
+            "variable": name, "value": value, "type": "ChannelVarset", "timestamp": self.stasis.timestamp(),
+            "channel": self.published})
+
+    def announce_hangup(self, cause: int, soft: bool) -> None:
+        self.stasis.emit(self.stasis.audience(self), {
+            "cause": cause, **({"soft": True} if soft else {}), "type": "ChannelHangupRequest",
+            "timestamp": self.stasis.timestamp(), "channel": self.snapshot()})
+
+    def announce_dial(self, status: str) -> None:
+        """A Dial event about this near leg: the begin shows the last published snapshot, a status a fresh one."""
+        self.emit("Dial", dialstatus=status, forward="", dialstring=self.dialstring if not status or
+                  self.repeats_dialstring else "", peer=self.snapshot() if status else self.published)
+
+    # --- variables and functions
+
+    def set_variable(self, name: str, value: str | None) -> None:
+        """Set a variable, or unset it with None; a name that ends in ) is a function to write."""
+        if name.endswith(")"):
+            self.write_function(name, value or "")
+            return
+        bare = bare_name(name)
+        for known in [known for known in self.variables if bare_name(known) == bare]:
+            del self.variables[known]
+        if value is not None:
+            self.variables[name] = value
+        self.announce_variable(name, value or "")
+
+    def own_variable(self, name: str) -> str | None:
+        return next((value for known, value in self.variables.items() if bare_name(known) == name), None)
+
+    def shown_variable(self, name: str) -> str:
+        """What `channelvars` shows under a name: a function's value, the channel's variable, a global one, or nothing."""
+        if "(" in name:
+            return self.read_function(name.rstrip()) or ""
+        value = self.own_variable(name)
+        return value if value is not None else self.stasis.global_variables.get(name, "")
+
+    def read_variable(self, name: str) -> str | None:
+        """Own variable, then built-in, then global; None when there is none of them."""
+        value = self.own_variable(name)
+        if value is None:
+            value = self.builtin_variables().get(name)
+        return value if value is not None else self.stasis.read_global(name)
+
+    def builtin_variables(self) -> dict[str, str]:
+        return {"EXTEN": self.exten, "CONTEXT": self.context, "PRIORITY": str(self.priority), "CHANNEL": self.name,
+                "UNIQUEID": self.id, "HANGUPCAUSE": "0"}
+
+    def read_function(self, call: str) -> str | None:
+        """The value of FUNCTION(argument); None for a function or argument that is not known."""
+        function, _, argument = call[:-1].partition("(") if call.endswith(")") else ("", "", "")
+        argument = argument.strip().lower()
+        if function in ("CALLERID", "CONNECTEDLINE"):
+            name, number = self.caller if function == "CALLERID" else self.connected
+            return {"num": number, "number": number, "name": name,
+                    "all": '"%s" <%s>' % (name, number) if name else number}.get(argument)
+        if function == "CHANNEL":
+            return {"name": self.name, "state": self.state, "language": self.language, "uniqueid": self.id,
+                    "context": self.context, "exten": self.exten, "channeltype": self.name.partition("/")[0],
+                    "accountcode": "", "musicclass": ""}.get(argument)
+        return None
+
+    def write_function(self, call: str, value: str) -> None:
+        """Write FUNCTION(argument); a function or argument that is not known does nothing."""
+        function, _, argument = call[:-1].partition("(")
+        argument = argument.strip().lower()
+        if function in ("CALLERID", "CONNECTEDLINE"):
+            name, number = self.caller if function == "CALLERID" else self.connected
+            party = {"name": (value, number), "num": (name, value), "number": (name, value),
+                     "all": parse_caller_id(value)}.get(argument, (name, number))
+            if function == "CALLERID":
+                self.caller = party
+            else:
+                self.connected = party
+            self.publish()
+        elif function == "CHANNEL":
+            if argument == "language":
+                for leg in filter(None, (self, self.other_leg)):
+                    leg.language = value
+            self.publish()
+
+    def inherit_variables(self, parent: Channel) -> None:
+        """Take over the parent's _X as X and its __X as __X (ast_channel_inherit_variables)."""
+        for name, value in reversed(list(parent.variables.items())):
+            if name.startswith("_"):
+                self.set_variable(name if name.startswith("__") else name[1:], value)
+
+    # --- the call
+
+    def dial_far_leg(self) -> bool:
+        """Call ;2: it takes over variables and lines, and starts its dialplan; False when it has nowhere to go."""
+        far = self.far_leg
+        self.is_dialled = True
+        far.caller, far.connected, far.language = self.connected, self.caller, self.language
+        far.variables = dict(self.variables)
+        for name in reversed(list(far.variables)):
+            far.announce_variable(name, far.variables[name])
+        far.publish()
+        if self.stasis.dialplan_step(far.context, far.exten, 1) is None:
+            return False
+        self.announce_dial("")
+        far.run_dialplan()
+        return True
+
+    def ring(self) -> None:
+        """Let the near leg ring; without effect once the far one is Up."""
+        near = self.near_leg
+        if near and self.state == "Ring":
+            if near.state == "Down":
+                near.state = "Ringing"
+                near.publish()
+            near.announce_dial("RINGING")
+
+    def progress(self) -> None:
+        """Early media on an unanswered far leg: the near one hears of it."""
+        if self.near_leg and self.state != "Up":
+            self.near_leg.announce_dial("PROGRESS")
+
+    def answer(self) -> None:
+        """Answer a far leg that rings: both legs are Up, and the near one goes on; else without effect."""
+        near = self.near_leg
+        if not near or self.state == "Up":
+            return
+        self.state = near.state = "Up"
+        self.publish()
+        if near.timer:
+            near.timer.cancel()
+        near.publish()
+        near.announce_dial("ANSWER")
+        if near.when_answered:
+            near.when_answered()
+
+    def send_digits(self, digits: str, duration_ms: int) -> None:
+        """Send DTMF: each digit is heard on the other leg, characters that are none are skipped."""
+        self.progress()
+        for digit in digits:
+            if self.other_leg and digit in "0123456789*#ABCDabcd":
+                self.other_leg.hear_digit(digit, max(duration_ms, MIN_DIGIT_MS), set())
+
+    def hear_digit(self, digit: str, duration_ms: int, heard: set[Channel]) -> None:
+        """ChannelDtmfReceived here, then on the far side of the other members of a mixing bridge."""
+        if self in heard:
+            return                                      # two pairs between two bridges would pass it round for ever
+        heard.add(self)
+        self.emit("ChannelDtmfReceived", digit=digit, duration_ms=duration_ms, channel=self.published)
+        if isinstance(self.queue.current, LiveRecording):
+            self.queue.current.hear_digit(digit)
+        if self.bridge and not self.bridge.is_holding and not self.absorbs_dtmf:
+            for recording in list(self.bridge.recordings):
+                recording.hear_digit(digit)
+            for member in self.bridge.channels():
+                if member is not self and member.other_leg:
+                    member.other_leg.hear_digit(digit, duration_ms, heard)
+
+    def set_muted(self, directions: set[str], is_on: bool) -> None:
+        """Mute or unmute `in` and `out`; a bridge tells BRIDGEPEER anew when muting begins or ends."""
+        before = bool(self.muted)
+        self.muted = self.muted | directions if is_on else self.muted - directions
+        if self.bridge and before != bool(self.muted):
+            self.bridge.update_peers()
+
+    def set_silence(self, is_on: bool) -> None:
+        """Start or stop the silence generator."""
+        if is_on:
+            self.progress()
+        self.is_silence_on = is_on
+        self.stasis.audio_changed()
+
+    def sends_audio(self) -> bool:
+        """True while a playback, a tone or a silence generator writes to this channel."""
+        medium = self.queue.current
+        return self.is_silence_on or isinstance(medium, Playback) and medium.state == "playing"
+
+    def hears_audio(self, asked: frozenset = frozenset()) -> bool:
+        """True while frames arrive from the other leg: it sends some, or the bridge it is in passes some on."""
+        other = self.other_leg
+        if not other or self in asked:
+            return False
+        return other.sends_audio() or bool(other.bridge and other.bridge.carries_audio(other, asked | {self}))
+
+    # --- the dialplan
+
+    def run_dialplan(self) -> None:
+        """Run from the present place until something waits (Stasis, Wait) or nothing is left (pbx.c, __ast_pbx_run)."""
+        self.is_in_dialplan = True
+        while True:
+            step = self.stasis.dialplan_step(self.context, self.exten, self.priority)
+            if step is None:
+                self.finish(0)
+                return
+            self.app_name, self.app_data = step
+            self.publish()
+            if self.run_step(*step):
+                return
+            self.app_name = self.app_data = ""
+            self.priority += 1
+
+    def run_step(self, app: str, data: str) -> bool:
+        """Run one dialplan application; True when it waits for something: next_step() goes on then."""
+        if app == "Stasis":
+            return self.run_stasis(data)
+        if app == "Answer" and self.state != "Up":
+            self.answer()
+            self.timer = self.stasis.after(ANSWER_SECONDS, self.next_step)
+            return True
+        if app == "Wait":
+            self.timer = self.stasis.after(float(data), self.next_step)
+            return True
+        return False
+
+    def next_step(self) -> None:
+        self.app_name = self.app_data = ""
+        self.priority += 1
+        self.run_dialplan()
+
+    def run_stasis(self, data: str) -> bool:
+        """Stasis(data): enter the application; False when nobody is there (app_stasis.c)."""
+        name, _, args = data.partition(",")
+        self.set_variable("STASISSTATUS", "")
+        application = self.stasis.applications.get(name)
+        if not application or not application.connection:
+            self.set_variable("STASISSTATUS", "FAILED")
+            return False
+        self.enter(application, args.split(",") if args else [])
+        return True
+
+    def start_stasis(self, app: str, app_args: str) -> None:
+        """Run Stasis() without dialplan, as an originated or created near leg does; the end when nobody is there."""
+        self.app_name, self.app_data = "Stasis", app + ("," + app_args if app_args else "")
+        self.publish()
+        if not self.run_stasis(self.app_data):
+            self.finish(0)
+
+    def start_extension(self, context: str, exten: str, priority: int) -> None:
+        """Run dialplan of its own, as a near leg originated to an extension does."""
+        self.context, self.exten, self.priority = context, exten, priority
+        self.runs_dialplan = True
+        self.run_dialplan()
+
+    # --- the application
+
+    def enter(self, application: Application, args: list[str]) -> None:
+        """StasisStart; the application follows the channel while it has it."""
+        self.application = application
+        self.follow(application)
+        self.stasis.emit([application], {"type": "StasisStart", "timestamp": self.stasis.timestamp(), "args": args,
+                                         "channel": self.snapshot()})
+
+    def leave(self) -> None:
+        """StasisEnd; the interest that came with entering ends."""
+        application, self.application = self.application, None
+        self.stasis.emit([application], {"type": "StasisEnd", "timestamp": self.stasis.timestamp(),
+                                         "channel": self.snapshot()})
+        self.unfollow(application)
+
+    def move(self, name: str, args: list[str]) -> None:
+        """Leave for another application; ApplicationMoveFailed to the present one when nobody is there."""
+        target = self.stasis.applications.get(name)
+        if target and target.connection:
+            self.leave()
+            self.enter(target, args)
+        else:
+            self.stasis.emit([self.application], {
+                "type": "ApplicationMoveFailed", "timestamp": self.stasis.timestamp(), "channel": self.published,
+                "destination": name, "args": args})
+
+    def continue_at(self, context: str, exten: str, priority: int) -> None:
+        """Leave the application for a place in the dialplan; "" and 0 where the request named none."""
+        self.leave_bridge()
+        self.leave_dial_bridge()
+        if not priority:
+            priority = 1 if context or exten else self.priority + 1
+        self.exten = exten or ("s" if context else self.exten)
+        self.context, self.priority = context or self.context, priority
+        if self.is_in_dialplan:
+            self.priority -= 1                          # Asterisk: StasisEnd shows the step before the next one
+        self.leave()
+        if self.is_in_dialplan:
+            self.set_variable("STASISSTATUS", "SUCCESS")
+            self.next_step()
+        elif self.stasis.dialplan_step(self.context, self.exten, self.priority):
+            self.run_dialplan()
+        else:
+            self.finish(0)
+
+    def leave_dial_bridge(self) -> None:
+        """A created and dialled channel lives in a hidden bridge: leaving it publishes a snapshot."""
+        if self.is_created and self.is_dialled:
+            self.publish()
+
+    # --- the end
+
+    def hang_up(self, cause: int = NORMAL_CLEARING) -> None:
+        """What DELETE does: this leg ends, then its other one with the same cause."""
+        if self.runs_dialplan and not self.is_in_dialplan:
+            return                                      # Asterisk: an idle ;2 goes only with its ;1
+        self.announce_hangup(SOFT_HANGUP_REQUESTED, True)
+        self.end_call(cause)
+
+    def end_call(self, cause: int) -> None:
+        """Finish after a ChannelHangupRequest: an unanswered originate tells how its dialling ended."""
+        if self.when_answered and self.state != "Up":
+            self.announce_dial(DIAL_STATUS_OF_CAUSE.get(cause, "NOANSWER"))
+        self.finish(cause)
+
+    def finish(self, cause: int) -> None:
+        """Everything that happens to a channel whose time is over, then to its other leg and its Snoops."""
+        if self.is_over:
+            return
+        self.is_over = True
+        if self.timer:
+            self.timer.cancel()
+        self.queue.abandon()
+        self.leave_bridge(has_hung_up=True)
+        if self.is_created and self.is_dialled:
+            cause = cause or NORMAL_CLEARING            # what leaving the hidden bridge of a dialled channel does
+        if self.application:
+            self.leave_dial_bridge()
+            self.leave()
+        if self.own_variable("STASISSTATUS") == "":     # Stasis() still runs, and returns now
+            self.set_variable("STASISSTATUS", "SUCCESS")
+        if self.is_in_dialplan and self.runs_dialplan:
+            self.end_dialplan()
+        elif not self.target:
+            self.app_name, self.app_data = self.resting_app
+        other = self.other_leg if self.other_leg and not self.other_leg.is_over else None
+        is_idle = other and other.runs_dialplan and not other.is_in_dialplan
+        if other and not is_idle:
+            other.announce_hangup(cause, False)
+        self.destroy(cause)
+        if is_idle:
+            other.is_over = True
+            other.destroy(0)
+        elif other:
+            other.end_call(cause)
+        for snoop in list(self.snoops):
+            snoop.finish(NORMAL_CLEARING)
+
+    def end_dialplan(self) -> None:
+        """The last steps of a dialplan: the soft hangup of the PBX, then extension h where the context has one."""
+        self.app_name = self.app_data = ""
+        self.announce_hangup(SOFT_HANGUP_DIALPLAN_ENDED, True)
+        step = self.stasis.dialplan_step(self.context, "h", 1)
+        if step:
+            self.exten, self.priority = "h", 1
+            self.app_name, self.app_data = step
+            self.publish()
+            self.app_name = self.app_data = ""
+            self.priority = 2
+
+    def destroy(self, cause: int) -> None:
+        """The last publication and ChannelDestroyed."""
+        self.publish()
+        self.emit("ChannelDestroyed", cause=cause, cause_txt=CAUSE_TEXTS[cause], channel=self.published)
+        self.followers.clear()
+        del self.stasis.channels[self.id], self.stasis.channels_by_name[self.name.lower()]
+        if self.target:
+            self.target.snoops.remove(self)
+
+    def leave_bridge(self, has_hung_up: bool = False) -> None:
+        if self.bridge:
+            self.bridge.remove(self, has_hung_up)
+
+
+def bare_name(name: str) -> str:
+    """A variable's name without the one or two underscores that say how it is inherited."""
+    return name[2:] if name.startswith("__") else name[1:] if name.startswith("_") else name
+
+
+def parse_caller_id(text: str) -> tuple[str, str]:
+    """(name, number) of a caller id such as `"Name" <number>` (ast_callerid_parse)."""
+    text = text.strip(" \t\n\v\f\r")
+    before, bracket, after = text.rpartition("<")
+    if bracket:
+        name = before.strip(" \t\n\v\f\r").strip('"')
+        return name, clean_number(after.partition(">")[0])
+    if len(text) > 1 and text.startswith('"') and text.endswith('"'):
+        return text[1:-1], ""
+    number = clean_number(text.replace(" ", ""))
+    return ("", number) if number and re.fullmatch(r"[0-9*#+]+\.?", number) else (text, "")
+
+
+def clean_number(number: str) -> str:
+    """A number without ( ) - and every . but a last one, when it holds nothing else than digits and those."""
+    if not PLAIN_NUMBER.fullmatch(number):
+        return number
+    return re.sub(r"[()-]|\.(?!$)", "", number)
+
+
+class Internal:
+    """A channel inside a bridge that no application ever sees: an announcer, its music, a recorder."""
+    __slots__ = ("name", "queue")
+    caller = ("", "")
+    is_over = is_announcer = False
+
+    def __init__(self, name: str) -> None:
+        self.name, self.queue = name, CommandQueue()
+
+
+class Bridge(Subject):
+    """A bridge and its members in order, internal ones included.
+
+    A smart (plain mixing) bridge is simple_bridge up to two members and softmix above; others keep their technology. A
+    join or leave first publishes and tells, then changes the technology, then tells the members who their peers are.
+    """
+    kind = "bridge"
+    __slots__ = ("name", "is_holding", "is_smart", "technology", "video_mode", "video_source", "members", "announcer", "music",
+                 "recordings")
+
+    def __init__(self, stasis: Stasis, bridge_id: str, name: str, is_holding: bool, video_mode: str) -> None:
+        super().__init__(stasis, bridge_id)
+        self.name, self.is_holding, self.video_mode = name, is_holding, video_mode
+        self.is_smart = not is_holding and video_mode != "sfu"
+        self.technology = "holding_bridge" if is_holding else "simple_bridge" if self.is_smart else "softmix"
+        self.video_source = ""
+        self.members: list[Channel | Internal] = []
+        self.announcer: Internal | None = None          # plays to the bridge, while there is something to play
+        self.music: Internal | None = None
+        self.recordings: dict[LiveRecording, Internal] = {}
+        stasis.bridges[bridge_id] = self
+        self.publish()
+        self.emit("BridgeCreated", bridge=self.published)
+
+    def channels(self) -> list[Channel]:
+        return [member for member in self.members if isinstance(member, Channel)]
+
+    def publish(self) -> None:
+        """Renew what GET and events show; a changed video source is told."""
+        value = {
+            "id": self.id, "technology": self.technology, "bridge_type": "holding" if self.is_holding else "mixing",
+            "bridge_class": "stasis", "creator": "Stasis", "name": self.name,
+            "channels": sorted((channel.id for channel in self.channels()), key=str.encode),
+            "creationtime": self.created, "video_mode": self.video_mode,
+        }
+        if self.video_source:
+            value["video_source_id"] = self.video_source
+        before = (self.published or {}).get("video_source_id", "")
+        self.published = value
+        if before != self.video_source:
+            self.emit("BridgeVideoSourceChanged", bridge=value, tail={"old_video_source_id": before} if before else None)
+
+    def set_video_source(self, channel: Channel) -> None:
+        self.video_mode, self.video_source = "single", channel.id
+        self.publish()
+
+    def clear_video_source(self) -> None:
+        """Back to the talker; Asterisk: not published before something else is (bridge_set_talker_src_video_mode)."""
+        self.video_mode, self.video_source = "talker", ""
+
+    def add(self, member: Channel | Internal, absorbs_dtmf: bool = False, is_announcer: bool = False) -> None:
+        """Join at the tail; a channel leaves the bridge it is in first, and its application follows this one."""
+        if isinstance(member, Channel):
+            if member.other_leg in self.members:
+                return                                  # Asterisk: both legs of a pair never share a bridge
+            member.leave_bridge()
+            self.follow(member.application)
+            member.bridge, member.absorbs_dtmf, member.is_announcer = self, absorbs_dtmf, is_announcer
+        self.members.append(member)
+        self.publish()
+        if isinstance(member, Channel):
+            member.publish()
+            self.stasis.emit(self.stasis.audience(self, member), {
+                "type": "ChannelEnteredBridge", "timestamp": self.stasis.timestamp(), "bridge": self.published,
+                "channel": member.published})
+        if self.set_technology():
+            self.members.insert(0, self.members.pop())  # Asterisk: the last to join is the first in the new technology
+        self.update_peers(exchanges_lines=True)
+        self.stasis.audio_changed()
+
+    def remove(self, member: Channel | Internal, has_hung_up: bool = False, is_last: bool = False) -> None:
+        """Leave; `is_last` when the bridge itself ends. The application's interest stays when the channel has hung up."""
+        if isinstance(member, Channel):
+            if member.own_variable("BRIDGEPEER"):
+                member.set_variable("BRIDGEPEER", None)
+            member.bridge, member.absorbs_dtmf, member.is_announcer = None, False, False
+            if self.video_source == member.id:
+                self.clear_video_source()
+        self.members.remove(member)
+        self.publish()
+        if isinstance(member, Channel):
+            member.publish()
+            self.stasis.emit(self.stasis.audience(self, member), {
+                "type": "ChannelLeftBridge", "timestamp": self.stasis.timestamp(), "bridge": self.published,
+                "channel": member.published})
+            if not has_hung_up:
+                self.unfollow(member.application)
+        if not is_last:
+            self.set_technology()
+            self.update_peers(exchanges_lines=True)
+        self.stasis.audio_changed()
+
+    def set_technology(self) -> bool:
+        """Choose the technology of a smart bridge by its members; True when it became softmix."""
+        wanted = ("softmix" if len(self.members) > 2 else "simple_bridge") if self.is_smart else self.technology
+        if wanted == self.technology:
+            return False
+        self.technology = wanted
+        self.publish()
+        return wanted == "softmix"
+
+    def update_peers(self, exchanges_lines: bool = False) -> None:
+        """Set BRIDGEPEER of every member to the names of the others, and connected lines between exactly two."""
+        peers = self.members[:MAX_BRIDGEPEER_MEMBERS]
+        if self.is_holding or len(peers) < 2:
+            return
+        exchanges_lines = exchanges_lines and len(peers) == 2 and self.technology == "simple_bridge" and not any(
+            member.is_over for member in peers)
+        for member in peers:
+            if not isinstance(member, Channel):
+                continue
+            member.set_variable("BRIDGEPEER", ",".join(other.name for other in peers if other is not member))
+            if exchanges_lines:
+                self.tell_connected_line(member, next(other for other in peers if other is not member).caller)
+
+    def tell_connected_line(self, channel: Channel, party: tuple[str, str]) -> None:
+        """Make `party` the connected line; news travel to the other leg of the pair as its caller, unpublished."""
+        if channel.connected != party:
+            channel.connected = party
+            channel.publish()
+        if channel.told_connected != party:
+            channel.told_connected = party
+            if channel.other_leg:
+                channel.other_leg.caller = party
+
+    def carries_audio(self, listener: Channel, asked: frozenset) -> bool:
+        """True while `listener`, a member, is written frames: a softmix always writes, else somebody must send."""
+        if self.is_holding:
+            return False
+        return self.technology == "softmix" or bool(
+            self.announcer and isinstance(self.announcer.queue.current, Playback)) or any(
+            member.hears_audio(asked) for member in self.channels() if member is not listener)
+
+    def can_announce(self) -> bool:
+        """False while a holding bridge has an announcer of its own: there is room for one (bridge_holding.c)."""
+        return not (self.is_holding and any(member.is_announcer for member in self.members))
+
+    def start_announcer(self) -> CommandQueue:
+        """The queue of the announcer, who joins when there is none."""
+        if not self.announcer:
+            self.announcer = Internal(self.stasis.internal_name("Announcer/ARI"))
+            self.add(self.announcer)
+        return self.announcer.queue
+
+    def stop_announcer(self) -> None:
+        """The announcer leaves when nothing is left to play."""
+        announcer = self.announcer
+        if announcer and announcer.queue.current is None and not announcer.queue.waiting:
+            self.announcer = None
+            self.remove(announcer)
+
+    def start_music(self) -> None:
+        if not self.music and self.can_announce():
+            self.music = Internal(self.stasis.internal_name("Announcer/ARI_MOH"))
+            self.add(self.music)
+
+    def stop_music(self) -> None:
+        music, self.music = self.music, None
+        self.remove(music)
+
+    def destroy(self) -> None:
+        """Everybody leaves, playbacks vanish, recordings end, then BridgeDestroyed to who still follows."""
+        for recording in list(self.recordings):
+            recording.finish()
+        for channel in self.channels():
+            self.remove(channel, is_last=True)
+        if self.announcer:
+            queue = self.announcer.queue
+            for playback in filter(None, [queue.current] + [medium for _, medium in queue.waiting]):
+                playback.vanish()
+        del self.stasis.bridges[self.id]
+        self.publish()
+        self.emit("BridgeDestroyed", bridge=self.published)
+        self.followers.clear()
+
+
+class Playback:
+    """Media played in turn to a channel or bridge (res_stasis_playback.c).
+
+        queued -> playing -> (continuing -> playing)* -> done | failed      playing <-> paused      queued -> done, by a stop
+
+    Entering playing is told (also after a pause), and continuing, done and failed.
+    """
+    __slots__ = ("stasis", "id", "media", "index", "target", "queue", "language", "offset_ms", "skip_ms", "state", "started",
+                 "position_ms", "length_ms", "timer", "is_controllable")
+
+    def __init__(self, target: Channel | Bridge, queue: CommandQueue, playback_id: str, media: list[str], language: str,
+                 offset_ms: int, skip_ms: int) -> None:
+        self.stasis, self.target, self.queue, self.id = target.stasis, target, queue, playback_id
+        self.media, self.index, self.language = media, 0, language
+        self.offset_ms, self.skip_ms = offset_ms, skip_ms
+        self.state = "queued"
+        self.started, self.position_ms = 0.0, 0         # playing since, from where
+        self.length_ms: float | None = None             # None: as long as it is not stopped
+        self.timer: Timer | None = None
+        self.is_controllable = True
+        self.stasis.playbacks[self.id] = self
+
+    def to_json(self) -> dict:
+        value = {"id": self.id, "media_uri": self.media[self.index]}
+        if self.index + 1 < len(self.media):
+            value["next_media_uri"] = self.media[self.index + 1]
+        return {**value, "target_uri": "%s:%s" % (self.target.kind, self.target.id), "language": self.language,
+                "state": self.state}
+
+    def tell(self, event_type: str) -> None:
+        self.stasis.emit_medium(self.target, {"type": event_type, "timestamp": self.stasis.timestamp(),
+                                              "playback": self.to_json()})
+
+    def begin(self) -> None:
+        """Take the turn in the queue; a playback stopped before it only says that it is done."""
+        if self.state == "done":
+            self.finish("done")
+            return
+        self.queue.current = self
+        if isinstance(self.target, Channel):
+            self.target.progress()
+        self.play_from(self.offset_ms)
+
+    def play_from(self, position_ms: int) -> None:
+        """Play the present medium; those that take no time are over at once, and the next one follows."""
+        while True:
+            self.state = "playing"
+            self.tell("PlaybackStarted")
+            medium = self.stasis.medium(self.media[self.index], self.language)
+            if isinstance(self.target, Bridge) and not self.target.can_announce():
+                medium = Medium(False, 0)
+            if medium is not None and medium.milliseconds != 0:
+                self.length_ms, self.is_controllable = medium.milliseconds, medium.is_controllable
+                self.resume(position_ms)
+                self.stasis.audio_changed()
+                return
+            if not self.next_medium(medium and medium.succeeds):
+                return
+            position_ms = 0
+
+    def next_medium(self, outcome: bool | None) -> bool:
+        """After a medium: True when another one is to be played. None as outcome: it ended without a word."""
+        if self.index + 1 == len(self.media):
+            if outcome is None:
+                self.vanish()
+            else:
+                self.finish("done" if outcome else "failed")
+            return False
+        if outcome is not None:
+            self.state = "continuing"
+            self.tell("PlaybackContinuing")
+        self.index += 1
+        return True
+
+    def resume(self, position_ms: float) -> None:
+        """Let the medium run from a position; its end is due when the rest has been played."""
+        self.started, self.position_ms = self.stasis.now, position_ms
+        if self.timer:
+            self.timer.cancel()
+        if self.length_ms is not None:
+            self.timer = self.stasis.after(max(0, self.length_ms - position_ms) / 1000, self.medium_ended)
+
+    def medium_ended(self) -> None:
+        if self.next_medium(True):
+            self.play_from(0)
+
+    def position(self) -> float:
+        """How much of the medium has been played, in ms."""
+        return self.position_ms + (0 if self.state == "paused" else (self.stasis.now - self.started) * 1000)
+
+    def control(self, operation: str) -> None:
+        """restart, pause, unpause, reverse or forward; 409 where the state does not allow it."""
+        allowed = {"queued": ("restart",), "paused": ("pause", "unpause"), "done": ()}.get(self.state)
+        require(allowed is None or operation in allowed, 409, "Can only %s while media is playing" % operation)
+        require(self.is_controllable, 500, "Could not %s playback" % operation)
+        if self.state == "queued" or (operation == "pause") == (self.state == "paused") and operation in ("pause", "unpause"):
+            return
+        position, length = self.position(), self.length_ms
+        if operation == "pause":
+            self.position_ms, self.state = position, "paused"
+            if self.timer:
+                self.timer.cancel()
+        elif operation == "unpause":
+            self.state = "playing"
+            self.tell("PlaybackStarted")
+            self.resume(position)
+        elif operation == "restart":
+            self.resume(0)
+        elif operation == "reverse":
+            self.resume(max(0, position - self.skip_ms))
+        else:                                           # forward: never over the end
+            position += self.skip_ms
+            self.resume(max(0, length - self.skip_ms) if length is not None and position >= length else position)
+        self.stasis.audio_changed()
+
+    def stop(self) -> None:
+        """End now; one that still waits is done, which it says in its turn."""
+        if self.state in ("queued", "done"):
+            self.state = "done"
+            return
+        require(self.is_controllable, 500, "Could not stop playback")
+        self.finish("done")
+
+    def abandon(self) -> None:
+        """The channel has hung up: whatever waits starts and fails."""
+        if self.state == "queued":
+            self.state = "playing"
+            self.tell("PlaybackStarted")
+        self.finish("done" if self.state == "done" else "failed")
+
+    def finish(self, state: str) -> None:
+        self.state = state
+        self.tell("PlaybackFinished")
+        self.vanish()
+
+    def vanish(self) -> None:
+        """Be gone, and let the queue go on."""
+        if self.timer:
+            self.timer.cancel()
+        if self.stasis.playbacks.get(self.id) is self:
+            del self.stasis.playbacks[self.id]
+        self.queue.ended(self)
+        if isinstance(self.target, Bridge) and self.target.announcer and self.target.announcer.queue is self.queue:
+            self.target.stop_announcer()
+        self.stasis.audio_changed()
+
+
+class Medium(NamedTuple):
+    """What playing a medium comes to: whether it succeeds, and how long it takes (None: without end)."""
+    succeeds: bool
+    milliseconds: float | None
+    is_controllable: bool = True
+
+
+class LiveRecording:
+    """A recording that waits or runs (res_stasis_recording.c, main/app.c).
+
+        queued -> recording <-> paused -> done      queued -> failed, in a bridge      queued -> canceled -> recording
+
+    What it "hears" is reckoned, not listened to: `heard_ms` grows while audio arrives and it is not paused.
+    """
+    __slots__ = ("stasis", "name", "format", "target", "max_seconds", "max_silence_seconds", "if_exists", "terminate_on",
+                 "beeps", "state", "deletes", "is_started", "base_ms", "heard_ms", "hears_since", "silence_ms", "last_frame",
+                 "limit", "timer")
+
+    def __init__(self, target: Channel | Bridge, name: str, recording_format: str, max_seconds: int,
+                 max_silence_seconds: int, if_exists: str, terminate_on: str, beeps: bool) -> None:
+        self.stasis, self.target, self.name, self.format = target.stasis, target, name, recording_format
+        self.max_seconds, self.max_silence_seconds = max_seconds, max_silence_seconds
+        self.if_exists, self.terminate_on, self.beeps = if_exists, terminate_on, beeps
+        self.state = "queued"
+        self.deletes = self.is_started = False
+        self.base_ms = self.heard_ms = self.silence_ms = 0.0
+        self.hears_since: float | None = None
+        self.last_frame, self.limit = 0.0, float("inf")
+        self.timer: Timer | None = None
+        self.stasis.live_recordings[name] = self
+
+    def to_json(self, **more) -> dict:
+        return {"name": self.name, "format": self.format, "state": self.state,
+                "target_uri": "%s:%s" % (self.target.kind, self.target.id), **more}
+
+    def tell(self, event_type: str, **more) -> None:
+        self.stasis.emit_medium(self.target, {"type": event_type, "timestamp": self.stasis.timestamp(),
+                                              "recording": self.to_json(**more)})
+
+    def begin(self) -> None:
+        """Take the turn in the queue: answer the channel, make the file, and listen."""
+        if isinstance(self.target, Channel):
+            if self.target.bridge:
+                self.fail("Cannot record channel while in bridge")
+                return
+            self.target.queue.current = self
+            self.target.answer()
+        try:
+            self.base_ms = self.stasis.recordings.begin(self.name, self.format, self.if_exists == "append")
+        except OSError as error:
+            self.fail("Cannot write the recording: %s" % error.strerror)
+            return
+        self.state, self.is_started = "recording", True
+        self.tell("RecordingStarted")
+        if self.beeps and self.stasis.sounds.length_ms("beep", "en") is None:
+            self.stasis.recordings.delete(self.name)
+            self.tell("RecordingFinished")
+            self.vanish()
+            return
+        self.last_frame = self.stasis.now
+        if self.max_seconds:
+            # Asterisk: whole seconds of the clock are compared, so it ends up to a second late.
+            self.limit = int(self.stasis.now) + self.max_seconds + 1
+        self.listen()
+
+    def hears_audio(self) -> bool:
+        """True while frames arrive: from the channel's other leg, or from the bridge."""
+        if isinstance(self.target, Channel):
+            return self.target.hears_audio()
+        return self.target.technology == "softmix" or any(
+            channel.hears_audio() for channel in self.target.channels())
+
+    def listen(self) -> None:
+        """Reckon what was heard since the last look, and see to it that the end comes when it is due."""
+        now, hears = self.stasis.now, self.hears_audio()
+        if self.hears_since is not None:
+            if self.state == "recording":
+                self.heard_ms += (now - self.hears_since) * 1000
+                self.silence_ms += (now - self.hears_since) * 1000
+            self.last_frame = now
+        self.hears_since = now if hears else None
+        if hears:
+            due = self.limit
+            if self.max_silence_seconds and self.state == "recording":
+                due = min(due, now + self.max_silence_seconds - self.silence_ms / 1000)
+        else:
+            due = self.last_frame + NO_AUDIO_SECONDS
+        if due <= now:
+            self.finish()
+            return
+        if self.timer:
+            self.timer.cancel()
+        self.timer = self.stasis.after(due - now, self.listen) if due != float("inf") else None
+
+    def hear_digit(self, digit: str) -> None:
+        """A digit is a frame, and may be the one that ends the recording."""
+        if digit in self.terminate_on:
+            self.finish()
+        elif self.is_started:
+            self.last_frame = self.stasis.now
+            self.listen()
+
+    def pause(self, is_on: bool) -> None:
+        self.require_session()
+        self.listen()
+        self.state = "paused" if is_on else "recording"
+        self.listen()
+
+    def require_session(self) -> None:
+        require(self.state in ("recording", "paused"), 409, "Recording not in session")
+
+    def stop(self, deletes: bool = False) -> None:
+        """Stop or cancel; one that still waits is canceled, and Asterisk records it all the same in its turn."""
+        if self.state == "queued":
+            self.state, self.deletes = "canceled", deletes
+            return
+        self.require_session()
+        self.deletes = deletes
+        self.finish()
+
+    def abandon(self) -> None:
+        """The channel has hung up: a running recording is done, a waiting one never was."""
+        if self.is_started:
+            self.finish()
+        else:
+            self.fail("The channel has hung up")
+
+    def finish(self) -> None:
+        """RecordingFinished with what was heard; the file stays unless the recording was cancelled."""
+        if not self.is_started:
+            return
+        self.is_started = False
+        if self.hears_since is not None and self.state == "recording":
+            self.heard_ms += (self.stasis.now - self.hears_since) * 1000
+        total_ms = self.base_ms + self.heard_ms
+        try:
+            if self.deletes:
+                self.stasis.recordings.delete(self.name)
+            else:
+                self.stasis.recordings.end(self.name, self.format, total_ms)
+        except OSError as error:
+            self.fail("Cannot write the recording: %s" % error.strerror)
+            return
+        more = {"duration": int(total_ms / 1000 + 1e-6)}
+        if self.max_silence_seconds:
+            more.update(talking_duration=more["duration"], silence_duration=0)
+        self.state = "done"
+        self.tell("RecordingFinished", **more)
+        self.vanish()
+
+    def fail(self, cause: str) -> None:
+        self.state = "failed"
+        self.tell("RecordingFailed", cause=cause)
+        self.vanish()
+
+    def vanish(self) -> None:
+        """Be gone, and let the queue go on; the recorder of a bridge leaves it."""
+        self.is_started = False
+        if self.timer:
+            self.timer.cancel()
+        if self.stasis.live_recordings.get(self.name) is self:
+            del self.stasis.live_recordings[self.name]
+        if isinstance(self.target, Channel):
+            self.target.queue.ended(self)
+        elif self in self.target.recordings:
+            self.target.remove(self.target.recordings.pop(self))
+
+
+# --- files of sound
+
+BYTES_PER_SECOND = {                    # formats whose files can be measured and made: raw ones, and wav behind its header
+    "wav": 16000, "wav16": 32000, "sln": 16000, "raw": 16000, "ulaw": 8000, "ul": 8000, "mu": 8000, "ulw": 8000,
+    "pcm": 8000, "au": 8000, "alaw": 8000, "al": 8000, "alw": 8000, "gsm": 1650,
+    **{"sln%d" % kilohertz: rate * 2 for kilohertz, rate in (
+        (12, 12000), (16, 16000), (24, 24000), (32, 32000), (44, 44100), (48, 48000), (96, 96000), (192, 192000))},
+}
+WAV_HEADER_BYTES = 44
+SILENT_BYTE = {"ulaw": 0xFF, "ul": 0xFF, "mu": 0xFF, "ulw": 0xFF, "pcm": 0xFF, "alaw": 0xD5, "al": 0xD5, "alw": 0xD5}
+FORMATS = frozenset((
+    "wav wav16 wav49 WAV sln raw sln12 sln16 sln24 sln32 sln44 sln48 sln96 sln192 ulaw ul mu ulw pcm au alaw al alw gsm g722 "
+    "g719 g723 g723sf g729 ilbc siren7 siren14 vox g726-16 g726-24 g726-32 g726-40 h263 h264").split())
+CODECS = frozenset((                    # names that `formats` may hold
+    "ulaw alaw gsm g722 g719 g723 g729 g726 g726aal2 adpcm slin slin12 slin16 slin24 slin32 slin44 slin48 slin96 slin192 "
+    "lpc10 speex speex16 speex32 ilbc opus siren7 siren14 testlaw silk8 silk12 silk16 silk24 codec2 "
+    "jpeg png h261 h263 h263p h264 h265 mpeg4 vp8 vp9 red t140 t38").split())
+CODEC_OF_SUFFIX = {"wav": "slin", "sln": "slin", "raw": "slin", "wav16": "slin16", "ul": "ulaw", "mu": "ulaw", "ulw": "ulaw",
+                   "pcm": "ulaw", "au": "ulaw", "al": "alaw", "alw": "alaw", "WAV": "gsm", "wav49": "gsm", "vox": "adpcm"}
+
+
+def codec_of_suffix(suffix: str) -> str:
+    """The codec that /sounds names for a file's suffix."""
+    return CODEC_OF_SUFFIX.get(suffix) or (suffix.replace("sln", "slin") if suffix.startswith("sln") else suffix)
+
+
+def file_length_ms(suffix: str, size: int) -> float:
+    """How long a file plays, by its size; one second where that does not tell."""
+    rate = BYTES_PER_SECOND.get(suffix)
+    if not rate:
+        return 1000.0
+    return max(0, size - (WAV_HEADER_BYTES if suffix.startswith("wav") else 0)) * 1000 / rate
+
+
+def silent_file(suffix: str, milliseconds: float, is_open: bool = False) -> bytes:
+    """A file of so much silence; nothing for formats that cannot be made. `is_open`: as while it is being written."""
+    if suffix not in BYTES_PER_SECOND or suffix in ("gsm", "au"):
+        return b""
+    rate = BYTES_PER_SECOND[suffix]
+    size = int(milliseconds * rate / 1000) // 2 * 2
+    data = bytes([SILENT_BYTE.get(suffix, 0)]) * size
+    if not suffix.startswith("wav"):
+        return data
+    return struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 0 if is_open else 36 + size, b"WAVE", b"fmt ", 16, 1, 1,
+                       rate // 2, rate, 2, 16, b"data", size) + data
+
+
+class Sounds:
+    """The sounds that exist: {language: {name: {suffix: length in ms}}} and their descriptions; None: every sound does."""
+
+    def __init__(self, lengths: dict | None = None, texts: dict[str, str] | None = None) -> None:
+        self.lengths, self.texts = lengths, texts or {}
+
+    def length_ms(self, name: str, language: str) -> float | None:
+        """How long a sound plays, in its language, that language's family, or English; None where it does not exist."""
+        if self.lengths is None:
+            return 1000.0 if name else None
+        for known in (language, language.partition("_")[0], "en"):
+            files = self.lengths.get(known, {}).get(name)
+            if files:
+                return next(iter(files.values()))
+        return None
+
+    def listed(self) -> Iterator[tuple[str, str, str]]:
+        """Yield (name, language, codec) of every file."""
+        for language, names in (self.lengths or {}).items():
+            for name, files in names.items():
+                for suffix in files:
+                    yield name, language, codec_of_suffix(suffix)
+
+
+def read_sounds(folder: str) -> Sounds:
+    """The sounds below DIR/LANGUAGE/NAME.SUFFIX, with the descriptions of DIR/en/*-sounds-en.txt."""
+    lengths: dict = {}
+    texts = {}
+    for language in sorted(os.listdir(folder)):
+        top = os.path.join(folder, language)
+        for path, _, files in os.walk(top):
+            for file in sorted(files):
+                name, _, suffix = os.path.relpath(os.path.join(path, file), top).rpartition(".")
+                if suffix in FORMATS:
+                    size = os.path.getsize(os.path.join(path, file))
+                    lengths.setdefault(language, {}).setdefault(name, {})[suffix] = file_length_ms(suffix, size)
+        for path in glob.glob(os.path.join(glob.escape(top), "*-sounds-en.txt")) if language == "en" else ():
+            with open(path, encoding="utf-8", errors="replace") as file:
+                texts.update((name.strip(), text.strip()) for name, colon, text in (
+                    line.partition(":") for line in file if not line.startswith(";")) if colon)
+    return Sounds(lengths, texts)
+
+
+class Recordings:
+    """Stored recordings: {name: {suffix: length in ms}}, in memory, or as files below `folder` with what lies there.
+
+    Files are written and read under the server's lock: they are small, and a recording ends rarely.
+    """
+
+    def __init__(self, folder: str | None = None) -> None:
+        self.folder = folder
+        self.lengths: dict[str, dict[str, float]] = {}
+        self.being_written: set[str] = set()
+        for path, _, files in os.walk(folder) if folder else ():
+            for file in files:
+                name, _, suffix = os.path.relpath(os.path.join(path, file), folder).rpartition(".")
+                if suffix in FORMATS and is_utf8(name):
+                    size = os.path.getsize(os.path.join(path, file))
+                    self.lengths.setdefault(name, {})[suffix] = file_length_ms(suffix, size)
+
+    def path(self, name: str, suffix: str) -> str:
+        return os.path.join(self.folder, name + "." + suffix)
+
+    def get(self, name: str) -> tuple[str, float] | None:
+        """(suffix, length in ms) of a recording; None where there is none."""
+        files = self.lengths.get(name.lstrip("/"))
+        return next(iter(files.items())) if files else None
+
+    def begin(self, name: str, recording_format: str, appends: bool) -> float:
+        """Make the file, empty unless it is to be added to; its length in ms."""
+        name, suffix = name.lstrip("/"), stored_suffix(recording_format)
+        length = self.lengths.get(name, {}).get(suffix, 0.0) if appends else 0.0
+        self.write(name, suffix, length)
+        self.lengths.setdefault(name, {})[suffix] = length
+        self.being_written.add(name)
+        return length
+
+    def end(self, name: str, recording_format: str, length_ms: float) -> None:
+        """Close the file at its length."""
+        name, suffix = name.lstrip("/"), stored_suffix(recording_format)
+        self.being_written.discard(name)
+        self.write(name, suffix, length_ms)
+        self.lengths.setdefault(name, {})[suffix] = length_ms
+
+    def delete(self, name: str) -> None:
+        name = name.lstrip("/")
+        self.being_written.discard(name)
+        for suffix in self.lengths.pop(name, {}):
+            if self.folder:
+                os.remove(self.path(name, suffix))
+
+    def copy(self, name: str, copied_name: str) -> None:
+        """Copy the first file of a recording to another name."""
+        suffix, length = self.get(name)
+        data = self.data(name)
+        self.lengths[copied_name.lstrip("/")] = {suffix: length}
+        if self.folder:
+            self.write_bytes(copied_name.lstrip("/"), suffix, data)
+
+    def data(self, name: str) -> bytes:
+        """The bytes of the file."""
+        suffix, length = self.get(name)
+        if not self.folder:
+            return silent_file(suffix, length, name.lstrip("/") in self.being_written)
+        with open(self.path(name.lstrip("/"), suffix), "rb") as file:
+            return file.read()
+
+    def write(self, name: str, suffix: str, length_ms: float) -> None:
+        if self.folder:
+            self.write_bytes(name, suffix, silent_file(suffix, length_ms))
+
+    def write_bytes(self, name: str, suffix: str, data: bytes) -> None:
+        os.makedirs(os.path.dirname(self.path(name, suffix)), exist_ok=True)
+        with open(self.path(name, suffix), "wb") as file:
+            file.write(data)
+
+
+def stored_suffix(recording_format: str) -> str:
+    return "WAV" if recording_format == "wav49" else recording_format
+
+
+def is_inside(name: str) -> bool:
+    """True for a recording name that does not lead out of the folder of recordings."""
+    return os.path.normpath("/in/" + name.lstrip("/")).startswith("/in/")
+
+
+# --- everything there is
+
+DEVICE_STATES = ("UNKNOWN", "NOT_INUSE", "INUSE", "BUSY", "INVALID", "UNAVAILABLE", "RINGING", "RINGINUSE", "ONHOLD")
+TONES = frozenset("busy congestion dial dialrecall info record ring stutter callwaiting unobtainable".split())
+FIXED_GLOBALS = {"SYSTEMNAME": "", "ASTCACHEDIR": "/var/cache/asterisk", "ASTETCDIR": "/etc/asterisk",
+                 "ASTMODDIR": "/usr/lib/asterisk/modules", "ASTVARLIBDIR": "/var/lib/asterisk",
+                 "ASTDBDIR": "/var/lib/asterisk", "ASTKEYDIR": "/var/lib/asterisk", "ASTDATADIR": "/var/lib/asterisk",
+                 "ASTAGIDIR": "/var/lib/asterisk/agi-bin", "ASTSPOOLDIR": "/var/spool/asterisk",
+                 "ASTRUNDIR": "/var/run/asterisk", "ASTLOGDIR": "/var/log/asterisk", "ASTSBINDIR": "/usr/sbin"}
+
+
+class Mailbox(NamedTuple):
+    """Counts of messages, and the extra (attribute, value) pairs of its configuration object."""
+    old_messages: int
+    new_messages: int
+    extra: tuple = ()
+
+
+class Stasis:
+    """All that exists. Whoever calls holds the lock.
+
+    `new_id` makes ids of bridges and playbacks. `outbox` collects (event, [(connection, application name), ...]) in the
+    order in which they happened; `advance(now)` moves the time (epoch seconds) and runs what has become due.
+    """
+
+    def __init__(self, new_id: Callable[[], str], now: float, entity_id: str = "00:00:00:00:00:00",
+                 sounds: Sounds | None = None, recordings: Recordings | None = None) -> None:
+        self.new_id, self.now, self.started, self.entity_id = new_id, now, now, entity_id
+        self.sounds, self.recordings = sounds or Sounds(), recordings or Recordings()
+        self.outbox: list[tuple[dict, list]] = []
+        self.timers: list[tuple[float, int, Timer]] = []
+        self.serial = itertools.count()                 # keeps timers of one moment in order
+        self.unique_ids, self.pair_serial, self.snoop_serial = itertools.count(), itertools.count(), itertools.count()
+        self.channelvars: list[str] = []
+        self.applications: dict[str, Application] = {}
+        self.kept_device_names: dict[str, dict[str, None]] = {}
+        self.channels: dict[str, Channel] = {}
+        self.channels_by_name: dict[str, Channel] = {}
+        self.bridges: dict[str, Bridge] = {}
+        self.playbacks: dict[str, Playback] = {}
+        self.live_recordings: dict[str, LiveRecording] = {}
+        self.global_variables: dict[str, str] = {}
+        self.device_states: dict[str, str] = {}         # stored ones, by name behind "Stasis:"
+        self.known_devices: set[str] = set()            # names that ever had a state
+        self.custom_states: dict[str, str] = {}
+        self.mailboxes: dict[str, Mailbox] = {}
+        self.known_mailboxes: set[str] = set()
+        self.unloaded_modules: set[str] = set()
+        self.added_logs: dict[str, str] = {}            # log channels and their levels
+        self.reloaded = now
+        self.local_address = ("127.0.0.1", 8088)        # what external media are told
+        self.reload: Callable[[], bool] = lambda: True  # reads ari.conf again; False when it is refused
+
+    # --- time
+
+    def timestamp(self) -> str:
+        return ari_timestamp(self.now)
+
+    def after(self, seconds: float, action: Callable[[], None]) -> Timer:
+        """Let `action` be due in so many seconds."""
+        timer = Timer(action)
+        heapq.heappush(self.timers, (self.now + seconds, next(self.serial), timer))
+        return timer
+
+    def next_due(self) -> float | None:
+        """When advance() will next have something to do; None when nothing is waiting."""
+        while self.timers and self.timers[0][2].action is None:
+            heapq.heappop(self.timers)
+        return self.timers[0][0] if self.timers else None
+
+    def advance(self, now: float) -> None:
+        """Move the time on, running what is due in order and at its own time."""
+        due = self.next_due()
+        while due is not None and due <= now:
+            timer = heapq.heappop(self.timers)[2]
+            self.now = max(self.now, due)
+            timer.action()
+            due = self.next_due()
+        self.now = max(self.now, now)
+
+    # --- events
+
+    def audience(self, *subjects: Subject) -> list[Application]:
+        """The applications that follow one of the subjects, or everything of its kind, each once."""
+        found = {application: None for subject in subjects for application in subject.followers}
+        for application in self.applications.values():
+            if application.all_of and any(subject.kind in application.all_of for subject in subjects):
+                found[application] = None
+        return list(found)
+
+    def emit(self, applications: list[Application], event: dict) -> None:
+        """Put an event into the outbox for those of the applications that are active and let it through."""
+        hearers = [(application.connection, application.name) for application in applications
+                   if application.connection and application.accepts(event["type"])]
+        if hearers:
+            self.outbox.append((event, hearers))
+
+    def emit_medium(self, target: Channel | Bridge, event: dict) -> None:
+        """An event of a playback or recording. Asterisk: one of a bridge also reaches, through the internal channel,
+        whoever follows all channels."""
+        self.emit(self.audience(target), event)
+        if isinstance(target, Bridge):
+            self.emit([application for application in self.applications.values() if "channel" in application.all_of], event)
+
+    # --- applications
+
+    def open_applications(self, connection, names: list[str], follows_all: bool) -> None:
+        """Register a socket's applications from left to right; an active one is taken over."""
+        self.forget_idle_applications()
+        for name in names:
+            application = self.applications.get(name)
+            if not application:
+                application = self.applications[name] = Application(name)
+                application.device_names = self.kept_device_names.pop(name, {})
+                if follows_all:
+                    application.all_of.update(FOLLOWED_KINDS)
+                    application.device_names[ALL_TOPICS["deviceState"]] = None
+            elif application.connection:
+                event = {"type": "ApplicationReplaced", "timestamp": self.timestamp(), "application": name}
+                self.emit([application], event)
+            application.connection = connection
+
+    def close_applications(self, connection) -> None:
+        """Make the applications that a socket still holds inactive, and forget those that follow nothing."""
+        for application in self.applications.values():
+            if application.connection is connection:
+                application.connection = None
+        self.forget_idle_applications()
+
+    def forget_idle_applications(self) -> None:
+        """Remove inactive applications without interest in a channel, bridge or endpoint (stasis_app, cleanup)."""
+        idle = [application for application in self.applications.values()
+                if not application.connection and not application.all_of]
+        if not idle:
+            return
+        busy = {application for subjects in (self.channels, self.bridges) for subject in subjects.values()
+                for application in subject.followers}
+        for application in idle:
+            if application not in busy:
+                del self.applications[application.name]
+                if application.device_names:            # Asterisk: these outlive the application, by its name
+                    self.kept_device_names[application.name] = application.device_names
+
+    def application_json(self, application: Application) -> dict:
+        def followed(kind: str, subjects: dict) -> list[str]:
+            ids = [subject.id for subject in subjects.values() if application in subject.followers]
+            return sorted(ids + [ALL_TOPICS[kind]] * (kind in application.all_of), key=str.encode)
+        return {"name": application.name, "channel_ids": followed("channel", self.channels),
+                "bridge_ids": followed("bridge", self.bridges), "endpoint_ids": followed("endpoint", {}),
+                "device_names": list(application.device_names),
+                "events_allowed": application.allowed, "events_disallowed": application.disallowed}
+
+    # --- dialplan and channels
+
+    def dialplan_step(self, context: str, exten: str, priority: int) -> tuple[str, str] | None:
+        """(application, data) at a place of the dialplan; None where there is nothing."""
+        if context.startswith("stasis-") and context[len("stasis-"):] in self.applications:
+            steps = (("NoOp", ""),) if exten == "h" else (("Stasis", context[len("stasis-"):]),)
+        else:
+            steps = DIALPLAN.get((context, exten), ())
+        return steps[priority - 1] if 0 < priority <= len(steps) else None
+
+    def unique_id(self) -> str:
+        return "%d.%d" % (self.now, next(self.unique_ids))
+
+    def internal_name(self, prefix: str) -> str:
+        """The name of an internal channel: numbered like Local channels."""
+        return "%s-%08x;2" % (prefix, next(self.pair_serial))
+
+    def find_channel(self, name_or_id: str) -> Channel | None:
+        """The channel of an id, or of a name in any case."""
+        return self.channels.get(name_or_id) or self.channels_by_name.get(name_or_id.lower())
+
+    def new_pair(self, resource: str, near_id: str, far_id: str) -> Channel:
+        """The near leg of a new Local pair to EXTEN@CONTEXT[/OPTIONS]."""
+        exten, _, context = resource.partition("/")[0].partition("@")
+        place = (context or "default", exten, 1)
+        name = "Local/%s@%s-%08x" % (exten, place[0], next(self.pair_serial))
+        near = Channel(self, near_id, name + ";1", "Down", place)
+        far = Channel(self, far_id, name + ";2", "Ring", place)
+        near.far_leg, far.near_leg, far.runs_dialplan = far, near, True
+        near.dialstring = resource
+        return near
+
+    def originate(self, near: Channel, caller: str, originator: Channel | None, variables: dict[str, str], app: str,
+                  app_args: str, place: tuple[str, str, int] | None, seconds: float | None) -> dict:
+        """Call the far leg of a new pair; the near one enters `app`, or the dialplan at `place`, when it is answered.
+
+        What comes back is the near leg as JSON, before it is dialled.
+        """
+        near.resting_app, near.repeats_dialstring = OUTGOING_LINE, True
+        near.app_name, near.app_data = OUTGOING_LINE
+        if caller:
+            near.caller = near.connected = parse_caller_id(caller)
+        if originator:
+            near.inherit_variables(originator)
+            near.connected, near.language = originator.caller, originator.language
+        near.publish()
+        for name, value in variables.items():
+            near.set_variable(name, value)
+        if app:
+            near.when_answered = lambda: near.start_stasis(app, app_args)
+        else:
+            near.when_answered = lambda: near.start_extension(*place)
+        self.follow_if_active(app, near, near.far_leg)
+        shown = near.published
+        if not near.dial_far_leg():
+            near.finish(0)
+        elif seconds is not None and near.state != "Up" and not near.is_over:
+            near.timer = self.after(seconds, lambda: near.finish(0))
+        return shown
+
+    def follow_if_active(self, app: str, *channels: Channel | None) -> None:
+        application = self.applications.get(app)
+        if application and application.connection:
+            for channel in channels:
+                if channel:
+                    channel.follow(application)
+
+    def create(self, near: Channel, app: str, app_args: str, originator: Channel | None, variables: dict[str, str]) -> dict:
+        """Put the near leg of a new pair into `app` without calling the far one; the channel as JSON, before it enters."""
+        near.is_created = True
+        self.follow_if_active(app, near, originator)
+        for name, value in variables.items():
+            near.set_variable(name, value)
+        shown = near.published
+        near.start_stasis(app, app_args)
+        return shown
+
+    def dial(self, near: Channel, caller: Channel | None, seconds: int) -> None:
+        """Call the far leg of a created pair."""
+        if caller:
+            near.inherit_variables(caller)
+            near.connected = caller.caller
+            near.publish()
+        if not near.dial_far_leg():
+            near.finish(NORMAL_CLEARING)
+        elif seconds > 0 and near.state != "Up" and not near.is_over:
+            near.timer = self.after(seconds, near.hang_up)
+
+    def snoop(self, target: Channel, snoop_id: str, app: str, app_args: str) -> dict | None:
+        """A new Snoop on `target` in `app`; its JSON, None when the id is in use."""
+        name = "Snoop/%s-%08x" % (target.id, next(self.snoop_serial))
+        if snoop_id in self.channels:
+            return None
+        channel = Channel(self, snoop_id or self.unique_id(), name, "Up", ("default", "s", 1))
+        channel.target = target
+        target.snoops.append(channel)
+        if target.bridge:
+            target.bridge.update_peers()
+        channel.app_name, channel.app_data = "Stasis", app + ("," + app_args if app_args else "")
+        channel.publish()
+        shown = channel.published
+        application = self.applications.get(app)
+        if application and application.connection:
+            channel.enter(application, app_args.split(",") if app_args else [])
+        else:
+            channel.finish(0)
+        return shown
+
+    def external_media(self, channel_id: str, host: str, app: str, variables: dict[str, str]) -> dict:
+        """A UnicastRTP channel that sends nothing, answered at once and in `app`; its JSON with all its variables."""
+        name = "UnicastRTP/%s-0x%012x" % (host, next(self.pair_serial))
+        channel = Channel(self, channel_id or self.unique_id(), name, "Down", ("default", "s", 1))
+        channel.dialstring, channel.repeats_dialstring, channel.resting_app = host, True, OUTGOING_LINE
+        channel.set_variable("UNICASTRTP_LOCAL_ADDRESS", self.local_address[0])
+        channel.set_variable("UNICASTRTP_LOCAL_PORT", str(self.local_address[1]))
+        channel.app_name, channel.app_data = OUTGOING_LINE
+        channel.publish()
+        for variable, value in variables.items():
+            channel.set_variable(variable, value)
+        shown = {**channel.published, "channelvars": dict(reversed(list(channel.variables.items())))}
+        self.follow_if_active(app, channel)
+        channel.announce_dial("")
+        channel.state = "Up"
+        channel.publish()
+        channel.announce_dial("ANSWER")
+        channel.start_stasis(app, "")
+        return shown
+
+    # --- media
+
+    def medium(self, uri: str, language: str) -> Medium | None:
+        """What playing `uri` comes to; None for what ends without a word (play_uri)."""
+        scheme, _, name = uri.partition(":")
+        if scheme == "sound":
+            length = self.sounds.length_ms(name, language)
+            return Medium(length is not None, length or 0)
+        if scheme == "recording":
+            stored = self.recordings.get(name)
+            return Medium(stored[1] > 0, stored[1]) if stored else None
+        if scheme == "number":
+            match = C_INTEGER.match(name)
+            return self.spelled(match.group(1), language, True) if match else None
+        if scheme in ("digits", "characters"):
+            return self.spelled(name, language, False)
+        if scheme == "tone":
+            known = name.partition(";")[0] in TONES
+            return Medium(known, None if known else 0)
+        return None
+
+    def spelled(self, text: str, language: str, needs_all: bool) -> Medium:
+        """Characters played one by one. Not Asterisk: a number is read digit by digit, too."""
+        lengths = [self.sounds.length_ms("digits/" + character, language) for character in text]
+        if needs_all and None in lengths:
+            return Medium(False, 0)
+        return Medium(True, sum(length or 0 for length in lengths), is_controllable=False)
+
+    def audio_changed(self) -> None:
+        """Somebody began or ceased to send: running recordings reckon anew."""
+        for recording in list(self.live_recordings.values()):
+            if recording.is_started:
+                recording.listen()
+
+    # --- variables, devices, mailboxes
+
+    def read_global(self, name: str) -> str | None:
+        """A global variable, or a name that reads without being set; None where there is none."""
+        fixed = {"EPOCH": "%d" % self.now, "ENTITYID": self.entity_id}.get(name, FIXED_GLOBALS.get(name))
+        return fixed if fixed is not None else self.global_variables.get(name)
+
+    def set_global(self, name: str, value: str | None) -> None:
+        """Set a global variable, or unset it with None; told to applications that follow everything."""
+        if name.startswith("DEVICE_STATE(Custom:") and name.endswith(")"):
+            self.set_custom_state(name[len("DEVICE_STATE(Custom:"):-1], value or "")
+            return
+        if name.startswith("GLOBAL(") and name.endswith(")"):
+            name, value = name[len("GLOBAL("):-1], value or ""
+        elif name.endswith(")"):
+            return
+        before = self.global_variables.pop(bare_name(name), "")
+        if value is not None:
+            self.global_variables[bare_name(name)] = value
+        if value is not None or before:
+            self.emit([application for application in self.applications.values() if "channel" in application.all_of],
+                      {"variable": name, "value": value or "", "type": "ChannelVarset", "timestamp": self.timestamp()})
+
+    def set_custom_state(self, name: str, state: str) -> None:
+        if state.upper() in DEVICE_STATES:
+            self.custom_states[name] = state.upper()
+            self.tell_device("Custom:" + name)
+
+    def device_state(self, device: str) -> str:
+        """The state of any device name; it never fails."""
+        kind, colon, name = device.partition(":")
+        states = {"stasis": self.device_states, "custom": self.custom_states}.get(kind.lower() if colon else "")
+        if states is not None and (name in states or "/" not in name):
+            return states.get(name, "UNKNOWN")
+        if kind == "MWI" and name in self.known_mailboxes:
+            return "INUSE" if self.mailboxes.get(name, Mailbox(0, 0)).new_messages > 0 else "NOT_INUSE"
+        technology, _, rest = device.partition("/")
+        exten, at, context = rest.partition("/")[0].partition("@")
+        if technology == "Local" and at:
+            if any(channel.far_leg and channel.is_dialled and channel.dialstring.partition("/")[0] == exten + at + context
+                   for channel in self.channels.values()):
+                return "INUSE"
+            return "NOT_INUSE" if self.dialplan_step(context, exten, 1) else "INVALID"
+        return "INVALID"
+
+    def tell_device(self, device: str) -> None:
+        """DeviceStateChanged with the device's present state; `application` stands inside this event."""
+        state = {"name": device, "state": self.device_state(device)}
+        for application in self.applications.values():
+            if device in application.device_names or ALL_TOPICS["deviceState"] in application.device_names:
+                self.emit([application], {"type": "DeviceStateChanged", "application": application.name,
+                                          "timestamp": self.timestamp(), "device_state": state})
+
+    def set_device_state(self, name: str, state: str) -> None:
+        """Store the state of Stasis:NAME; told when it is another one."""
+        if self.device_states.get(name) != state:
+            self.device_states[name] = state
+            self.known_devices.add(name)
+            self.tell_device("Stasis:" + name)
+
+    def delete_device_state(self, name: str) -> None:
+        """Forget Stasis:NAME; told, at every repetition, where it ever had a state."""
+        self.device_states.pop(name, None)
+        if name in self.known_devices:
+            self.tell_device("Stasis:" + name)
+
+    def set_mailbox(self, name: str, mailbox: Mailbox | None) -> None:
+        """Set or (None) delete a mailbox; its MWI device is told when that changes, and when it is new."""
+        device, is_new = "MWI:" + name, name not in self.known_mailboxes
+        before = self.device_state(device)
+        if mailbox is None:
+            del self.mailboxes[name]
+        else:
+            self.mailboxes[name] = mailbox
+            self.known_mailboxes.add(name)
+        if is_new or self.device_state(device) != before:
+            self.tell_device(device)
