@@ -3000,3 +3000,271 @@ class Stasis:
             self.known_mailboxes.add(name)
         if is_new or self.device_state(device) != before:
             self.tell_device(device)
+
+
+# === 7. Declarations ===
+# How an operation is declared: its path, parameters and documented errors in one place, from which routing, the parsing
+# of parameters, Allow, and the served API description are derived (section 10). No operation stands here.
+
+RESOURCES = {                           # document: what it is about, and the modules that it names
+    "asterisk": ("The server itself.", ()),
+    "endpoints": ("What can be called.", ()),
+    "channels": ("Channels.", ("res_stasis_answer", "res_stasis_playback", "res_stasis_recording", "res_stasis_snoop")),
+    "bridges": ("Bridges.", ("res_stasis_recording", "res_stasis_playback")),
+    "recordings": ("Recordings, live and stored.", ("res_stasis_recording",)),
+    "sounds": ("Sounds.", ()),
+    "playbacks": ("Playbacks.", ("res_stasis_playback",)),
+    "deviceStates": ("Device states.", ("res_stasis_device_state",)),
+    "mailboxes": ("Mailboxes.", ("res_stasis_mailbox",)),
+    "events": ("The event socket, and events of one's own.", ("res_http_websocket",)),
+    "applications": ("Stasis applications.", ()),
+}
+PATHS = {                               # the API on one page, in the order in which paths are looked for
+    "/asterisk/config/dynamic/{configClass}/{objectType}/{id}": "Configuration objects",
+    "/asterisk/info": "Facts about the server",
+    "/asterisk/ping": "Whether the server answers",
+    "/asterisk/modules": "Modules",
+    "/asterisk/modules/{moduleName}": "One module",
+    "/asterisk/logging": "Log channels",
+    "/asterisk/logging/{logChannelName}": "One log channel",
+    "/asterisk/logging/{logChannelName}/rotate": "Rotation of a log channel",
+    "/asterisk/variable": "Global variables",
+    "/endpoints": "All endpoints",
+    "/endpoints/sendMessage": "A text message to any URI",
+    "/endpoints/{tech}": "Endpoints of one technology",
+    "/endpoints/{tech}/{resource}": "One endpoint",
+    "/endpoints/{tech}/{resource}/sendMessage": "A text message to an endpoint",
+    "/channels": "All channels",
+    "/channels/create": "A channel that is not dialled yet",
+    "/channels/{channelId}": "One channel",
+    "/channels/{channelId}/continue": "Leaving the application for the dialplan",
+    "/channels/{channelId}/move": "Moving to another application",
+    "/channels/{channelId}/redirect": "Sending the caller elsewhere",
+    "/channels/{channelId}/answer": "Answering",
+    "/channels/{channelId}/ring": "Ringing",
+    "/channels/{channelId}/dtmf": "Sending digits",
+    "/channels/{channelId}/mute": "Muting",
+    "/channels/{channelId}/hold": "Holding",
+    "/channels/{channelId}/moh": "Music on hold",
+    "/channels/{channelId}/silence": "Silence",
+    "/channels/{channelId}/play": "Playing media",
+    "/channels/{channelId}/play/{playbackId}": "Playing media under an id",
+    "/channels/{channelId}/record": "Recording",
+    "/channels/{channelId}/variable": "Variables and functions of a channel",
+    "/channels/{channelId}/snoop": "Snooping",
+    "/channels/{channelId}/snoop/{snoopId}": "Snooping under an id",
+    "/channels/{channelId}/dial": "Dialling a created channel",
+    "/channels/{channelId}/rtp_statistics": "RTP statistics",
+    "/channels/externalMedia": "Media from and to another program",
+    "/bridges": "All bridges",
+    "/bridges/{bridgeId}": "One bridge",
+    "/bridges/{bridgeId}/addChannel": "Adding channels",
+    "/bridges/{bridgeId}/removeChannel": "Removing channels",
+    "/bridges/{bridgeId}/videoSource/{channelId}": "The source of video",
+    "/bridges/{bridgeId}/videoSource": "No fixed source of video",
+    "/bridges/{bridgeId}/moh": "Music on hold for a bridge",
+    "/bridges/{bridgeId}/play": "Playing media to a bridge",
+    "/bridges/{bridgeId}/play/{playbackId}": "Playing media to a bridge under an id",
+    "/bridges/{bridgeId}/record": "Recording a bridge",
+    "/recordings/stored": "Stored recordings",
+    "/recordings/stored/{recordingName}": "One stored recording",
+    "/recordings/stored/{recordingName}/file": "The file of a stored recording",
+    "/recordings/stored/{recordingName}/copy": "Copying a stored recording",
+    "/recordings/live/{recordingName}": "One live recording",
+    "/recordings/live/{recordingName}/stop": "Ending a recording",
+    "/recordings/live/{recordingName}/pause": "Pausing a recording",
+    "/recordings/live/{recordingName}/mute": "Muting a recording",
+    "/sounds": "All sounds",
+    "/sounds/{soundId}": "One sound",
+    "/playbacks/{playbackId}": "One playback",
+    "/playbacks/{playbackId}/control": "Controlling a playback",
+    "/deviceStates": "All device states of one's own",
+    "/deviceStates/{deviceName}": "One device state",
+    "/mailboxes": "All mailboxes",
+    "/mailboxes/{mailboxName}": "One mailbox",
+    "/events": "The event socket",
+    "/events/user/{eventName}": "Events of one's own",
+    "/applications": "All applications",
+    "/applications/{applicationName}": "One application",
+    "/applications/{applicationName}/subscription": "What an application follows",
+    "/applications/{applicationName}/eventFilter": "What an application is told",
+}
+
+
+class Kind(NamedTuple):
+    """A kind of value: its name in the API description, and what text, JSON and absence come to."""
+    data_type: str
+    from_text: Callable
+    from_json: Callable
+    absent: object = None
+    is_list: bool = False
+    limit: float = math.inf             # how many items a list may have
+
+
+text = Kind("string", str, lambda value: value if isinstance(value, str) else None)     # another type: as if not sent
+flag = Kind("boolean", is_true, lambda value: value is True, False)
+ABSENT = object()                       # what tells a member that is not there from null
+member = Kind("containers", str, lambda value: value, ABSENT)   # a member of the JSON body, whatever it is
+document = Kind("object", str, lambda value: value, ABSENT)     # the body itself
+
+
+def number(default: int = 0, bits: int = 32) -> Kind:
+    """An integer, read as C does; of another JSON type: 0."""
+    return Kind("int" if bits == 32 else "long", lambda word: c_integer(word, bits), lambda value: wrap_integer(
+        value, bits) if isinstance(value, int) and not isinstance(value, bool) else 0, default)
+
+
+def many(kind: Kind) -> Kind:
+    """A list: split at commas as text, an array or one value in JSON; an item that is no string becomes None."""
+    return Kind(kind.data_type, lambda word: word.split(","), lambda value: [
+        kind.from_json(item) for item in (value if isinstance(value, list) else [value])], (), True, MAX_LIST_ITEMS)
+
+
+quoted = Kind("string", split_quoted, lambda value: split_quoted(value) if isinstance(value, str) else (), (), True)
+
+
+class Parameter(NamedTuple):
+    """A parameter; `keys` is the order of its keys in the API description."""
+    name: str
+    kind: Kind
+    where: str                          # path, query or body
+    description: str
+    required: bool
+    default: object
+    allowed: object                     # a list of values, or the least number
+    keys: tuple[str, ...]
+
+    def describe(self) -> dict:
+        facts = {"name": self.name, "description": self.description, "paramType": self.where, "required": self.required,
+                 "allowMultiple": self.kind.is_list, "dataType": self.kind.data_type}
+        if self.default is not None:
+            facts["defalutValue" if "defalutValue" in self.keys else "defaultValue"] = self.default
+        if self.allowed is not None:
+            facts["allowableValues"] = {"valueType": "RANGE", "min": self.allowed} if isinstance(self.allowed, int) else {
+                "valueType": "LIST", "values": self.allowed}
+        return {key: facts[key] for key in self.keys if key in facts}
+
+
+USUAL_KEYS = ("name", "description", "paramType", "required", "allowMultiple", "dataType", "defaultValue", "allowableValues")
+BODY_KEYS = ("name", "description", "paramType", "required", "dataType", "allowMultiple")
+BARE_KEYS = ("name", "description", "paramType", "dataType")
+
+
+USUAL, BARE = (True, None, None, USUAL_KEYS), (True, None, None, BARE_KEYS)
+PATH_PARAMETERS = {                     # name: description, then required, default, allowed and keys
+    "configClass": ("Class of the object.", *USUAL), "objectType": ("Type of the object.", *USUAL),
+    "id": ("Id of the object.", *USUAL), "moduleName": ("Name of the module.", *USUAL),
+    "logChannelName": ("Name of the log channel.", *USUAL), "tech": ("Technology of the endpoint.", *BARE),
+    "resource": ("Name within the technology.", *BARE), "channelId": ("Id of the channel.", *USUAL),
+    "playbackId": ("Id of the playback.", *USUAL), "snoopId": ("Id for the Snoop channel.", *USUAL),
+    "bridgeId": ("Id of the bridge.", *USUAL), "recordingName": ("Name of the recording.", *USUAL),
+    "soundId": ("Id of the sound.", *USUAL), "deviceName": ("Name of the device.", *USUAL),
+    "mailboxName": ("Name of the mailbox.", *USUAL), "eventName": ("Name of the event.", *USUAL),
+    "applicationName": ("Name of the application.", *USUAL),
+}
+
+
+def query(name: str, kind: Kind, description: str, required: bool = False, default=None, allowed=None,
+          keys: tuple[str, ...] = USUAL_KEYS) -> Parameter:
+    """A parameter of query, form or JSON body. `default` is documentation; what absence means says the kind."""
+    return Parameter(name, kind, "query", description, required, default, allowed, keys)
+
+
+def body(name: str, kind: Kind, description: str, keys: tuple[str, ...] = BODY_KEYS) -> Parameter:
+    return Parameter(name, kind, "body", description, False, None, None, keys)
+
+
+def in_path(name: str) -> Parameter:
+    """A parameter of the path: these come first unless they are named elsewhere."""
+    return Parameter(name, text, "path", *PATH_PARAMETERS[name])
+
+
+@functools.lru_cache(maxsize=None)
+def python_name(name: str) -> str:
+    """absorbDTMF and external_host as absorb_dtmf and external_host; a keyword of Python gets a _."""
+    snake = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+    return snake + "_" if keyword.iskeyword(snake) else snake
+
+
+class Operation(NamedTuple):
+    """One method of one path."""
+    method: str
+    path: str
+    nickname: str
+    response_class: str
+    summary: str
+    parameters: tuple[Parameter, ...]
+    documented: dict                    # error code: reason, as the API description gives them
+    handler: Callable
+
+    @property
+    def is_upgrade(self) -> bool:
+        """True for the one operation that ends in another protocol; it is in no Allow."""
+        return self.response_class == "Message"
+
+    def describe(self) -> dict:
+        facts = {"httpMethod": self.method}
+        if self.is_upgrade:
+            facts.update(upgrade="websocket", websocketProtocol="ari")
+        facts.update(summary=self.summary, nickname=self.nickname, responseClass=self.response_class)
+        if self.parameters:
+            facts["parameters"] = [parameter.describe() for parameter in self.parameters]
+        if self.documented:
+            facts["errorResponses"] = [{"code": code, "reason": reason} for code, reason in self.documented.items()]
+        return facts
+
+
+OPERATIONS: dict[str, dict[str, Operation]] = {}        # path: method: operation
+
+
+def operation(method: str, path: str, response_class: str, summary: str, *parameters: Parameter, documented=None,
+              nickname: str = ""):
+    """Declare the function below as an operation of PATHS.
+
+    Its nickname is its own name behind the first _, in camel case; its arguments are `stasis` and the parameters.
+    """
+    def declare(handler: Callable) -> Callable:
+        words = handler.__name__.partition("_")[2].split("_")
+        name = nickname or words[0] + "".join(word.capitalize() for word in words[1:])
+        given = [parameter.name for parameter in parameters]
+        first = tuple(in_path(found) for found in re.findall(r"{(\w+)}", path) if found not in given)
+        declared = Operation(method, path, name, response_class, summary, first + parameters, documented or {}, handler)
+        wanted = {"stasis"} | {python_name(parameter.name) for parameter in declared.parameters}
+        arguments = handler.__code__.co_varnames[:handler.__code__.co_argcount]
+        if path not in PATHS or method in OPERATIONS.setdefault(path, {}) or set(arguments) != wanted:
+            raise TypeError("%s %s: not in PATHS, declared twice, or %s is not %s" % (
+                method, path, sorted(arguments), sorted(wanted)))
+        OPERATIONS[path][method] = declared
+        return handler
+    return declare
+
+
+def ok(value) -> Response:
+    return Response(200, value)
+
+
+def created(location: str, value) -> Response:
+    """201 with Location; control characters in it are percent-encoded (departure 4)."""
+    return Response(201, value, headers=(("Location", "/ari" + CONTROL.sub(lambda m: "%%%02X" % ord(m.group()), location)),))
+
+
+def no_content() -> Response:
+    return Response(204)
+
+
+class Upgrade(NamedTuple):
+    """What GET /events comes to: the applications that its event socket is to hold, and the headers of the 101 answer."""
+    applications: list[str]
+    follows_all: bool
+    headers: list[tuple[str, str]] = []
+
+
+def require_utf8(*texts) -> None:
+    """Refuse what would be kept although it is not UTF-8 (departure 3); the last check before anything changes."""
+    for item in texts:
+        if isinstance(item, dict):
+            require_utf8(*item, *item.values())
+        elif isinstance(item, (list, tuple)):
+            require_utf8(*item)
+        elif isinstance(item, str):
+            require(is_utf8(item), 400, "Invalid UTF-8")
