@@ -3268,3 +3268,165 @@ def require_utf8(*texts) -> None:
             require_utf8(*item)
         elif isinstance(item, str):
             require(is_utf8(item), 400, "Invalid UTF-8")
+
+
+# === 8. Data models ===
+# The models of the API description as rows: no behaviour. One property: name, "!" required or "?" not (neither: unsaid), then
+# ":type" unless it is a string, then "=value|value" where only these are allowed. In the description "required" stands
+# before "type" unless the model's row starts with "~"; "~" before a property turns that round for it. "*" marks what is
+# said of the model itself.
+
+MODELS = {
+    "asterisk": """
+BuildInfo (How the server was built.): os!, kernel!, options!, machine!, date!, user!
+SystemInfo (Version and identity of the server.): version!, entity_id!
+SetId (User and group the server runs as.): user!, group!
+ConfigInfo (What the server was configured with.): name!, default_language!, max_channels?:int, max_open_files?:int,
+    max_load?:double, setid!:SetId
+StatusInfo (When the server started and last reloaded.): startup_time!:Date, last_reload_time!:Date
+AsteriskInfo (What there is to know of the server.): build?:BuildInfo, system?:SystemInfo, config?:ConfigInfo,
+    status?:StatusInfo
+AsteriskPing (An answer to a ping.): asterisk_id!, ping!, timestamp!
+~Module (A module of the server.): name!, description!, use_count!:int, status!, support_level!
+~LogChannel (A place where the server logs.): channel!, type!, status!, configuration!
+Variable (The value of a variable.): value!
+ConfigTuple (One attribute of a configuration object.): attribute!, value!
+""",
+    "endpoints": """
+~Endpoint (Something outside that can be called.): technology!, resource!, state?=unknown|offline|online,
+    channel_ids!:List[string]
+~TextMessage (A text message.): from!, to!, body!, variables?:object
+""",
+    "channels": """
+Dialed (How far a dialled channel has come.):
+DialplanCEP (A place in the dialplan and what runs there.): context!, exten!, priority!:long, app_name!, app_data!
+CallerID (A name and a number.): name!, number!
+RTPstat (What RTP counted and measured on a channel.): txcount!:int, rxcount!:int, txjitter?:double, rxjitter?:double,
+    remote_maxjitter?:double, remote_minjitter?:double, remote_normdevjitter?:double, remote_stdevjitter?:double,
+    local_maxjitter?:double, local_minjitter?:double, local_normdevjitter?:double, local_stdevjitter?:double,
+    txploss!:int, rxploss!:int, remote_maxrxploss?:double, remote_minrxploss?:double, remote_normdevrxploss?:double,
+    remote_stdevrxploss?:double, local_maxrxploss?:double, local_minrxploss?:double, local_normdevrxploss?:double,
+    local_stdevrxploss?:double, rtt?:double, maxrtt?:double, minrtt?:double, normdevrtt?:double, stdevrtt?:double,
+    local_ssrc!:int, remote_ssrc!:int, txoctetcount!:int, rxoctetcount!:int, channel_uniqueid!
+Channel (A channel.): id!, protocol_id!, name!, state!=Down|Rsrved|OffHook|Dialing|Ring|Ringing|Up|Busy|Dialing
+    Offhook|Pre-ring|Unknown, caller!:CallerID, connected!:CallerID, accountcode!, dialplan!:DialplanCEP,
+    creationtime!:Date, language!, channelvars?:object
+""",
+    "bridges": """
+~Bridge (A bridge and who is in it.): id!, technology!, bridge_type!=mixing|holding, bridge_class!, creator!, name!,
+    channels!:List[string], video_mode?, video_source_id?, ~creationtime!:Date
+""",
+    "recordings": """
+StoredRecording (A recording on file.): name!, format!
+LiveRecording (A recording in the making.): name!, format!, target_uri!,
+    state!=queued|recording|paused|done|failed|canceled, duration?:int, talking_duration?:int, silence_duration?:int,
+    cause?
+""",
+    "sounds": """
+FormatLangPair (A format in which a sound exists in a language.): language!, format!
+Sound (A sound that can be played.): id!, text?, formats!:List[FormatLangPair]
+""",
+    "playbacks": """
+~Playback (Media being played.): id!, media_uri!, next_media_uri?, target_uri!, language,
+    state!=queued|playing|continuing|done|failed
+""",
+    "deviceStates": """
+~DeviceState (The state of a device.): name!,
+    state!=UNKNOWN|NOT_INUSE|INUSE|BUSY|INVALID|UNAVAILABLE|RINGING|RINGINUSE|ONHOLD
+""",
+    "mailboxes": """
+~Mailbox (A mailbox and its messages.): name!, old_messages!:int, new_messages!:int
+""",
+    "events": """
+~Message (Base of all that comes over the event socket.): *discriminator=type, type!, asterisk_id?,
+    *subTypes=MissingParams|Event
+MissingParams (Parameters were missing.): params!:List[string]
+~Event (Base of all events.): application!, timestamp!:Date, *subTypes=DeviceStateChanged| PlaybackStarted|
+    PlaybackContinuing| PlaybackFinished| RecordingStarted| RecordingFinished| RecordingFailed| ApplicationMoveFailed|
+    ApplicationReplaced| BridgeCreated| BridgeDestroyed| BridgeMerged| BridgeBlindTransfer| BridgeAttendedTransfer|
+    BridgeVideoSourceChanged| ChannelCreated| ChannelDestroyed| ChannelEnteredBridge| ChannelLeftBridge|
+    ChannelStateChange| ChannelDtmfReceived| ChannelDialplan| ChannelCallerId| ChannelUserevent| ChannelHangupRequest|
+    ChannelVarset| ChannelTalkingStarted| ChannelTalkingFinished| ChannelHold| ChannelUnhold| ContactStatusChange|
+    EndpointStateChange| Dial| StasisEnd| StasisStart| TextMessageReceived| ChannelConnectedLine| PeerStatusChange
+~ContactInfo (A contact and whether it can be reached.): uri!,
+    contact_status!=Unreachable|Reachable|Unknown|NonQualified|Removed, aor!, roundtrip_usec?
+~Peer (A peer and its state.): peer_status!, cause?, address?, port?, time?
+~DeviceStateChanged (A device has another state.): device_state!:DeviceState
+~PlaybackStarted (A medium begins to play.): playback!:Playback
+~PlaybackContinuing (One medium is over, the next follows.): playback!:Playback
+~PlaybackFinished (A playback is over.): playback!:Playback
+~RecordingStarted (A recording has begun.): recording!:LiveRecording
+~RecordingFinished (A recording is complete.): recording!:LiveRecording
+~RecordingFailed (A recording came to nothing.): recording!:LiveRecording
+ApplicationMoveFailed (A channel could not be moved to another application.): channel!:Channel, destination!,
+    args!:List[string]
+ApplicationReplaced (Another socket has taken the application.):
+BridgeCreated (A bridge is there.): bridge!:Bridge
+BridgeDestroyed (A bridge is gone.): bridge!:Bridge
+BridgeMerged (One bridge went into another.): bridge!:Bridge, bridge_from!:Bridge
+BridgeVideoSourceChanged (Another channel is the source of video.): bridge!:Bridge, old_video_source_id?
+BridgeBlindTransfer (A blind transfer was tried.): channel!:Channel, replace_channel?:Channel, transferee?:Channel,
+    exten!, context!, result!, is_external!:boolean, bridge:Bridge
+BridgeAttendedTransfer (An attended transfer was tried.): transferer_first_leg!:Channel,
+    transferer_second_leg!:Channel, replace_channel?:Channel, transferee?:Channel, transfer_target?:Channel, result!,
+    is_external!:boolean, transferer_first_leg_bridge:Bridge, transferer_second_leg_bridge:Bridge, destination_type!,
+    destination_bridge, destination_application, destination_link_first_leg:Channel,
+    destination_link_second_leg:Channel, destination_threeway_channel:Channel, destination_threeway_bridge:Bridge
+ChannelCreated (A channel is there.): channel!:Channel
+ChannelDestroyed (A channel is gone.): cause!:int, cause_txt!, channel!:Channel
+ChannelEnteredBridge (A channel has joined a bridge.): bridge!:Bridge, channel:Channel
+ChannelLeftBridge (A channel has left a bridge.): bridge!:Bridge, channel!:Channel
+ChannelStateChange (A channel has another state.): channel!:Channel
+ChannelDtmfReceived (A digit has arrived on a channel.): digit!, duration_ms!:int, channel!:Channel
+ChannelDialplan (A channel is at another place in the dialplan.): channel!:Channel, dialplan_app!, dialplan_app_data!
+ChannelCallerId (The caller of a channel has changed.): caller_presentation!:int, caller_presentation_txt!,
+    channel!:Channel
+ChannelUserevent (An event made by a user.): eventname!, channel?:Channel, bridge?:Bridge, endpoint?:Endpoint,
+    userevent!:object
+ChannelHangupRequest (Somebody wants a channel to end.): cause:int, soft:boolean, channel!:Channel
+ChannelVarset (A variable was set.): variable!, value!, channel?:Channel
+ChannelHold (A channel was put on hold.): channel!:Channel, musicclass?
+ChannelUnhold (A channel came back from hold.): channel!:Channel
+ChannelTalkingStarted (Somebody began to talk.): channel!:Channel
+ChannelTalkingFinished (Somebody ceased to talk.): channel!:Channel, duration!:int
+ContactStatusChange (A contact came or went.): endpoint!:Endpoint, contact_info!:ContactInfo
+PeerStatusChange (A peer has another state.): endpoint!:Endpoint, peer!:Peer
+EndpointStateChange (An endpoint has another state.): endpoint!:Endpoint
+Dial (Dialling has begun, or has come further.): caller?:Channel, peer!:Channel, forward?, forwarded?:Channel,
+    dialstring?, dialstatus!
+StasisEnd (A channel has left the application.): channel!:Channel
+StasisStart (A channel has entered the application.): args!:List[string], channel!:Channel, replace_channel?:Channel
+TextMessageReceived (An endpoint has sent a text message.): message!:TextMessage, endpoint?:Endpoint
+ChannelConnectedLine (The connected line of a channel has changed.): channel!:Channel
+""",
+    "applications": """
+~Application (A Stasis application, what it follows and filters.): name!, channel_ids!:List[string],
+    bridge_ids!:List[string], endpoint_ids!:List[string], device_names!:List[string], events_allowed!:List[object],
+    events_disallowed!:List[object]
+""",
+}
+
+
+def describe_model(row: str) -> dict:
+    """A row of MODELS as the API description has it."""
+    name, summary, rest = re.fullmatch(r"(~?\w+) \((.*?)\):(.*)", " ".join(row.split())).groups()
+    model, properties = {"id": name.lstrip("~"), "description": summary}, {}
+    for item in filter(None, rest.strip().split(", ")):
+        mark, word, required, data_type, values = re.fullmatch(r"([~*]?)(\w+)([!?]?)(?::([^=]+))?(?:=(.*))?", item).groups()
+        if mark == "*":
+            model[word] = values if word == "discriminator" else [value.strip() for value in values.split("|")]
+            continue
+        facts = {"required": required == "!"} if required else {}
+        type_first = name.startswith("~") != (mark == "~")
+        facts = {"type": data_type or "string", **facts} if type_first else {**facts, "type": data_type or "string"}
+        if values:
+            facts["allowableValues"] = {"valueType": "LIST", "values": values.split("|")}
+        properties[word] = facts
+    model["properties"] = properties
+    return {key: model[key] for key in ("id", "description", "discriminator", "properties", "subTypes") if key in model}
+
+
+def describe_models(resource: str) -> dict:
+    """The `models` of one document; a row goes on in the indented lines below it."""
+    rows = re.split(r"\n(?! )", MODELS[resource].strip())
+    return {model["id"]: model for model in map(describe_model, rows)}
