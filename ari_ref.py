@@ -3430,3 +3430,1330 @@ def describe_models(resource: str) -> dict:
     """The `models` of one document; a row goes on in the indented lines below it."""
     rows = re.split(r"\n(?! )", MODELS[resource].strip())
     return {model["id"]: model for model in map(describe_model, rows)}
+
+
+# === 9. Operations ===
+# The 98 operations, by resource in the order of the API description: declaration above behaviour. Each looks up, checks,
+# changes, announces, answers, in this order unless a comment says otherwise: the order of checks shows on the wire.
+# No operation sees a header, a socket or the lock. Rules: res/ari/resource_*.c of Asterisk 16.30.1.
+
+# --- 9.1 /asterisk
+
+MODULES = {                             # name: description, whether it can be reloaded, whether it can be unloaded
+    "app_echo.so": ("Simple Echo Application", False, True),
+    "logger": ("Logger", True, False),
+    "res_ari.so": ("Asterisk RESTful Interface", True, False),
+    "res_ari_applications.so": ("RESTful API module - Stasis application resources", False, False),
+    "res_ari_asterisk.so": ("RESTful API module - Asterisk resources", False, False),
+    "res_ari_bridges.so": ("RESTful API module - Bridge resources", False, False),
+    "res_ari_channels.so": ("RESTful API module - Channel resources", False, False),
+    "res_stasis.so": ("Stasis application support", False, False),
+}
+LOG_FOLDER = "/var/log/asterisk/"
+LOG_LEVELS = ("DEBUG", "TRACE", "NOTICE", "WARNING", "ERROR", "VERBOSE", "DTMF", "CC", "FAX", "SECURITY")
+CONFIGURED_LOGS = (("full", "File", "DEBUG NOTICE WARNING ERROR VERBOSE "), ("console", "Console", "NOTICE WARNING ERROR VERBOSE "))
+MAILBOX_COUNT = re.compile(r"[ \t-\r]*(0[xX][0-9a-fA-F]{1,8}|0[0-7]*|[1-9][0-9]{0,9})", re.ASCII)
+
+
+def find_mailbox_object(stasis: Stasis, config_class: str, object_type: str, id: str, must_exist: bool) -> Mailbox | None:
+    """The one kind of object there is: a mailbox of res_mwi_external."""
+    require(config_class == "res_mwi_external", 404, "configClass '%s' not found" % config_class)
+    require(object_type == "mailboxes", 404, "objectType '%s' not found" % object_type)
+    mailbox = stasis.mailboxes.get(id)
+    require(mailbox is not None or not must_exist, 404, "Object with id '%s' not found" % id)
+    return mailbox
+
+
+def mailbox_attributes(mailbox: Mailbox) -> Response:
+    pairs = [*mailbox.extra, ("msgs_new", str(mailbox.new_messages)), ("msgs_old", str(mailbox.old_messages))]
+    return ok([{"attribute": attribute, "value": value} for attribute, value in pairs])
+
+
+NO_OBJECT = {404: "No such class, type or object."}
+
+
+@operation("GET", "/asterisk/config/dynamic/{configClass}/{objectType}/{id}", "List[ConfigTuple]",
+           "Show a configuration object.", documented=NO_OBJECT)
+def asterisk_get_object(stasis, config_class, object_type, id):
+    return mailbox_attributes(find_mailbox_object(stasis, config_class, object_type, id, True))
+
+
+@operation("PUT", "/asterisk/config/dynamic/{configClass}/{objectType}/{id}", "List[ConfigTuple]",
+           "Create or change a configuration object.",
+           body("fields", member, 'The attributes to set: {"fields": [{"attribute": name, "value": value}, ...]}.'),
+           documented={400: "Bad fields.", 403: "Objects of this kind cannot be written.", **NO_OBJECT})
+def asterisk_update_object(stasis, config_class, object_type, id, fields):
+    """Set all fields or none; a field without a string for both members does not parse (departure 5)."""
+    old = find_mailbox_object(stasis, config_class, object_type, id, False)
+    require(fields is not ABSENT or old is None, 400, "Fields must be provided to update object '%s'" % id, "Bad request")
+    mailbox = old or Mailbox(0, 0)
+    values, extra = {"msgs_new": mailbox.new_messages, "msgs_old": mailbox.old_messages}, dict(mailbox.extra)
+    for field in fields if isinstance(fields, list) else ():
+        name, value = (field.get("attribute"), field.get("value")) if isinstance(field, dict) else (None, None)
+        good = isinstance(name, str) and isinstance(value, str)
+        match = MAILBOX_COUNT.fullmatch(value) if good else None
+        if good and name.startswith("@"):
+            extra[name] = value
+            continue
+        require(bool(match) and name.lower() in values and c_literal(match.group(1)) < 2**32, 400,
+                "%s of object '%s' failed field value validation" % ("Update" if old else "Creation", id), "Bad request")
+        values[name.lower()] = c_literal(match.group(1))
+    require_utf8(id)
+    stasis.set_mailbox(id, Mailbox(values["msgs_old"], values["msgs_new"], tuple(extra.items())))
+    return mailbox_attributes(stasis.mailboxes[id])
+
+
+@operation("DELETE", "/asterisk/config/dynamic/{configClass}/{objectType}/{id}", "void", "Delete a configuration object.",
+           documented={403: "Objects of this kind cannot be deleted.", **NO_OBJECT})
+def asterisk_delete_object(stasis, config_class, object_type, id):
+    find_mailbox_object(stasis, config_class, object_type, id, True)
+    stasis.set_mailbox(id, None)
+    return no_content()
+
+
+@operation("GET", "/asterisk/info", "AsteriskInfo", "Tell about the server.",
+           query("only", many(text), "The sections wanted.", allowed=["build", "system", "config", "status"]))
+def asterisk_get_info(stasis, only):
+    """The sections in their own order, whatever the order asked for; unknown words select nothing."""
+    uname = os.uname()
+    started = ari_timestamp(stasis.started)
+    sections = {
+        "build": {"os": uname.sysname, "kernel": uname.release, "machine": uname.machine, "options": "",
+                  "date": "2023-01-01 00:00:00 UTC", "user": "ari_ref"},
+        "system": {"version": VERSION, "entity_id": stasis.entity_id},
+        "config": {"name": "", "default_language": "en", "setid": {"user": "", "group": ""}},
+        "status": {"startup_time": started, "last_reload_time": ari_timestamp(stasis.reloaded)},
+    }
+    wanted = [word.lower() for word in only if word is not None] if only else list(sections)
+    return ok({name: section for name, section in sections.items() if name in wanted})
+
+
+@operation("GET", "/asterisk/ping", "AsteriskPing", "Answer.")
+def asterisk_ping(stasis):
+    return ok({"ping": "pong", "timestamp": stasis.timestamp(), "asterisk_id": stasis.entity_id})
+
+
+def find_module(stasis: Stasis, name: str) -> str | None:
+    """The loaded module of that name in any case, with or without .so."""
+    return next((module for module in MODULES if module not in stasis.unloaded_modules
+                 and name.lower() in (module.lower(), module.lower().partition(".so")[0])), None)
+
+
+def module_json(name: str) -> dict:
+    description, _, can_unload = MODULES[name]
+    return {"name": name, "description": description, "use_count": 0 if can_unload else 1, "status": "Running",
+            "support_level": "core"}
+
+
+@operation("GET", "/asterisk/modules", "List[Module]", "List the modules.")
+def asterisk_list_modules(stasis):
+    return ok([module_json(name) for name in sorted(MODULES, key=str.lower) if name not in stasis.unloaded_modules])
+
+
+@operation("GET", "/asterisk/modules/{moduleName}", "Module", "Show a module.",
+           documented={404: "No such module runs.", 409: "Nothing is known of the module."})
+def asterisk_get_module(stasis, module_name):
+    found = find_module(stasis, module_name)
+    require(found is not None, 404, "Module could not be found in running modules")
+    require(found == module_name, 409, "Module information could not be retrieved")
+    return ok(module_json(found))
+
+
+@operation("POST", "/asterisk/modules/{moduleName}", "void", "Load a module.", documented={409: "It cannot be loaded."})
+def asterisk_load_module(stasis, module_name):
+    require(find_module(stasis, module_name) is None, 409, "Module is already loaded")
+    unloaded = next((name for name in stasis.unloaded_modules
+                     if module_name.lower() in (name.lower(), name.lower().partition(".so")[0])), None)
+    require(unloaded is not None, 409, "Module load declined")
+    stasis.unloaded_modules.discard(unloaded)
+    return no_content()
+
+
+@operation("DELETE", "/asterisk/modules/{moduleName}", "void", "Unload a module.",
+           documented={404: "No such module runs.", 409: "It cannot be unloaded."})
+def asterisk_unload_module(stasis, module_name):
+    found = find_module(stasis, module_name)
+    require(found is not None, 404, "Module not found in running modules")
+    require(MODULES[found][2], 409, "Module could not be unloaded")
+    stasis.unloaded_modules.add(found)
+    return no_content()
+
+
+@operation("PUT", "/asterisk/modules/{moduleName}", "void", "Reload a module.",
+           documented={404: "No such module runs.", 409: "It cannot be reloaded."})
+def asterisk_reload_module(stasis, module_name):
+    """Reloading res_ari.so reads ari.conf again, reloading logger forgets the log channels that were added."""
+    found = find_module(stasis, module_name)
+    require(found is not None, 404, "Module not found in running modules")
+    require(MODULES[found][1], 409, "Module does not support reloading")
+    if found == "logger":
+        stasis.added_logs.clear()
+    else:
+        require(stasis.reload(), 409, "An unknown error occurred while reloading the module")
+    stasis.reloaded = stasis.now
+    return no_content()
+
+
+@operation("GET", "/asterisk/logging", "List[LogChannel]", "List the log channels.")
+def asterisk_list_log_channels(stasis):
+    """The newest added first, then the configured ones."""
+    added = [(name, "Syslog" if name.lower().startswith("syslog") else "File", levels)
+             for name, levels in reversed(list(stasis.added_logs.items()))]
+    def shown(name: str, kind: str) -> str:
+        return "" if kind == "Console" else name if kind == "Syslog" else os.path.join(LOG_FOLDER, name)
+    return ok([{"channel": shown(name, kind), "type": kind, "status": "Enabled", "configuration": levels}
+               for name, kind, levels in (*added, *CONFIGURED_LOGS)])
+
+
+def log_exists(stasis: Stasis, name: str) -> bool:
+    return name in stasis.added_logs or name == "full" or name.lower() == "console"
+
+
+SYSLOG_FACILITIES = frozenset(("kern user mail daemon auth syslog lpr news uucp cron authpriv ftp local0 local1 local2 local3 "
+                               "local4 local5 local6 local7").split())
+
+
+@operation("POST", "/asterisk/logging/{logChannelName}", "void", "Add a log channel.",
+           query("configuration", text, "The levels to log, with commas between them.", True),
+           documented={400: "No levels.", 409: "It exists."})
+def asterisk_add_log(stasis, log_channel_name, configuration):
+    require(bool(configuration), 400, "Configuration levels are required")
+    require(not log_exists(stasis, log_channel_name), 409, "Log channel already exists")
+    kind, _, facility = log_channel_name.lower().partition(".")
+    opens = facility in SYSLOG_FACILITIES if kind.startswith("syslog") else "/" not in log_channel_name.lstrip("/")
+    require(opens, 500, "Allocation failed")
+    require_utf8(log_channel_name)
+    given = re.sub(r"^\[(json|default|plain)\]", "", configuration)
+    words = [re.sub(r"\(.*", "", word).strip().upper() for word in given.split(",")]
+    stasis.added_logs[log_channel_name] = "".join(
+        level + " " for level in LOG_LEVELS if level in words or "*" in words)
+    return no_content()
+
+
+@operation("DELETE", "/asterisk/logging/{logChannelName}", "void", "Remove a log channel that was added.",
+           documented={404: "No such log channel."})
+def asterisk_delete_log(stasis, log_channel_name):
+    require(stasis.added_logs.pop(log_channel_name, None) is not None, 404, "Log channel does not exist")
+    return no_content()
+
+
+@operation("PUT", "/asterisk/logging/{logChannelName}/rotate", "void", "Rotate a log channel.",
+           documented={404: "No such log channel."})
+def asterisk_rotate_log(stasis, log_channel_name):
+    """Asterisk: rotating reads the configured list again, so all added ones are gone, even after a 404."""
+    is_file = log_exists(stasis, log_channel_name) and log_channel_name.lower() != "console" \
+        and not log_channel_name.lower().startswith("syslog")
+    stasis.added_logs.clear()
+    require(is_file, 404, "Log channel does not exist")
+    return no_content()
+
+
+VARIABLE = query("variable", text, "Name of the variable, or a function call.", True)
+NO_NAME = {400: "No name given."}
+
+
+@operation("GET", "/asterisk/variable", "Variable", "Read a global variable.", VARIABLE, documented=NO_NAME)
+def asterisk_get_global_var(stasis, variable):
+    require(bool(variable), 400, "Variable name is required")
+    return ok({"value": stasis.read_global(variable) or ""})
+
+
+@operation("POST", "/asterisk/variable", "void", "Set a global variable.", VARIABLE,
+           query("value", text, "Its value; without one it is unset."), documented=NO_NAME)
+def asterisk_set_global_var(stasis, variable, value):
+    require(bool(variable), 400, "Variable name is required")
+    require_utf8(variable, value)
+    stasis.set_global(variable, value)
+    return no_content()
+
+
+# --- 9.2 /endpoints
+# Not Asterisk: there is no endpoint technology, and Local is none.
+
+VARIABLES = body("variables", member, 'Variables: {"variables": {name: value, ...}}.')
+MESSAGE = (query("from", text, "URI or name of the sender.", True), query("body", text, "The text."), VARIABLES)
+NO_MESSAGE = {400: "Bad parameters.", 404: "No such endpoint."}
+
+
+def string_variables(variables) -> dict[str, str]:
+    """The variables of a body; what is no object is ignored."""
+    if not isinstance(variables, dict):
+        return {}
+    require(all(isinstance(value, str) for value in variables.values()), 400,
+            "Only string values in the 'variables' object allowed")
+    return variables
+
+
+@operation("GET", "/endpoints", "List[Endpoint]", "List the endpoints.")
+def endpoint_list(stasis):
+    return ok([])
+
+
+@operation("PUT", "/endpoints/sendMessage", "void", "Send a text message.",
+           query("to", text, "URI of the receiver.", True), *MESSAGE, documented=NO_MESSAGE)
+def endpoint_send_message(stasis, to, from_, body, variables):
+    string_variables(variables)
+    require(bool(to), 400, "To must be specified")
+    raise AriError(404, "Endpoint not found")
+
+
+@operation("GET", "/endpoints/{tech}", "List[Endpoint]", "List the endpoints of a technology.",
+           documented={404: "No such endpoints."})
+def endpoint_list_by_tech(stasis, tech):
+    raise AriError(404, "No Endpoints found - invalid tech %s" % tech)
+
+
+@operation("GET", "/endpoints/{tech}/{resource}", "Endpoint", "Show an endpoint.", documented=NO_MESSAGE)
+def endpoint_get(stasis, tech, resource):
+    raise AriError(404, "Endpoint not found")
+
+
+@operation("PUT", "/endpoints/{tech}/{resource}/sendMessage", "void", "Send a text message to an endpoint.", *MESSAGE,
+           documented=NO_MESSAGE)
+def endpoint_send_message_to_endpoint(stasis, tech, resource, from_, body, variables):
+    raise AriError(404, "Endpoint not found")
+
+
+# --- 9.3 /channels
+
+NO_CHANNEL = {404: "No such channel."}
+NO_CONTROL = {**NO_CHANNEL, 409: "The channel is in no application."}
+NO_MEDIA = {**NO_CONTROL, 412: "The state of the channel does not allow it."}
+ORIGINATE = (
+    query("endpoint", text, "What to call: TECHNOLOGY/RESOURCE.", True),
+    query("extension", text, "Where the channel goes when it is answered."),
+    query("context", text, "Context of the extension."),
+    query("priority", number(bits=64), "Priority of the extension."),
+    query("label", text, "Label instead of a priority."),
+    query("app", text, "Application that gets the channel when it is answered."),
+    query("appArgs", text, "Arguments for the application."),
+    query("callerId", text, "Caller id."),
+    query("timeout", number(CALL_SECONDS), "Seconds to wait for an answer, -1 for ever.", default=CALL_SECONDS),
+    VARIABLES,
+)
+OTHER_CHANNEL_ID = query("otherChannelId", text, "Id for the other leg of a Local pair.")
+ORIGINATOR = (query("originator", text, "Channel to inherit from."), query("formats", text, "Formats, with commas between them."))
+CHANNEL_ID = query("channelId", text, "Id for the channel.")
+APP_ARGS = query("appArgs", text, "Arguments for the application.")
+
+
+def find_channel(stasis: Stasis, channel_id: str) -> Channel:
+    channel = stasis.channels.get(channel_id)
+    require(channel is not None, 404, "Channel not found")
+    return channel
+
+
+def controlled_channel(stasis: Stasis, channel_id: str) -> Channel:
+    """A channel in an application, by its id: 404, then 409."""
+    require(stasis.find_channel(channel_id) is not None, 404, "Channel not found")
+    channel = stasis.channels.get(channel_id)
+    require(channel is not None and channel.application is not None, 409, "Channel not in Stasis application")
+    return channel
+
+
+def answerable_channel(stasis: Stasis, channel_id: str) -> Channel:
+    """A channel in an application that can be worked with: 404, 409, then 412 while it is being dialled."""
+    channel = controlled_channel(stasis, channel_id)
+    require(channel.state not in ("Down", "Ringing"), 412, "Channel in invalid state")
+    return channel
+
+
+def command(channel: Channel, action: Callable[[], None]) -> Response:
+    """204; `action` is done in the channel's turn, which is now unless media run."""
+    channel.queue.add(action)
+    return no_content()
+
+
+def check_formats(formats: str | None) -> None:
+    for name in formats.split(",") if formats else ():
+        require(name.strip().lower() in CODECS, 400, "Provided format (%s) was not found" % name)
+
+
+def endpoint_resource(endpoint: str) -> tuple[str, str]:
+    """TECHNOLOGY and RESOURCE of an endpoint."""
+    technology, _, resource = endpoint.partition("/")
+    require(bool(technology and resource), 400, "Invalid endpoint specified")
+    return technology, resource
+
+
+def leg_ids(stasis: Stasis, technology: str, channel_id: str | None, other_id: str | None) -> tuple[str, str]:
+    """Ids for both legs of a new pair; 500 for another technology than Local, 409 when an id is in use."""
+    if technology.lower() != "local":
+        raise allocation_failed()
+    if not channel_id:
+        return stasis.unique_id(), stasis.unique_id()
+    other_id = other_id or channel_id + ";2"
+    require(channel_id not in stasis.channels and other_id not in stasis.channels and channel_id != other_id, 409,
+            "Channel with given unique ID already exists")
+    return channel_id, other_id
+
+
+def labelled_priority(stasis: Stasis, label: str) -> int:
+    """The priority that a label stands for: the dialplan has no labels, so it must be a number."""
+    match = C_INTEGER.match(label)
+    require(match is not None, 404, "Requested label can not be found")
+    require(int(match.group(1)) != 0, 400, "Requested priority is illegal")
+    return int(match.group(1))
+
+
+@operation("GET", "/channels", "List[Channel]", "List the channels.")
+def channel_list(stasis):
+    return ok([channel.published for channel in stasis.channels.values()])
+
+
+@operation("GET", "/channels/{channelId}", "Channel", "Show a channel.", documented=NO_CHANNEL)
+def channel_get(stasis, channel_id):
+    return ok(find_channel(stasis, channel_id).published)
+
+
+@operation("POST", "/channels", "Channel", "Call somebody.", *ORIGINATE, CHANNEL_ID, OTHER_CHANNEL_ID, *ORIGINATOR,
+           documented={400: "Bad parameters.", 409: "The id is in use."})
+@operation("POST", "/channels/{channelId}", "Channel", "Call somebody under an id.", *ORIGINATE, OTHER_CHANNEL_ID, *ORIGINATOR,
+           documented={400: "Bad parameters.", 409: "The id is in use."}, nickname="originateWithId")
+def channel_originate(stasis, endpoint, extension, context, priority, label, app, app_args, caller_id, timeout, variables,
+                      channel_id, other_channel_id, originator, formats):
+    """200 with the near leg before it is dialled.
+
+    Events, to an active `app`: Dial, then those of the far leg; to followers of all channels also ChannelCreated twice.
+    """
+    variables = string_variables(variables)
+    require(len(channel_id or "") <= MAX_ID_CHARS and len(other_channel_id or "") <= MAX_ID_CHARS, 400,
+            "Uniqueid length exceeds maximum of %d" % MAX_ID_CHARS)
+    require(bool(endpoint), 400, "Endpoint must be specified")
+    require(not (originator and formats), 400, "Originator and formats can't both be specified")
+    technology, resource = endpoint_resource(endpoint)
+    require(bool(app or extension), 400, "Application or extension must be specified")
+    place = None
+    if not app:
+        place = context or "default", extension, labelled_priority(stasis, label) if label else priority or 1
+    parent = stasis.find_channel(originator) if originator else None
+    require(parent is not None or not originator, 400, "Provided originator channel was not found")
+    check_formats(formats)
+    ids = leg_ids(stasis, technology, channel_id, other_channel_id)
+    require_utf8(resource, app, app_args, caller_id, variables, ids, place)
+    near = stasis.new_pair(resource, *ids)
+    seconds = None if timeout == -1 else timeout if timeout > 0 else CALL_SECONDS
+    return ok(stasis.originate(near, caller_id, parent, variables, app, app_args, place, seconds))
+
+
+@operation("POST", "/channels/create", "Channel", "Make a channel without dialling.",
+           query("endpoint", text, "What will be called: TECHNOLOGY/RESOURCE.", True),
+           query("app", text, "Application that gets the channel.", True), APP_ARGS, CHANNEL_ID, OTHER_CHANNEL_ID, *ORIGINATOR,
+           VARIABLES, documented={409: "The id is in use."})
+def channel_create(stasis, endpoint, app, app_args, channel_id, other_channel_id, originator, formats, variables):
+    """200 with the near leg before it enters `app`, whose StasisStart follows."""
+    variables = string_variables(variables)
+    require(not (originator and formats), 400, "Originator and formats can't both be specified")
+    require(bool(endpoint), 400, "Endpoint must be specified")
+    technology, resource = endpoint_resource(endpoint)
+    check_formats(formats)
+    ids = leg_ids(stasis, technology, channel_id, other_channel_id)
+    require_utf8(resource, app, app_args, variables, ids)
+    near = stasis.new_pair(resource, *ids)
+    parent = stasis.find_channel(originator) if originator else None
+    return ok(stasis.create(near, app or "", app_args, parent, variables))
+
+
+@operation("DELETE", "/channels/{channelId}", "void", "Hang up.",
+           query("reason", text, "Why.", default="normal", allowed=list(HANGUP_REASONS),
+                 keys=USUAL_KEYS[:6] + ("defalutValue", "allowableValues")),
+           documented={400: "Unknown reason.", **NO_CHANNEL})
+def channel_hangup(stasis, channel_id, reason):
+    """Any channel, by id or name. Events of both legs: ChannelHangupRequest, what they leave, ChannelDestroyed."""
+    channel = stasis.find_channel(channel_id)
+    require(channel is not None, 404, "Channel not found")
+    require((reason or "normal") in HANGUP_REASONS, 400, "Invalid reason for hangup provided", "Invalid Reason")
+    channel.hang_up(HANGUP_REASONS[reason or "normal"])
+    return no_content()
+
+
+@operation("POST", "/channels/{channelId}/continue", "void", "Leave the application for the dialplan.",
+           query("context", text, "Context to go to."), query("extension", text, "Extension to go to."),
+           query("priority", number(), "Priority to go to."), query("label", text, "Label instead of a priority."),
+           documented=NO_MEDIA)
+def channel_continue_in_dialplan(stasis, channel_id, context, extension, priority, label):
+    """Events: StasisEnd, then those of the place."""
+    channel = answerable_channel(stasis, channel_id)
+    if label:
+        priority = labelled_priority(stasis, label)
+    require_utf8(context, extension)
+    return command(channel, lambda: channel.continue_at(context or "", extension or "", priority))
+
+
+@operation("POST", "/channels/{channelId}/move", "void", "Hand the channel to another application.",
+           query("app", text, "The other application.", True), APP_ARGS,
+           documented={"404": "No such channel.", "409": "The channel is in no application."})
+def channel_move(stasis, channel_id, app, app_args):
+    """Events: StasisEnd and StasisStart, or ApplicationMoveFailed. Without `app` Asterisk crashes (departure 5)."""
+    channel = controlled_channel(stasis, channel_id)
+    require(app is not None, 400, "Application name is required")
+    require_utf8(app, app_args)
+    args = [item for item in (app_args or "").split(",") if item]
+    return command(channel, lambda: channel.move(app, args))
+
+
+@operation("POST", "/channels/{channelId}/redirect", "void", "Send the caller to another endpoint.",
+           query("endpoint", text, "The other endpoint.", True),
+           documented={400: "No endpoint.", **NO_CONTROL, 422: "An endpoint of another technology.",
+                       412: "The state of the channel does not allow it."})
+def channel_redirect(stasis, channel_id, endpoint):
+    """Local channels accept it and nothing happens."""
+    channel = answerable_channel(stasis, channel_id)
+    require(bool(endpoint), 400, "Required parameter 'endpoint' not provided.", "Not Found")
+    technology, slash, resource = endpoint.partition("/")
+    require(bool(technology and slash), 422, "Endpoint parameter '%s' does not contain tech/resource" % endpoint)
+    require(bool(resource), 422, "No resource provided in endpoint parameter '%s'" % endpoint)
+    own = channel.name.partition("/")[0]
+    require(own.lower().startswith(technology.lower()), 422,
+            "Endpoint technology '%s' does not match channel technology '%s'" % (technology, own))
+    return no_content()
+
+
+@operation("POST", "/channels/{channelId}/answer", "void", "Answer.", documented=NO_MEDIA)
+def channel_answer(stasis, channel_id):
+    """Events on a far leg that rings: ChannelStateChange of both legs, Dial ANSWER."""
+    channel = answerable_channel(stasis, channel_id)
+    return command(channel, channel.answer)
+
+
+@operation("POST", "/channels/{channelId}/ring", "void", "Let it ring.", documented=NO_MEDIA)
+def channel_ring(stasis, channel_id):
+    """Events on an unanswered far leg: ChannelStateChange of the near one the first time, Dial RINGING."""
+    channel = answerable_channel(stasis, channel_id)
+    return command(channel, channel.ring)
+
+
+def accepted_quietly(stasis, channel_id):
+    """What a Local channel takes without showing anything."""
+    answerable_channel(stasis, channel_id)
+    return no_content()
+
+
+@operation("DELETE", "/channels/{channelId}/ring", "void", "Let it ring no more.", documented=NO_MEDIA)
+def channel_ring_stop(stasis, channel_id):
+    """Nothing happens: the state stays."""
+    return accepted_quietly(stasis, channel_id)
+
+
+@operation("POST", "/channels/{channelId}/dtmf", "void", "Send digits.", query("dtmf", text, "The digits."),
+           query("before", number(), "Milliseconds to wait first.", default=0),
+           query("between", number(100), "Milliseconds between digits.", default=100),
+           query("duration", number(100), "Milliseconds of each digit.", default=100),
+           query("after", number(), "Milliseconds to wait at the end.", default=0),
+           documented={400: "No digits.", **NO_MEDIA}, nickname="sendDTMF")
+def channel_send_dtmf(stasis, channel_id, dtmf, before, between, duration, after):
+    """Events: ChannelDtmfReceived on the other leg. Not Asterisk: digits follow one another at once."""
+    channel = answerable_channel(stasis, channel_id)
+    require(bool(dtmf), 400, "DTMF is required")
+    return command(channel, lambda: channel.send_digits(dtmf, duration))
+
+
+DIRECTION = query("direction", text, "Which way: to the channel, from it, or both.", default="both", allowed=["both", "in", "out"])
+DIRECTIONS = {"in": {"in"}, "out": {"out"}, "both": {"in", "out"}}
+
+
+def set_mute(stasis: Stasis, channel_id: str, direction: str | None, is_on: bool) -> Response:
+    channel = answerable_channel(stasis, channel_id)
+    require(bool(direction), 400, "Direction is required")
+    require(direction in DIRECTIONS, 400, "Invalid direction specified")
+    return command(channel, lambda: channel.set_muted(DIRECTIONS[direction], is_on))
+
+
+@operation("POST", "/channels/{channelId}/mute", "void", "Mute.", DIRECTION, documented=NO_MEDIA)
+def channel_mute(stasis, channel_id, direction):
+    return set_mute(stasis, channel_id, direction, True)
+
+
+@operation("DELETE", "/channels/{channelId}/mute", "void", "Mute no more.", DIRECTION, documented=NO_MEDIA)
+def channel_unmute(stasis, channel_id, direction):
+    return set_mute(stasis, channel_id, direction, False)
+
+
+@operation("POST", "/channels/{channelId}/hold", "void", "Hold.", documented=NO_MEDIA)
+def channel_hold(stasis, channel_id):
+    return accepted_quietly(stasis, channel_id)
+
+
+@operation("DELETE", "/channels/{channelId}/hold", "void", "Hold no more.", documented=NO_MEDIA)
+def channel_unhold(stasis, channel_id):
+    return accepted_quietly(stasis, channel_id)
+
+
+MOH_CLASS = query("mohClass", text, "Class of the music.")
+
+
+@operation("POST", "/channels/{channelId}/moh", "void", "Play music on hold.", MOH_CLASS, documented=NO_MEDIA)
+def channel_start_moh(stasis, channel_id, moh_class):
+    """Event on an unanswered far leg: Dial PROGRESS. No music is sent."""
+    channel = answerable_channel(stasis, channel_id)
+    return command(channel, channel.progress)
+
+
+@operation("DELETE", "/channels/{channelId}/moh", "void", "Play music on hold no more.", documented=NO_MEDIA)
+def channel_stop_moh(stasis, channel_id):
+    return accepted_quietly(stasis, channel_id)
+
+
+@operation("POST", "/channels/{channelId}/silence", "void", "Send silence.", documented=NO_MEDIA)
+def channel_start_silence(stasis, channel_id):
+    """Event on an unanswered far leg: Dial PROGRESS. The other leg hears frames from now on."""
+    channel = answerable_channel(stasis, channel_id)
+    return command(channel, lambda: channel.set_silence(True))
+
+
+@operation("DELETE", "/channels/{channelId}/silence", "void", "Send silence no more.", documented=NO_MEDIA)
+def channel_stop_silence(stasis, channel_id):
+    channel = answerable_channel(stasis, channel_id)
+    return command(channel, lambda: channel.set_silence(False))
+
+
+MEDIA = (
+    query("media", many(text), "Media URIs, played in order.", True),
+    query("lang", text, "Language of the sounds."),
+)
+CHANNEL_MEDIA = MEDIA + (
+    query("offsetms", number(), "Where to begin, in ms."),
+    query("skipms", number(), "Step of forward and reverse, in ms.", default=3000),
+)
+PLAYBACK_ID = query("playbackId", text, "Id for the playback.")
+DEFAULT_SKIP_MS = 3000
+
+
+def play(target: Channel | Bridge, queue: CommandQueue, playback_id: str | None, media, lang, offsetms: int, skipms: int):
+    """Queue a playback; 201 as it was before its turn came."""
+    language = lang or (target.language if isinstance(target, Channel) else "en")
+    playback = Playback(target, queue, playback_id or target.stasis.new_id(), list(media), language, offsetms,
+                        skipms or DEFAULT_SKIP_MS)
+    queued = playback.to_json()
+    queue.add(playback.begin, playback)
+    return created("/playbacks/" + playback.id, queued)
+
+
+@operation("POST", "/channels/{channelId}/play", "Playback", "Play media to the channel.", *CHANNEL_MEDIA, PLAYBACK_ID,
+           documented=NO_MEDIA)
+@operation("POST", "/channels/{channelId}/play/{playbackId}", "Playback", "Play media to the channel under an id.",
+           *CHANNEL_MEDIA, documented=NO_MEDIA, nickname="playWithId")
+def channel_play(stasis, channel_id, media, lang, offsetms, skipms, playback_id):
+    """201 with the queued playback. Events: PlaybackStarted for each medium, PlaybackContinuing, PlaybackFinished."""
+    channel = answerable_channel(stasis, channel_id)
+    require(skipms >= 0, 400, "skipms cannot be negative")
+    require(offsetms >= 0, 400, "offsetms cannot be negative")
+    require(bool(media) and all(media), 500, "Failed to queue media for playback")
+    require_utf8(media, lang, playback_id)
+    return play(channel, channel.queue, playback_id, media, lang, offsetms, skipms)
+
+
+RECORD = (
+    query("name", text, "Name of the recording.", True),
+    query("format", text, "Format of the file.", True),
+    query("maxDurationSeconds", number(), "Longest duration in seconds, 0 for any.", default=0, allowed=0),
+    query("maxSilenceSeconds", number(), "Longest silence in seconds, 0 for any.", default=0, allowed=0),
+    query("ifExists", text, "What to do when it exists.", default="fail", allowed=["fail", "overwrite", "append"]),
+    query("beep", flag, "Whether to beep first.", default=False),
+    query("terminateOn", text, "Digit that ends it.", default="none", allowed=["none", "any", "*", "#"]),
+)
+NO_RECORDING = {400: "Bad parameters.", 404: "No such channel or bridge.", 409: "It exists, or the channel is in no application.",
+                422: "Unknown format."}
+TERMINATORS = {"": "", "none": "", "any": "0123456789#*abcd", "#": "#", "*": "*"}
+
+
+def check_recording(terminate_on: str | None, if_exists: str | None, recording_format: str | None) -> tuple[str, str]:
+    """(digits that end it, fail, overwrite or append); 400 and 422."""
+    require((terminate_on or "").lower() in TERMINATORS, 400, "terminateOn invalid")
+    policy = (if_exists or "fail").lower()
+    require(policy in ("fail", "overwrite", "append"), 400, "ifExists invalid")
+    require(recording_format in FORMATS, 422, "specified format is unknown on this system")
+    return TERMINATORS[(terminate_on or "").lower()], policy
+
+
+def check_recording_name(stasis: Stasis, name: str | None, policy: str) -> None:
+    if not name or not is_inside(name) or not name.strip("/"):
+        raise AriError(500, "Error parsing request")
+    taken = name in stasis.live_recordings or policy == "fail" and stasis.recordings.get(name) is not None
+    require(not taken, 409, "Recording '%s' already exists and can not be overwritten" % name)
+    require_utf8(name)
+
+
+def recording_created(recording: dict) -> Response:
+    return created("/recordings/live/" + urllib.parse.quote(recording["name"], safe="-_.!~*'()"), recording)
+
+
+@operation("POST", "/channels/{channelId}/record", "LiveRecording", "Record the channel.", *RECORD, documented=NO_RECORDING)
+def channel_record(stasis, channel_id, name, format, max_duration_seconds, max_silence_seconds, if_exists, beep, terminate_on):
+    """201 with the queued recording; the numbers are checked before the channel. Events: RecordingStarted, then
+    RecordingFinished, or RecordingFailed for a channel in a bridge."""
+    require(max_duration_seconds >= 0, 400, "max_duration_seconds cannot be negative")
+    require(max_silence_seconds >= 0, 400, "max_silence_seconds cannot be negative")
+    channel = controlled_channel(stasis, channel_id)
+    digits, policy = check_recording(terminate_on, if_exists, format)
+    check_recording_name(stasis, name, policy)
+    recording = LiveRecording(channel, name, format, max_duration_seconds, max_silence_seconds, policy, digits, beep)
+    queued = recording.to_json()
+    channel.queue.add(recording.begin, recording)
+    return recording_created(queued)
+
+
+@operation("GET", "/channels/{channelId}/variable", "Variable", "Read a variable or function of the channel.", VARIABLE,
+           documented={**NO_NAME, **NO_CONTROL})
+def channel_get_channel_var(stasis, channel_id, variable):
+    require(bool(variable), 400, "Variable name is required")
+    channel = stasis.find_channel(channel_id)
+    require(channel is not None, 404, "Provided channel was not found", "Channel Not Found")
+    if variable.endswith(")"):
+        value = channel.read_function(variable)
+        require(value is not None, 500, "Unable to read provided function", "Error With Function")
+    else:
+        value = channel.read_variable(variable)
+        require(value is not None, 404, "Provided variable was not found", "Variable Not Found")
+    return ok({"value": value})
+
+
+@operation("POST", "/channels/{channelId}/variable", "void", "Set a variable or function of the channel.", VARIABLE,
+           query("value", text, "Its value; without one it is unset."), documented={**NO_NAME, **NO_CONTROL})
+def channel_set_channel_var(stasis, channel_id, variable, value):
+    """Event: ChannelVarset, or what the function changes."""
+    require(bool(variable), 400, "Variable name is required")
+    channel = controlled_channel(stasis, channel_id)
+    require_utf8(variable, value)
+    return command(channel, lambda: channel.set_variable(variable, value))
+
+
+SNOOP = (
+    query("spy", text, "Which way to listen.", default="none", allowed=["none", "both", "out", "in"]),
+    query("whisper", text, "Which way to speak.", default="none", allowed=["none", "both", "out", "in"]),
+    query("app", text, "Application that gets the Snoop channel.", True), APP_ARGS,
+)
+NO_SNOOP = {400: "Bad parameters.", **NO_CHANNEL}
+
+
+@operation("POST", "/channels/{channelId}/snoop", "Channel", "Listen and speak into a channel.", *SNOOP,
+           query("snoopId", text, "Id for the Snoop channel."), documented=NO_SNOOP)
+@operation("POST", "/channels/{channelId}/snoop/{snoopId}", "Channel", "Listen and speak into a channel under an id.", *SNOOP,
+           documented=NO_SNOOP, nickname="snoopChannelWithId")
+def channel_snoop_channel(stasis, channel_id, spy, whisper, app, app_args, snoop_id):
+    """200 with the Snoop channel. Event: its StasisStart."""
+    words = ("", "none", "both", "out", "in")
+    require((spy or "") in words, 400, "Invalid direction specified for spy")
+    require((whisper or "") in words, 400, "Invalid direction specified for whisper")
+    require((spy or "none") != "none" or (whisper or "none") != "none", 400,
+            "Direction must be specified for at least spy or whisper")
+    require(bool(app), 400, "Application name is required")
+    target = stasis.find_channel(channel_id)
+    require(target is not None, 404, "Provided channel was not found", "Channel Not Found")
+    require_utf8(app, app_args, snoop_id)
+    shown = stasis.snoop(target, snoop_id, app, app_args)
+    require(shown is not None, 500, "Snoop channel could not be created", "Internal error")
+    return ok(shown)
+
+
+@operation("POST", "/channels/{channelId}/dial", "void", "Dial a created channel.",
+           query("caller", text, "Channel on whose behalf."),
+           query("timeout", number(), "Seconds to wait for an answer, 0 for ever.", default=0, allowed=0), documented=NO_CONTROL)
+def channel_dial(stasis, channel_id, caller, timeout):
+    """Events: Dial of the near leg, then those of the far one. Twice is refused (departure 5)."""
+    channel = controlled_channel(stasis, channel_id)
+    require(channel.state == "Down" and not (channel.is_created and channel.is_dialled), 409, "Channel is not in the 'Down' state")
+    require(channel.is_created, 409, "Dialing a channel not created by ARI")
+    parent = stasis.find_channel(caller) if caller else None
+    return command(channel, lambda: stasis.dial(channel, parent, timeout))
+
+
+@operation("GET", "/channels/{channelId}/rtp_statistics", "RTPstat", "Tell how RTP fares.", documented=NO_CHANNEL)
+def channel_rtpstatistics(stasis, channel_id):
+    require(stasis.find_channel(channel_id) is not None, 404, "Channel not found")
+    raise AriError(403, "Unsupported channel type")
+
+
+@operation("POST", "/channels/externalMedia", "Channel", "Exchange media with another program.", CHANNEL_ID,
+           query("app", text, "Application that gets the channel.", True), VARIABLES,
+           query("external_host", text, "HOST:PORT of the other program.", True),
+           query("encapsulation", text, "How media are wrapped.", default="rtp", allowed=["rtp"]),
+           query("transport", text, "How they are carried.", default="udp", allowed=["udp"]),
+           query("connection_type", text, "Who connects.", default="client", allowed=["client"]),
+           query("format", text, "Format of the media.", True),
+           query("direction", text, "Which way they go.", default="both", allowed=["both"]),
+           documented={400: "Bad parameters.", 409: "The id is in use."})
+def channel_external_media(stasis, channel_id, app, variables, external_host, encapsulation, transport, connection_type, format,
+                           direction):
+    """200 with a UnicastRTP channel. Not Asterisk: it sends and takes no packets, and looks up no host name."""
+    variables = string_variables(variables)
+    require(bool(app), 400, "app cannot be empty")
+    require(bool(external_host), 400, "external_host cannot be empty")
+    require(":" in external_host, 400, "external_host must be <host>:<port>")
+    require(bool(format), 400, "format cannot be empty")
+    require((encapsulation or "rtp").lower() == "rtp" and (transport or "udp").lower() == "udp", 501,
+            "The encapsulation and/or transport is not supported")
+    require(len(channel_id or "") <= MAX_ID_CHARS, 400, "Uniqueid length exceeds maximum of %d" % MAX_ID_CHARS)
+    check_formats(format)
+    if not external_host.partition(":")[0]:
+        raise allocation_failed()
+    require(channel_id not in stasis.channels, 409, "Channel with given unique ID already exists")
+    require_utf8(channel_id, app, external_host, variables)
+    return ok(stasis.external_media(channel_id, external_host, app, variables))
+
+
+# --- 9.4 /bridges
+
+BRIDGE_TYPE = query("type", text, "Words such as mixing, holding, video_sfu, with commas between them.")
+BRIDGE_NAME = query("name", text, "Name of the bridge.")
+NO_BRIDGE = {404: "No such bridge."}
+NO_MEMBER = {400: "No such channel.", **NO_BRIDGE, 409: "The channel is recording, or the bridge gone.",
+             422: "The channel is in no application, or not in the bridge."}
+
+
+def find_bridge(stasis: Stasis, bridge_id: str, phrase: str | None = "Not found") -> Bridge:
+    """The bridge of an id. Asterisk: all operations but GET say "Not found" with a small f."""
+    bridge = stasis.bridges.get(bridge_id)
+    require(bridge is not None, 404, "Bridge not found", phrase)
+    return bridge
+
+
+@operation("GET", "/bridges", "List[Bridge]", "List the bridges.")
+def bridge_list(stasis):
+    return ok([bridge.published for bridge in stasis.bridges.values()])
+
+
+@operation("POST", "/bridges", "Bridge", "Make a bridge.", BRIDGE_TYPE, query("bridgeId", text, "Id for the bridge."), BRIDGE_NAME)
+@operation("POST", "/bridges/{bridgeId}", "Bridge", "Make a bridge under an id.", BRIDGE_TYPE,
+           in_path("bridgeId"), BRIDGE_NAME, nickname="createWithId")
+def bridge_create(stasis, type, bridge_id, name):
+    """200 with the bridge; with nothing when it exists and nothing is to be changed. Event: BridgeCreated."""
+    bridge = stasis.bridges.get(bridge_id) if bridge_id else None
+    if bridge:
+        require(not name or name == bridge.name, 500, "Changing bridge name is not implemented", "Internal Error")
+        require(not type, 500, "Supplying a bridge type when updating a bridge is not allowed.", "Internal Error")
+        return Response(200)
+    words = {word.strip() for word in (type or "mixing").split(",")}
+    is_sfu = "video_sfu" in words
+    require(is_sfu or ("mixing" in words) != ("holding" in words), 500, "Unable to create bridge", "Internal Error")
+    require_utf8(bridge_id, name)
+    video_mode = "sfu" if is_sfu else "single" if "video_single" in words else "talker"
+    bridge = Bridge(stasis, bridge_id or stasis.new_id(), name or "", "holding" in words and not is_sfu, video_mode)
+    return ok(bridge.published)
+
+
+@operation("GET", "/bridges/{bridgeId}", "Bridge", "Show a bridge.", documented=NO_BRIDGE)
+def bridge_get(stasis, bridge_id):
+    return ok(find_bridge(stasis, bridge_id, None).published)
+
+
+@operation("DELETE", "/bridges/{bridgeId}", "void", "End a bridge.", documented=NO_BRIDGE)
+def bridge_destroy(stasis, bridge_id):
+    """Its channels stay in their applications. Events: ChannelLeftBridge of each, BridgeDestroyed."""
+    find_bridge(stasis, bridge_id).destroy()
+    return no_content()
+
+
+CHANNELS = query("channel", many(text), "Ids of the channels.", True)
+
+
+def listed_channels(stasis: Stasis, ids) -> list[Channel]:
+    """The channels of a list; empty items are skipped, the first bad one decides: 400, 422."""
+    wanted = [channel_id for channel_id in ids if channel_id]
+    require(bool(wanted), 400, "Missing parameter channel")
+    for channel_id in wanted:
+        channel = stasis.channels.get(channel_id)
+        require(stasis.find_channel(channel_id) is not None, 400, "Channel not found")
+        require(channel is not None and channel.application is not None, 422, "Channel not in Stasis application")
+    return [stasis.channels[channel_id] for channel_id in wanted]
+
+
+@operation("POST", "/bridges/{bridgeId}/addChannel", "void", "Add channels.", CHANNELS,
+           query("role", text, "Role in a holding bridge."), query("absorbDTMF", flag, "Whether to keep digits from the others.", default=False),
+           query("mute", flag, "Whether to mute the channel.", default=False), documented=NO_MEMBER)
+def bridge_add_channel(stasis, bridge_id, channel, role, absorb_dtmf, mute):
+    """Events: ChannelLeftBridge of the bridge before, ChannelEnteredBridge, BRIDGEPEER of all members."""
+    bridge = find_bridge(stasis, bridge_id)
+    for joining in listed_channels(stasis, channel):
+        require(not joining.queue.has_recording(), 409, "Channel %s currently recording" % joining.id)
+        bridge.add(joining, absorb_dtmf, role == "announcer")
+    return no_content()
+
+
+@operation("POST", "/bridges/{bridgeId}/removeChannel", "void", "Remove channels.", CHANNELS, documented=NO_MEMBER)
+def bridge_remove_channel(stasis, bridge_id, channel):
+    """Nothing is removed unless all can be. Events: BRIDGEPEER, ChannelLeftBridge."""
+    bridge = find_bridge(stasis, bridge_id)
+    leaving = listed_channels(stasis, channel)
+    require(all(member.bridge is bridge for member in leaving), 422, "Channel not in this bridge")
+    for member in leaving:
+        if member.bridge is bridge:                     # one may be named twice
+            bridge.remove(member)
+    return no_content()
+
+
+@operation("POST", "/bridges/{bridgeId}/videoSource/{channelId}", "void", "Fix the source of video.",
+           documented={404: "No such bridge or channel.", 409: "The channel is in no application.", 422: "It is not in the bridge."})
+def bridge_set_video_source(stasis, bridge_id, channel_id):
+    """Event: BridgeVideoSourceChanged when it is another one."""
+    bridge = find_bridge(stasis, bridge_id)
+    channel = listed_channels(stasis, [channel_id])[0]
+    require(channel.bridge is bridge, 422, "Channel not in this bridge")
+    bridge.set_video_source(channel)
+    return no_content()
+
+
+@operation("DELETE", "/bridges/{bridgeId}/videoSource", "void", "Let video follow the talker.", documented=NO_BRIDGE)
+def bridge_clear_video_source(stasis, bridge_id):
+    find_bridge(stasis, bridge_id).clear_video_source()
+    return no_content()
+
+
+NO_BRIDGE_MEDIA = {**NO_BRIDGE, 409: "The bridge is in no application."}
+
+
+@operation("POST", "/bridges/{bridgeId}/moh", "void", "Play music on hold to the bridge.", MOH_CLASS, documented=NO_BRIDGE_MEDIA)
+def bridge_start_moh(stasis, bridge_id, moh_class):
+    """Events: BRIDGEPEER, as music joins the first time."""
+    find_bridge(stasis, bridge_id).start_music()
+    return no_content()
+
+
+@operation("DELETE", "/bridges/{bridgeId}/moh", "void", "Play music on hold to the bridge no more.", documented=NO_BRIDGE_MEDIA)
+def bridge_stop_moh(stasis, bridge_id):
+    bridge = find_bridge(stasis, bridge_id)
+    require(bridge.music is not None, 409, "Bridge isn't playing music")
+    bridge.stop_music()
+    return no_content()
+
+
+BRIDGE_MEDIA = MEDIA + (
+    query("offsetms", number(), "Where to begin, in ms.", default=0, allowed=0),
+    query("skipms", number(), "Step of forward and reverse, in ms.", default=3000, allowed=0),
+)
+
+
+@operation("POST", "/bridges/{bridgeId}/play", "Playback", "Play media to the bridge.", *BRIDGE_MEDIA, PLAYBACK_ID,
+           documented=NO_BRIDGE_MEDIA)
+@operation("POST", "/bridges/{bridgeId}/play/{playbackId}", "Playback", "Play media to the bridge under an id.", *BRIDGE_MEDIA,
+           documented=NO_BRIDGE_MEDIA, nickname="playWithId")
+def bridge_play(stasis, bridge_id, media, lang, offsetms, skipms, playback_id):
+    """201 with the queued playback. Asterisk: the announcer joins before anything else is looked at."""
+    bridge = find_bridge(stasis, bridge_id)
+    is_good = skipms >= 0 and offsetms >= 0 and bool(media) and all(media)
+    if is_good:
+        require_utf8(media, lang, playback_id)
+    queue = bridge.start_announcer()
+    if not is_good:
+        bridge.stop_announcer()
+        raise allocation_failed()
+    return play(bridge, queue, playback_id, media, lang, offsetms, skipms)
+
+
+@operation("POST", "/bridges/{bridgeId}/record", "LiveRecording", "Record the bridge.", *RECORD, documented=NO_RECORDING)
+def bridge_record(stasis, bridge_id, name, format, max_duration_seconds, max_silence_seconds, if_exists, beep, terminate_on):
+    """201 with the queued recording. Asterisk: a recorder joins before anything is checked, and leaves after a refusal."""
+    bridge = find_bridge(stasis, bridge_id)
+    recorder = Internal(stasis.internal_name("Recorder/ARI"))
+    bridge.add(recorder)
+    try:
+        digits, policy = check_recording(terminate_on, if_exists, format)
+        if max_duration_seconds < 0 or max_silence_seconds < 0:
+            raise AriError(500, "Error parsing request")
+        check_recording_name(stasis, name, policy)
+    except AriError:
+        bridge.remove(recorder)
+        raise
+    recording = LiveRecording(bridge, name, format, max_duration_seconds, max_silence_seconds, policy, digits, beep)
+    queued = recording.to_json()
+    bridge.recordings[recording] = recorder
+    recording.begin()
+    return recording_created(queued)
+
+
+# --- 9.5 /recordings
+
+NO_STORED = {404: "No such recording."}
+
+
+def stored_json(stasis: Stasis, name: str) -> dict:
+    found = stasis.recordings.get(name) if is_inside(name) else None
+    require(found is not None, 404, "Recording not found")
+    return {"name": name.lstrip("/"), "format": found[0]}
+
+
+def live_recording(stasis: Stasis, name: str) -> LiveRecording:
+    recording = stasis.live_recordings.get(name)
+    require(recording is not None, 404, "Recording not found")
+    return recording
+
+
+@operation("GET", "/recordings/stored", "List[StoredRecording]", "List the stored recordings.")
+def recording_list_stored(stasis):
+    return ok([stored_json(stasis, name) for name in sorted(stasis.recordings.lengths, key=encode)])
+
+
+@operation("GET", "/recordings/stored/{recordingName}", "StoredRecording", "Show a stored recording.", documented=NO_STORED)
+def recording_get_stored(stasis, recording_name):
+    return ok(stored_json(stasis, recording_name))
+
+
+@operation("DELETE", "/recordings/stored/{recordingName}", "void", "Delete a stored recording.", documented=NO_STORED)
+def recording_delete_stored(stasis, recording_name):
+    stored_json(stasis, recording_name)
+    stasis.recordings.delete(recording_name)
+    return no_content()
+
+
+@operation("GET", "/recordings/stored/{recordingName}/file", "binary", "Download a stored recording.",
+           documented={403: "The file cannot be read.", **NO_STORED})
+def recording_get_stored_file(stasis, recording_name):
+    suffix = stored_json(stasis, recording_name)["format"]
+    return Response(200, content=("Content-Type", "audio/" + suffix, stasis.recordings.data(recording_name)))
+
+
+@operation("POST", "/recordings/stored/{recordingName}/copy", "StoredRecording", "Copy a stored recording.",
+           query("destinationRecordingName", text, "Name of the copy.", True),
+           documented={**NO_STORED, 409: "The copy exists."})
+def recording_copy_stored(stasis, recording_name, destination_recording_name):
+    """200 with the copy; what follows the last dot of its name is dropped."""
+    stored_json(stasis, recording_name)
+    require(destination_recording_name is not None, 400, "Invalid destination recording name", "Bad request")
+    require(is_inside(destination_recording_name), 403, "Destination file path is forbidden")
+    folder, slash, file = destination_recording_name.lstrip("/").rpartition("/")
+    copied = folder + slash + (file.rpartition(".")[0] if "." in file else file)
+    require(stasis.recordings.get(copied) is None, 409, "A recording with the same name already exists on the system")
+    require_utf8(copied)
+    stasis.recordings.copy(recording_name, copied)
+    return ok(stored_json(stasis, copied))
+
+
+@operation("GET", "/recordings/live/{recordingName}", "LiveRecording", "Show a live recording.", documented=NO_STORED)
+def recording_get_live(stasis, recording_name):
+    return ok(live_recording(stasis, recording_name).to_json())
+
+
+@operation("DELETE", "/recordings/live/{recordingName}", "void", "End a recording and discard it.", documented=NO_STORED)
+def recording_cancel(stasis, recording_name):
+    """Event: RecordingFinished."""
+    live_recording(stasis, recording_name).stop(deletes=True)
+    return no_content()
+
+
+@operation("POST", "/recordings/live/{recordingName}/stop", "void", "End a recording and keep it.", documented=NO_STORED)
+def recording_stop(stasis, recording_name):
+    """Event: RecordingFinished."""
+    live_recording(stasis, recording_name).stop()
+    return no_content()
+
+
+NO_SESSION = {**NO_STORED, 409: "It does not run."}
+
+
+@operation("POST", "/recordings/live/{recordingName}/pause", "void", "Pause a recording.", documented=NO_SESSION)
+def recording_pause(stasis, recording_name):
+    live_recording(stasis, recording_name).pause(True)
+    return no_content()
+
+
+@operation("DELETE", "/recordings/live/{recordingName}/pause", "void", "Pause a recording no more.", documented=NO_SESSION)
+def recording_unpause(stasis, recording_name):
+    live_recording(stasis, recording_name).pause(False)
+    return no_content()
+
+
+@operation("POST", "/recordings/live/{recordingName}/mute", "void", "Record silence.", documented=NO_SESSION)
+def recording_mute(stasis, recording_name):
+    """All that is recorded is silence anyhow: muted time counts, as in Asterisk."""
+    live_recording(stasis, recording_name).require_session()
+    return no_content()
+
+
+@operation("DELETE", "/recordings/live/{recordingName}/mute", "void", "Record what is heard.", documented=NO_SESSION)
+def recording_unmute(stasis, recording_name):
+    live_recording(stasis, recording_name).require_session()
+    return no_content()
+
+
+# --- 9.6 /sounds
+
+OPTIONAL_KEYS = BARE_KEYS + ("required",)
+
+
+def sounds_json(stasis: Stasis, lang: str | None, wanted_format: str | None) -> dict[str, dict]:
+    """{id: sound} of the sounds that pass both filters, with the formats that do."""
+    found: dict[str, dict] = {}
+    for name, language, codec in stasis.sounds.listed():
+        if lang in (None, "", language) and wanted_format in (None, "", codec):
+            sound = found.setdefault(name, {"id": name})
+            if name in stasis.sounds.texts:
+                sound["text"] = stasis.sounds.texts[name]
+            sound.setdefault("formats", []).append({"language": language, "format": codec})
+    return found
+
+
+@operation("GET", "/sounds", "List[Sound]", "List the sounds.",
+           query("lang", text, "Language wanted.", keys=OPTIONAL_KEYS), query("format", text, "Format wanted.", keys=OPTIONAL_KEYS))
+def sound_list(stasis, lang, format):
+    found = sounds_json(stasis, lang, format)
+    require(bool(found), 404, "No sounds found that matched the query")
+    return ok(list(found.values()))
+
+
+@operation("GET", "/sounds/{soundId}", "Sound", "Show a sound.")
+def sound_get(stasis, sound_id):
+    found = sounds_json(stasis, None, None)
+    require(sound_id in found, 404, "Sound not found")
+    return ok(found[sound_id])
+
+
+# --- 9.7 /playbacks
+
+NO_PLAYBACK = {404: "No such playback."}
+PLAYBACK_OPERATIONS = ["restart", "pause", "unpause", "reverse", "forward"]
+
+
+def find_playback(stasis: Stasis, playback_id: str) -> Playback:
+    playback = stasis.playbacks.get(playback_id)
+    require(playback is not None, 404, "Playback not found")
+    return playback
+
+
+@operation("GET", "/playbacks/{playbackId}", "Playback", "Show a playback.", documented=NO_PLAYBACK)
+def playback_get(stasis, playback_id):
+    return ok(find_playback(stasis, playback_id).to_json())
+
+
+@operation("DELETE", "/playbacks/{playbackId}", "void", "End a playback.", documented=NO_PLAYBACK)
+def playback_stop(stasis, playback_id):
+    """Event: PlaybackFinished; of one that waits, in its turn."""
+    find_playback(stasis, playback_id).stop()
+    return no_content()
+
+
+@operation("POST", "/playbacks/{playbackId}/control", "void", "Pause, wind, or start again.",
+           query("operation", text, "What to do.", True, allowed=PLAYBACK_OPERATIONS),
+           documented={400: "Unknown operation.", **NO_PLAYBACK, 409: "The state does not allow it."})
+def playback_control(stasis, playback_id, operation):
+    """Event of an unpause: PlaybackStarted."""
+    require(operation is not None, 400, "Missing operation")
+    require(operation in PLAYBACK_OPERATIONS, 400, "Invalid operation %s" % operation)
+    find_playback(stasis, playback_id).control(operation)
+    return no_content()
+
+
+# --- 9.8 /deviceStates
+
+NO_DEVICE = {404: "No name behind the prefix.", 409: "Not a device of Stasis."}
+
+
+def stasis_device(device_name: str) -> str:
+    """The name behind Stasis: in any case; 409, 404."""
+    prefix, colon, name = device_name.partition(":")
+    require(prefix.lower() == "stasis" and bool(colon), 409, "Uncontrolled device specified")
+    require(bool(name), 404, "Device name is missing")
+    return name
+
+
+@operation("GET", "/deviceStates", "List[DeviceState]", "List the device states of one's own.")
+def device_list(stasis):
+    return ok([{"name": "Stasis:" + name, "state": state}
+               for name, state in sorted(stasis.device_states.items(), key=lambda item: encode(item[0]))])
+
+
+@operation("GET", "/deviceStates/{deviceName}", "DeviceState", "Show a device state.")
+def device_get(stasis, device_name):
+    require(is_utf8(device_name), 500, "Error building response")
+    return ok({"name": device_name, "state": stasis.device_state(device_name)})
+
+
+@operation("PUT", "/deviceStates/{deviceName}", "void", "Set a device state of one's own.",
+           query("deviceState", text, "The state.", True, allowed=list(DEVICE_STATES[1:])), documented=NO_DEVICE)
+def device_update(stasis, device_name, device_state):
+    """Event: DeviceStateChanged when it is another one."""
+    name = stasis_device(device_name)
+    require((device_state or "").upper() in DEVICE_STATES[1:], 500, "Unknown device")
+    require_utf8(name)
+    stasis.set_device_state(name, device_state.upper())
+    return no_content()
+
+
+@operation("DELETE", "/deviceStates/{deviceName}", "void", "Forget a device state of one's own.", documented=NO_DEVICE)
+def device_delete(stasis, device_name):
+    """Event: DeviceStateChanged, to UNKNOWN. Asterisk: without effect unless the prefix is spelt exactly."""
+    name = stasis_device(device_name)
+    if device_name.startswith("Stasis:"):
+        stasis.delete_device_state(name)
+    return no_content()
+
+
+# --- 9.9 /mailboxes
+
+
+def mailbox_json(name: str, mailbox: Mailbox) -> dict:
+    return {"name": name, "old_messages": mailbox.old_messages, "new_messages": mailbox.new_messages}
+
+
+@operation("GET", "/mailboxes", "List[Mailbox]", "List the mailboxes.")
+def mailbox_list(stasis):
+    return ok([mailbox_json(name, mailbox) for name, mailbox in sorted(stasis.mailboxes.items(), key=lambda item: encode(item[0]))])
+
+
+@operation("GET", "/mailboxes/{mailboxName}", "Mailbox", "Show a mailbox.", documented={404: "No such mailbox."})
+def mailbox_get(stasis, mailbox_name):
+    require(mailbox_name in stasis.mailboxes, 404, "Mailbox is does not exist")
+    return ok(mailbox_json(mailbox_name, stasis.mailboxes[mailbox_name]))
+
+
+@operation("PUT", "/mailboxes/{mailboxName}", "void", "Set the messages of a mailbox, which is made if need be.",
+           query("oldMessages", number(), "How many are old.", True), query("newMessages", number(), "How many are new.", True),
+           documented={404: "No such mailbox."})
+def mailbox_update(stasis, mailbox_name, old_messages, new_messages):
+    require_utf8(mailbox_name)
+    stasis.set_mailbox(mailbox_name, Mailbox(old_messages, new_messages))
+    return no_content()
+
+
+@operation("DELETE", "/mailboxes/{mailboxName}", "void", "Delete a mailbox.", documented={404: "No such mailbox."})
+def mailbox_delete(stasis, mailbox_name):
+    require(mailbox_name in stasis.mailboxes, 404, "Mailbox does not exist")
+    stasis.set_mailbox(mailbox_name, None)
+    return no_content()
+
+
+# --- 9.10 /events
+
+
+@operation("GET", "/events", "Message", "Open the event socket.", query("app", quoted, "Applications to register.", True),
+           query("subscribeAll", flag, "Whether to follow everything."))
+def event_event_websocket(stasis, app, subscribe_all):
+    """The Upgrade of a handshake that is good so far. Departure 6: all names are checked before anything is registered."""
+    if not app:
+        raise HttpError(400, "HTTP request is missing param: [app]", close=False)
+    if len(app) > MAX_LIST_ITEMS or not all(name and is_utf8(name) for name in app):
+        raise HttpError(400, "Invalid application provided in param [app].", close=False)
+    return Upgrade(app, subscribe_all)
+
+
+EVENT_KINDS = ("channel", "bridge", "endpoint", "deviceState")
+
+
+def event_source(uri: str | None, kinds: tuple[str, ...]) -> tuple[str, str]:
+    """(kind, id) of an event source URI; 400."""
+    kind, colon, name = (uri or "").partition(":")
+    require(bool(colon) and kind in kinds, 400, "Invalid event source URI scheme")
+    return kind, name
+
+
+def followed_subject(stasis: Stasis, kind: str, subject_id: str) -> Channel | Bridge | None:
+    """The channel or bridge of an event source; there are no endpoints."""
+    return {"channel": stasis.channels, "bridge": stasis.bridges}.get(kind, {}).get(subject_id)
+
+
+@operation("POST", "/events/user/{eventName}", "void", "Send an event of one's own to an application.",
+           query("application", text, "The application that gets it.", True),
+           query("source", many(text), "Channels, bridges and endpoints that it shows."),
+           body("variables", member, 'What it carries: {"variables": {name: value, ...}}.', keys=USUAL_KEYS),
+           documented={404: "No such application.", 422: "No such source.", 400: "Bad parameters."})
+def event_user_event(stasis, event_name, application, source, variables):
+    """Event: ChannelUserevent, to that application only."""
+    require(bool(application), 400, "Missing parameter application")
+    found = stasis.applications.get(application)
+    require(found is not None, 404, "Application not found")
+    require(variables is ABSENT or isinstance(variables, dict), 500, "Error processing request")
+    shown = {}
+    for uri in source:
+        kind, subject_id = event_source(uri, EVENT_KINDS[:3])
+        subject = followed_subject(stasis, kind, subject_id)
+        require(subject is not None, 422, "Event source was not found")
+        shown[kind] = subject.published
+    require_utf8(event_name)
+    carried = dict(variables) if isinstance(variables, dict) else {}
+    carried["eventname"] = event_name
+    stasis.emit([found], {"type": "ChannelUserevent", "timestamp": stasis.timestamp(), "eventname": event_name, "userevent": carried,
+                          **{kind: shown[kind] for kind in EVENT_KINDS if kind in shown}})
+    return no_content()
+
+
+# --- 9.11 /applications
+
+NO_APPLICATION = {404: "No such application."}
+
+
+def find_application(stasis: Stasis, name: str) -> Application:
+    application = stasis.applications.get(name)
+    require(application is not None, 404, "Application not found")
+    return application
+
+
+@operation("GET", "/applications", "List[Application]", "List the applications.")
+def application_list(stasis):
+    return ok([stasis.application_json(application) for application in stasis.applications.values()])
+
+
+@operation("GET", "/applications/{applicationName}", "Application", "Show an application.", documented=NO_APPLICATION)
+def application_get(stasis, application_name):
+    return ok(stasis.application_json(find_application(stasis, application_name)))
+
+
+EVENT_SOURCE = query("eventSource", many(text), "Event sources: channel:ID, bridge:ID, endpoint:TECH/RESOURCE, deviceState:NAME.", True)
+
+
+@operation("POST", "/applications/{applicationName}/subscription", "Application", "Follow event sources.", EVENT_SOURCE,
+           documented={400: "No or bad event sources.", **NO_APPLICATION, 422: "No such event source."})
+def application_subscribe(stasis, application_name, event_source):
+    """200 with the application. Those before a bad one stay followed; an empty id means all of the kind."""
+    return change_subscriptions(stasis, application_name, event_source, subscribe)
+
+
+@operation("DELETE", "/applications/{applicationName}/subscription", "Application", "Follow event sources no more.", EVENT_SOURCE,
+           documented={400: "No or bad event sources.", **NO_APPLICATION, 409: "Not followed.", 422: "No such event source."})
+def application_unsubscribe(stasis, application_name, event_source):
+    """200 with the application. Asterisk: following all of a kind cannot be undone by an empty id."""
+    return change_subscriptions(stasis, application_name, event_source, unsubscribe)
+
+
+def change_subscriptions(stasis: Stasis, name: str, uris, change: Callable) -> Response:
+    require(bool(uris), 400, "Missing parameter eventSource")
+    application = find_application(stasis, name)
+    for uri in uris:
+        change(stasis, application, *event_source(uri, EVENT_KINDS))
+    return ok(stasis.application_json(application))
+
+
+def subscribe(stasis: Stasis, application: Application, kind: str, subject_id: str) -> None:
+    if kind == "deviceState":
+        require_utf8(subject_id)
+        if ALL_TOPICS[kind] not in application.device_names:
+            application.device_names[subject_id or ALL_TOPICS[kind]] = None
+    elif not subject_id:
+        application.all_of.add(kind)
+    else:
+        subject = followed_subject(stasis, kind, subject_id)
+        require(subject is not None, 422, "Event source does not exist")
+        subject.follow(application)
+
+
+def unsubscribe(stasis: Stasis, application: Application, kind: str, subject_id: str) -> None:
+    follows_all = kind in application.all_of
+    if kind == "deviceState":
+        known = ALL_TOPICS[kind] in application.device_names or application.device_names.pop(subject_id, ABSENT) is not ABSENT
+    elif not subject_id:
+        require(not follows_all, 501, "Method not implemented")
+        known = False
+    elif subject_id == ALL_TOPICS[kind]:                # Asterisk: the name under which "all" is kept is an id like others
+        known = follows_all
+        application.all_of.discard(kind)
+    else:
+        subject = followed_subject(stasis, kind, subject_id)
+        known = subject is not None and subject.unfollow(application)
+    require(known, 422, "Event source was not subscribed to")
+
+
+@operation("PUT", "/applications/{applicationName}/eventFilter", "Application", "Choose the types of events to be told.",
+           body("filter", document, 'Types that are told or kept back: {"allowed": [{"type": name}, ...], "disallowed": [...]}.'),
+           documented={400: "Bad filter.", **NO_APPLICATION})
+def application_filter(stasis, application_name, filter):
+    """200 with the application. A list sets both lists, {} empties both; `disallowed` is set before `allowed` is checked."""
+    application = find_application(stasis, application_name)
+    both = [] if filter is ABSENT or filter == {} else filter if isinstance(filter, list) else None
+    given = filter if both is None else {"disallowed": both, "allowed": both}
+    require(isinstance(given, dict), 400, "Invalid format definition")
+    for name in ("disallowed", "allowed"):
+        if name in given:
+            entries = given[name]
+            good = isinstance(entries, list) and all(
+                isinstance(entry, dict) and isinstance(entry.get("type"), str) and entry["type"] for entry in entries)
+            require(good, 400, "Invalid format definition")
+            setattr(application, name, entries)
+    return ok(stasis.application_json(application))
