@@ -4757,3 +4757,174 @@ def application_filter(stasis, application_name, filter):
             require(good, 400, "Invalid format definition")
             setattr(application, name, entries)
     return ok(stasis.application_json(application))
+
+
+# === 10. Answering ===
+# How a request becomes a response: admit() asks all that needs no model, answer() finds the operation and runs it. The API
+# description is made here from the declarations. Rules: res/res_ari.c, ast_ari_callback and ast_ari_invoke.
+
+API_VERSION, LISTING_VERSION = "2.0.0", "4.1.4"
+SWAGGER_VERSION, EVENTS_SWAGGER_VERSION = "1.1", "1.2"
+
+
+class Route:
+    """A node of the tree of paths: children in order of declaration, the wildcard among them by its {name}."""
+    __slots__ = ("path", "children", "methods")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.children: dict[str, Route] = {}
+        operations = OPERATIONS.get(path, {})
+        self.methods = [method for method in METHODS if method in operations and not operations[method].is_upgrade]
+
+
+def route_tree() -> Route:
+    """The tree of all PATHS. A segment without operations of its own is a node all the same."""
+    root = Route("")
+    for path in PATHS:
+        node = root
+        for segment in path[1:].split("/"):
+            if segment not in node.children:
+                node.children[segment] = Route(node.path + "/" + segment)
+            node = node.children[segment]
+    return root
+
+
+ROUTES = route_tree()
+
+
+def find_route(path: str) -> tuple[Route, dict[str, str]]:
+    """The node that a raw path leads to, and the values of its wildcards; AriError 404 when there is none.
+
+    Asterisk: an empty segment ends the path. A wildcard that was passed in favour of a literal declared after it is
+    remembered: when the literal has no such child, the walk goes on from the wildcard, and the segment is swallowed.
+    """
+    node, values, passed = ROUTES, {}, None
+    for raw in path.split("/"):
+        if not raw:
+            break
+        segment, wildcard, found = percent_decode(raw), None, None
+        for name, child in node.children.items():
+            if name == segment and not name.startswith("{"):
+                found = child
+                break
+            if name.startswith("{"):
+                wildcard = name
+        if found:
+            passed = (node.children[wildcard], wildcard, segment) if wildcard else None
+        elif wildcard:
+            found, passed = node.children[wildcard], None
+            values[wildcard[1:-1]] = segment
+        elif passed:
+            found, name, value = passed
+            values[name[1:-1]], passed = value, None
+        if not found:
+            raise AriError(404, "Resource not found")
+        node = found
+    return node, values
+
+
+def parse_parameters(declared: Operation, request: Request, path_values: dict[str, str]) -> dict:
+    """The arguments of an operation, by their Python names: JSON beats query beats form; the path cannot be overruled."""
+    arguments = {}
+    for parameter in declared.parameters:
+        name, kind = parameter.name, parameter.kind
+        if parameter.where == "path":
+            value = path_values[name]
+        else:
+            value = kind.absent
+            if parameter.where == "query":
+                for given, word in request.pairs:
+                    if given == name:
+                        value = kind.from_text(word)
+                        check_list(kind, name, value)
+            in_json = isinstance(request.json, dict) and name in request.json
+            if kind is document:
+                value = request.json if request.json is not None else request.pairs or ABSENT
+            elif in_json:
+                value = kind.from_json(request.json[name])
+                check_list(kind, name, value)
+        arguments[python_name(name)] = value
+    return arguments
+
+
+def check_list(kind: Kind, name: str, value) -> None:
+    require(not kind.is_list or len(value) <= kind.limit, 400, "Too many values for %s" % python_name(name))
+
+
+def admit(request: Request, config: Config) -> Response | None:
+    """The refusal of a request that may not go on, None for one that may; what it finds out is kept in the request."""
+    try:
+        read_parameters(request)
+        request.user = authenticate(request, config)
+        if request.user is None:
+            raise AriError(401, "Authentication required")
+        method, path = request.head.method, request.ari_path()
+        require(not request.user.is_read_only or method in ("GET", "OPTIONS"), 403, "Write access denied")
+        if path.endswith("/"):
+            raise AriError(404, "ARI URLs do not end with a slash. Try /ari/%s" % path[:-1])
+    except AriError as error:
+        return json_error(error)
+    return None
+
+
+def answer(request: Request, stasis: Stasis, config: Config) -> Response | Upgrade:
+    """The response of an admitted request, or the Upgrade that it asks for; the caller holds the lock.
+
+    HttpError where the answer is a page (of the handshake only).
+    """
+    method, path = request.head.method, request.ari_path()
+    try:
+        if path.startswith("api-docs/"):
+            require(method == "GET", 405, "Unsupported method")
+            return ok(api_document(path[len("api-docs/"):], request))
+        route, values = find_route(path)
+        if method == "OPTIONS":
+            return Response(204, headers=[("Allow", ",".join(["OPTIONS"] + route.methods)),
+                                          *preflight_headers(request.head, config, route.methods)])
+        declared = OPERATIONS.get(route.path, {}).get(method)
+        if not declared:
+            raise AriError(405, "Invalid method", headers=(("Allow", ",".join(["OPTIONS"] + route.methods)),))
+        upgrade_headers = handshake_headers(request.head) if declared.is_upgrade else []
+        result = declared.handler(stasis, **parse_parameters(declared, request, values))
+        return result._replace(headers=upgrade_headers) if declared.is_upgrade else result
+    except AriError as error:
+        return json_error(error)
+
+
+def api_document(name: str, request: Request) -> dict:
+    """One document of the API description; the name is a file path that is not decoded. AriError 404 and 403."""
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    require(bool(parts), 403, "Invalid access")
+    stem, dot, suffix = parts[0].rpartition(".")
+    require(len(parts) == 1 and suffix == "json" and stem in ("resources", *RESOURCES), 404, "Resource not found")
+    document = dict(described_listing() if stem == "resources" else described_resource(stem))
+    host = request.head.by_name.get("host", "")
+    if not host:
+        del document["basePath"]
+    else:
+        document["basePath"] = "http://%s%s/ari" % (host if is_utf8(host) else "localhost:8088", request.prefix)
+    return document
+
+
+@functools.lru_cache(maxsize=None)
+def described_listing() -> dict:
+    return {"_copyright": "Made from the declarations of ari_ref.", "apiVersion": LISTING_VERSION,
+            "swaggerVersion": SWAGGER_VERSION, "basePath": "", "apis": [
+                {"path": "/api-docs/%s.{format}" % name, "description": about} for name, (about, _) in RESOURCES.items()]}
+
+
+@functools.lru_cache(maxsize=None)
+def described_resource(name: str) -> dict:
+    """The document of one resource, basePath left empty; made once, and never changed."""
+    document = {"_copyright": "Made from the declarations of ari_ref.", "apiVersion": API_VERSION,
+                "swaggerVersion": EVENTS_SWAGGER_VERSION if name == "events" else SWAGGER_VERSION, "basePath": "",
+                "resourcePath": "/api-docs/%s.{format}" % name}
+    if RESOURCES[name][1]:
+        document["requiresModules"] = list(RESOURCES[name][1])
+    document["apis"] = [
+        {"path": path, "description": about, "operations": [
+            declared.describe() for declared in OPERATIONS[path].values()]}
+        for path, about in PATHS.items() if path.split("/")[1] == name]
+    document["models"] = describe_models(name)
+    return document
