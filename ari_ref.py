@@ -4928,3 +4928,478 @@ def described_resource(name: str) -> dict:
         for path, about in PATHS.items() if path.split("/")[1] == name]
     document["models"] = describe_models(name)
     return document
+
+
+# === 11. Server ===
+# Sockets, threads, timers, and the one lock. http.server accepts connections and gives each a thread; what is said on them
+# comes from the sections above. No other section imports socket or threading.
+#
+# Server.lock guards the model. It is taken in four places: around answer(), when timers are due, when an event socket opens,
+# when one ends. Under it nobody touches a socket, sleeps or waits. Events go into each socket's queue under the lock, so
+# that every application sees them in one order; the socket's own writer sends them without it.
+
+BACKLOG = 512                           # connections that wait to be accepted
+LINGER_SECONDS = 1.0                    # how long a closing connection is still read, so that its last answer is not reset away
+ACCEPT_POLL_SECONDS = 0.2               # how often the accepting thread looks whether to stop
+RECEIVE_BYTES = 65536
+STOP = object()                         # ends a writer
+
+
+class Gone(Exception):
+    """The peer has closed, or was silent for too long."""
+
+
+class Reader:
+    """Reads a socket with a limit on silence that leaves writers of the same socket alone."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock, self.limit = sock, -1.0
+
+    def read(self, seconds: float) -> bytes:
+        """What has come; Gone after so many seconds of silence (0: any), at the end, and when the connection breaks."""
+        if seconds != self.limit:
+            self.limit = seconds
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6)))
+        try:
+            data = self.sock.recv(RECEIVE_BYTES)
+        except OSError:
+            raise Gone from None
+        if not data:
+            raise Gone
+        return data
+
+
+class EventSocket:
+    """An open WebSocket: the queue of what is to be sent, and the thread that sends it.
+
+    A frame that cannot be written whole within the write timeout, or a queue that is full, ends the socket; nobody else
+    waits for it. The reading thread is that of the HTTP connection.
+    """
+
+    def __init__(self, server: Server, reader: Reader, peer: str) -> None:
+        self.server, self.reader, self.sock, self.peer = server, reader, reader.sock, peer
+        self.write_seconds = server.config.write_timeout_ms / 1000
+        self.protocol = Connection()
+        self.queue: queue.SimpleQueue = queue.SimpleQueue()
+        self.is_broken = False
+        self.writer = threading.Thread(target=self.write, name="events to " + peer, daemon=True)
+
+    def put(self, data: bytes) -> None:
+        """Queue a frame; it never waits. A full queue is treated like a write that timed out."""
+        if self.queue.qsize() < MAX_QUEUED_FRAMES:
+            self.queue.put(data)
+        else:
+            self.is_broken = True
+
+    def write(self) -> None:
+        """Send what is queued until STOP; end the connection when that fails."""
+        data = self.queue.get()
+        while data is not STOP and self.send(data):
+            data = self.queue.get()
+        if data is not STOP:
+            logger.info("WebSocket connection from '%s' forcefully closed due to fatal write error", self.peer)
+            shut_down(self.sock, socket.SHUT_RDWR)
+
+    def send(self, data: bytes) -> bool:
+        """Write data whole within the write timeout; False when that fails."""
+        deadline = time.monotonic() + self.write_seconds
+        while data and not self.is_broken:
+            try:
+                data = data[self.sock.send(data, socket.MSG_DONTWAIT):]
+            except BlockingIOError:
+                self.is_broken = not wait_writable(self.sock, deadline - time.monotonic())
+            except OSError:
+                self.is_broken = True
+        return not self.is_broken
+
+    def run(self, upgrade: Upgrade, rest: bytes) -> None:
+        """Say 101, register the applications, then read frames until the connection is over."""
+        lines = ["%s: %s\r\n" % header for header in upgrade.headers]
+        self.put(encode("HTTP/1.1 101 %s\r\n%s\r\n" % (PHRASES[101], "".join(lines))))
+        self.server.open_event_socket(self, upgrade)
+        self.writer.start()             # only now: who was replaced hears it before the newcomer's 101
+        try:
+            self.protocol.receive(rest)
+            while not self.protocol.is_closed:
+                if self.protocol.output:
+                    self.put(self.protocol.to_send())
+                data = self.reader.read(HALF_FRAME_SECONDS if self.protocol.is_inside_frame else 0)
+                for opcode, payload in self.protocol.receive(data):
+                    logger.debug("%s: %s frame of %d bytes", self.peer, Opcode(opcode).name.lower(), len(payload))
+            self.end(self.protocol.close_code)
+        except Gone:
+            self.end(Close.NORMAL)
+
+    def end(self, code: int) -> None:
+        """Unregister the applications first, then send the close frame (RFC 6455 5.5.1), then end TCP."""
+        if self.server.close_event_socket(self):
+            self.protocol.close(code)
+            self.put(self.protocol.to_send())
+        self.queue.put(STOP)
+        self.writer.join(self.write_seconds + LINGER_SECONDS)
+
+
+def wait_writable(sock: socket.socket, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(sock, select.POLLOUT)
+    return seconds > 0 and bool(poll.poll(seconds * 1000))
+
+
+def shut_down(sock: socket.socket, how: int) -> None:
+    try:
+        sock.shutdown(how)
+    except OSError:
+        pass                            # it is gone already
+
+
+class HttpConnection(socketserver.BaseRequestHandler):
+    """One connection: requests in, answers out, in order, until somebody closes it."""
+
+    def handle(self) -> None:
+        self.serving: Server = self.server.serving
+        self.peer = "%s:%s" % self.client_address[:2]
+        self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(self.serving.http.inactivity), 0))
+        self.reader, self.buffer = Reader(self.request), b""
+        try:
+            while self.serve_request():
+                pass
+        except (Gone, OSError):
+            pass                        # the peer went away between or inside requests: there is nobody to tell
+
+    def serve_request(self) -> bool:
+        """Read one request, answer it; False when the connection is to end."""
+        serving = self.serving
+        try:
+            head = self.read_head()
+            if ari_path(head.path, serving.http.prefix) is None or not serving.is_ari_enabled():
+                raise HttpError(404, "The requested URL was not found on this server.", close=False)
+            body, problem, is_read = self.read_body(head)
+            request = Request(head, body, problem, serving.http.prefix)
+            response = serving.respond(request)
+            if isinstance(response, Upgrade):
+                rest, self.buffer = self.buffer, b""
+                EventSocket(serving, self.reader, self.peer).run(response, rest)
+                return False
+        except HttpError as error:
+            head, is_read, request = None if error.close else head, error.close, None
+            response = html_error(error, serving.http.server_name)
+        if not is_read and not self.discard_body(head):
+            response.closes = True
+        closes = response.closes or head is None or head.closes
+        response.closes = closes
+        self.request.sendall(serving.response_bytes(response, head))
+        logger.info("%s %s %d", self.peer, masked(head), response.status) if logger.isEnabledFor(logging.INFO) else None
+        return not closes
+
+    def read_head(self) -> Head:
+        """The next head; Gone when nothing comes, HttpError for a bad one or one that is not whole in time."""
+        checked, serving = 0, self.serving
+        if not self.buffer:
+            self.buffer = self.reader.read(serving.http.keep_alive)
+        deadline = time.monotonic() + HEAD_SECONDS
+        end = head_end(self.buffer, 0)
+        while not end:
+            checked = len(self.buffer)
+            try:
+                left = deadline - time.monotonic()
+                self.buffer += self.reader.read(min(left, serving.http.inactivity)) if left > 0 else b""
+            except Gone:
+                left = 0
+            if left <= 0:
+                raise HttpError(400, "Timeout")
+            end = head_end(self.buffer, checked)
+        head, self.buffer = self.buffer[:end], self.buffer[end:]
+        return parse_head(head)
+
+    def read_body(self, head: Head) -> tuple[bytes, str, bool]:
+        """(body, problem, whether it has been read): only a body that ARI looks at is read here."""
+        if not head.is_chunked and not head.content_length:
+            return b"", "", True
+        if not body_kind(head):
+            return b"", "", False
+        if head.content_length > MAX_BODY_BYTES:
+            return b"", "large", True
+        try:
+            return self.read_chunks(True) if head.is_chunked else (self.read_exactly(head.content_length), "", True)
+        except (Gone, ValueError):
+            return b"", "broken", True
+
+    def read_exactly(self, size: int) -> bytes:
+        while len(self.buffer) < size:
+            self.buffer += self.reader.read(self.serving.http.inactivity)
+        data, self.buffer = self.buffer[:size], self.buffer[size:]
+        return data
+
+    def read_chunks(self, keeps: bool) -> tuple[bytes, str, bool]:
+        """A chunked body, like read_body(); ValueError for bad chunks. One that is kept is given up when it grows too large."""
+        chunks = ChunkReader(keeps)
+        chunks.feed(self.buffer)
+        while not chunks.is_done:
+            if keeps and chunks.size > MAX_BODY_BYTES:
+                return b"", "large", True
+            chunks.feed(self.reader.read(self.serving.http.inactivity))
+        self.buffer = chunks.rest
+        return bytes(chunks.data), "large" if keeps and chunks.size > MAX_BODY_BYTES else "", True
+
+    def discard_body(self, head: Head) -> bool:
+        """Read a body that nobody wanted and throw it away; False when it cannot be read."""
+        try:
+            if head.is_chunked:
+                self.read_chunks(False)
+                return True
+            left = head.content_length - len(self.buffer)
+            self.buffer = self.buffer[head.content_length:]
+            while left > 0:
+                self.buffer = self.reader.read(self.serving.http.inactivity)
+                left, self.buffer = left - len(self.buffer), self.buffer[max(0, left):] if left < len(self.buffer) else b""
+            return True
+        except (Gone, ValueError):
+            return False
+
+    def finish(self) -> None:
+        """Read on for a moment behind the last answer: closing with bytes unread would reset it away."""
+        shut_down(self.request, socket.SHUT_WR)
+        deadline = time.monotonic() + LINGER_SECONDS
+        try:
+            while time.monotonic() < deadline and not self.serving.is_closing:
+                self.reader.read(LINGER_SECONDS)
+        except Gone:
+            pass
+
+
+def masked(head: Head | None) -> str:
+    """Method and target for the log, an api_key made unreadable."""
+    return "(bad request)" if head is None else "%s %s" % (
+        head.method, re.sub(r"(?i)(api_key=)[^&]*", r"\1...", head.target))
+
+
+def plain_end(sock: socket.socket, context: ssl.SSLContext) -> socket.socket:
+    """The plain end of a TLS connection. A thread carries bytes between the two, so that nobody else knows of TLS, and
+    nobody reads and writes one TLS object from two threads."""
+    near, far = socket.socketpair()
+    threading.Thread(target=carry_tls, args=(sock, context, far), daemon=True).start()
+    return near
+
+
+def carry_tls(sock: socket.socket, context: ssl.SSLContext, plain: socket.socket) -> None:
+    """Carry bytes both ways until one side ends."""
+    try:
+        sock.settimeout(HEAD_SECONDS)
+        with plain, context.wrap_socket(sock, server_side=True) as tls:
+            tls.setblocking(False)
+            plain.setblocking(False)
+            to_plain = to_tls = b""
+            while to_plain is not None and to_tls is not None:
+                poll = select.poll()
+                poll.register(tls, (select.POLLOUT if to_tls else 0) | (0 if to_plain else select.POLLIN))
+                poll.register(plain, (select.POLLOUT if to_plain else 0) | (0 if to_tls else select.POLLIN))
+                poll.poll(0 if tls.pending() and not to_plain else None)
+                to_plain = carry(tls, plain, to_plain)
+                to_tls = carry(plain, tls, to_tls)
+    except OSError as error:
+        logger.info("TLS connection ended: %s", error)
+
+
+def carry(source: socket.socket, sink: socket.socket, waiting: bytes) -> bytes | None:
+    """Read when nothing waits, send what does; what still waits after it, None when the source has ended."""
+    try:
+        if not waiting:
+            waiting = source.recv(RECEIVE_BYTES)
+            if not waiting:
+                return None
+        return waiting[sink.send(waiting):]
+    except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        return waiting
+
+
+class Listener(http.server.ThreadingHTTPServer):
+    """A listening socket; each connection gets a thread."""
+    request_queue_size = BACKLOG
+    daemon_threads = True
+
+    def __init__(self, serving: Server, address: tuple[str, int], tls: ssl.SSLContext | None) -> None:
+        self.serving, self.tls = serving, tls
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
+        super().__init__(address, HttpConnection)
+
+    def server_bind(self) -> None:
+        """Bind without looking up the host's own name, which can hang."""
+        socketserver.TCPServer.server_bind(self)
+
+    def verify_request(self, request: socket.socket, client_address) -> bool:
+        """False, and so closed without an answer, over the session limit."""
+        return len(self.serving.sessions) < self.serving.http.session_limit
+
+    def process_request_thread(self, request: socket.socket, client_address) -> None:
+        request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.tls:
+            request = plain_end(request, self.tls)
+        self.serving.sessions[request] = threading.current_thread()
+        super().process_request_thread(request, client_address)
+        self.serving.sessions.pop(request, None)
+
+    def handle_error(self, request: socket.socket, client_address) -> None:
+        logger.exception("a fault of ari_ref on the connection from %s", client_address)
+
+
+class Server:
+    """ARI on a socket: the model, its lock, and the threads around it.
+
+    `with Server(config, port=0) as server:` serves server.url from threads of its own until the block ends. `config` is a
+    Config, None for one that was refused (then everything below /ari is 404); `sounds` and `recordings` are folders.
+    """
+
+    def __init__(self, config: Config | None, address: str | None = None, port: int | None = None,
+                 http_config: HttpConfig | None = None, sounds: str | None = None, recordings: str | None = None,
+                 config_path: str | None = None, tls: ssl.SSLContext | None = None) -> None:
+        self.http = http_config or HttpConfig()
+        self.config, self.config_path = config or Config(), config_path
+        self.is_refused = config is None
+        self.stamps = {path: file_stamp(path) for path in self.config.files}
+        self.lock = threading.Condition(threading.Lock())
+        self.clock_offset = time.time() - time.monotonic()
+        self.stasis = Stasis(lambda: str(uuid.uuid4()), self.now(), ":".join("%02x" % byte for byte in secrets.token_bytes(6)),
+                             read_sounds(sounds) if sounds else None, Recordings(recordings) if recordings else None)
+        self.stasis.channelvars = self.config.channelvars or []
+        self.stasis.reload = self.reload
+        self.event_sockets: set[EventSocket] = set()
+        self.sessions: dict[socket.socket, threading.Thread] = {}
+        self.is_closing, self.wakes_at = False, math.inf
+        self.listener = Listener(self, (address or self.http.address, self.http.port if port is None else port), tls)
+        self.threads: list[threading.Thread] = []
+        self.stasis.local_address = self.listener.server_address[:2]
+
+    @property
+    def url(self) -> str:
+        host, port = self.listener.server_address[:2]
+        return "%s://%s:%d%s" % ("https" if self.listener.tls else "http", "[%s]" % host if ":" in host else host, port,
+                                 self.http.prefix)
+
+    def __enter__(self) -> Server:
+        self.start()
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.close()
+
+    def now(self) -> float:
+        """Epoch seconds that never go back."""
+        return self.clock_offset + time.monotonic()
+
+    def is_ari_enabled(self) -> bool:
+        return self.config.is_enabled and not self.is_refused
+
+    def start(self) -> None:
+        self.threads = [threading.Thread(target=self.listener.serve_forever, args=(ACCEPT_POLL_SECONDS,), daemon=True),
+                        threading.Thread(target=self.run_timers, daemon=True)]
+        for thread in self.threads:
+            thread.start()
+
+    def close(self) -> None:
+        """End everything: event sockets with 1001, connections, threads."""
+        self.listener.shutdown()
+        self.listener.server_close()
+        self.is_closing = True
+        for event_socket in list(self.event_sockets):
+            event_socket.end(Close.GOING_AWAY)
+        with self.lock:
+            self.lock.notify_all()
+        for sock, thread in list(self.sessions.items()):
+            shut_down(sock, socket.SHUT_RDWR)
+            if thread is not threading.current_thread():
+                thread.join(LINGER_SECONDS)
+        for thread in self.threads:
+            thread.join(LINGER_SECONDS)
+
+    # --- under the lock
+
+    def respond(self, request: Request) -> Response | Upgrade:
+        """Answer a request; HttpError where the answer is a page."""
+        config = self.config
+        refusal = admit(request, config)
+        if refusal:
+            return refusal
+        with self.lock:
+            self.stasis.advance(self.now())
+            try:
+                response = answer(request, self.stasis, config)
+            except HttpError:
+                raise
+            except Exception:
+                logger.exception("a fault of ari_ref in %s", masked(request.head))
+                response = json_error(AriError(500, "Internal error"))
+            self.pass_on()
+        return response
+
+    def run_timers(self) -> None:
+        """Run what falls due, until the server closes."""
+        with self.lock:
+            while not self.is_closing:
+                self.stasis.advance(self.now())
+                self.pass_on()
+                self.wakes_at = self.stasis.next_due() or math.inf
+                self.lock.wait(None if self.wakes_at == math.inf else max(0.0, self.wakes_at - self.now()))
+
+    def open_event_socket(self, event_socket: EventSocket, upgrade: Upgrade) -> None:
+        with self.lock:
+            self.stasis.advance(self.now())
+            self.event_sockets.add(event_socket)
+            self.stasis.open_applications(event_socket, upgrade.applications, upgrade.follows_all)
+            self.pass_on()
+
+    def close_event_socket(self, event_socket: EventSocket) -> bool:
+        """Unregister; False when that has been done before."""
+        with self.lock:
+            is_open = event_socket in self.event_sockets
+            self.event_sockets.discard(event_socket)
+            self.stasis.advance(self.now())
+            self.stasis.close_applications(event_socket)
+            self.pass_on()
+        return is_open
+
+    def pass_on(self) -> None:
+        """Put the events of the outbox into the queues of their sockets, and let the timer thread look again.
+
+        Each gets the server's identity at its end, and the application's name, unless the event has that inside.
+        """
+        outbox, self.stasis.outbox = self.stasis.outbox, []
+        for event, hearers in outbox:
+            event["asterisk_id"] = self.stasis.entity_id
+            names_application = "application" not in event
+            for connection, name in hearers:
+                if names_application:
+                    event["application"] = name
+                connection.put(encode_frame(Opcode.TEXT, encode_json(event, self.config.is_pretty)))
+        due = self.stasis.next_due()
+        if due is not None and due < self.wakes_at:
+            self.lock.notify()
+
+    # --- configuration
+
+    def reload(self) -> bool:
+        """Read ari.conf again if it has changed; False when it is refused, and the old configuration stays."""
+        stamps = {path: file_stamp(path) for path in self.stamps}
+        if not self.config_path or stamps == self.stamps and stamps:
+            return True
+        try:
+            config = read_config(self.config_path)
+        except (ConfigError, OSError) as error:
+            logger.error("%s; the old configuration stays", error)
+            self.stamps = stamps
+            names = getattr(error, "channelvars", None)
+        else:
+            self.config, self.is_refused, self.stamps = config, False, {path: file_stamp(path) for path in config.files}
+            names, error = config.channelvars, None
+            for warning in config.warnings:
+                logger.warning(warning)
+        if names is not None:
+            self.stasis.channelvars = names
+        return error is None
+
+    def response_bytes(self, response: Response, head: Head | None) -> bytes:
+        config = self.config
+        if response.status == 401:
+            response.headers = (*response.headers, ("WWW-Authenticate", 'Basic realm="%s"' % config.auth_realm))
+        return response.to_bytes(http_date(int(self.now())), self.http.server_name, config.is_pretty,
+                                 cors_headers(head, config) if head else ())
