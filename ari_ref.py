@@ -5403,3 +5403,114 @@ class Server:
             response.headers = (*response.headers, ("WWW-Authenticate", 'Basic realm="%s"' % config.auth_realm))
         return response.to_bytes(http_date(int(self.now())), self.http.server_name, config.is_pretty,
                                  cors_headers(head, config) if head else ())
+
+
+# === 12. Command line ===
+# Options, signals, exit status. Everything above can be used without this.
+
+CONFIG_PATHS = ("ari.conf", "/etc/asterisk/ari.conf")
+
+
+
+def command_line() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="ari_ref.py", description="Asterisk %s's REST Interface, without Asterisk." % VERSION)
+    parser.add_argument("--config", metavar="FILE", help="ari.conf (default: %s, else %s)" % CONFIG_PATHS)
+    parser.add_argument("--http-conf", metavar="FILE", help="Asterisk's http.conf; what the command line says wins")
+    parser.add_argument("--bind", metavar="ADDRESS", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, metavar="N", help="port to listen on, 0 for a free one (default: 8088)")
+    parser.add_argument("--prefix", metavar="/PATH", help="what stands before /ari in every URL")
+    parser.add_argument("--sounds", metavar="DIR", help="sounds that exist, DIR/LANGUAGE/NAME.SUFFIX (default: every sound does)")
+    parser.add_argument("--recordings", metavar="DIR", help="where recordings are stored (default: in memory)")
+    parser.add_argument("--tls-cert", metavar="FILE", help="certificate chain, PEM: serve https")
+    parser.add_argument("--tls-key", metavar="FILE", help="its private key (default: in the same file)")
+    parser.add_argument("--log-level", default="warning", choices=("debug", "info", "warning", "error"), help="default: warning")
+    parser.add_argument("--check", action="store_true", help="print the effective configuration and its problems, then exit")
+    parser.add_argument("--operations", action="store_true", help="print the table of operations, then exit")
+    parser.add_argument("--version", action="version", version="ari_ref, the wire of Asterisk %s" % VERSION)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the server until SIGTERM or SIGINT; the exit status."""
+    options = command_line().parse_args(arguments)
+    logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    if options.operations:
+        for path in PATHS:
+            for declared in OPERATIONS[path].values():
+                print("%-7s %-60s %s" % (declared.method, declared.path, declared.summary))
+        return 0
+    path = options.config or next((path for path in CONFIG_PATHS if os.path.exists(path)), None)
+    if path is None or not os.path.exists(path):
+        print("ari_ref: no configuration: %s; ari.conf.sample is one to start from (--config ari.conf.sample)" % (
+            "%s is not there" % path if path else "neither %s nor %s is there" % CONFIG_PATHS), file=sys.stderr)
+        return 2
+    try:
+        config, problems = read_settings(path, options)
+        tls = tls_context(options, config[1])
+    except (ConfigError, OSError) as error:
+        print("ari_ref: %s" % error, file=sys.stderr)
+        return 1
+    for problem in problems:
+        print("ari_ref: %s" % problem, file=sys.stderr)
+    return print_settings(*config, problems) if options.check else serve(*config, path, options, tls)
+
+
+def read_settings(path: str, options: argparse.Namespace) -> tuple[tuple[Config | None, HttpConfig], list[str]]:
+    """((ari.conf or None when it is refused, http.conf with the command line laid over it), problems)."""
+    problems, config = [], None
+    try:
+        config = read_config(path)
+        problems += config.warnings
+    except ConfigError as error:
+        problems.append("%s; the configuration is refused, there is nothing below /ari" % error)
+    settings = read_http_config(options.http_conf) if options.http_conf else HttpConfig()
+    problems += settings.warnings
+    if not settings.is_enabled:
+        raise ConfigError(options.http_conf, "enabled is not yes in [general], and ARI needs the HTTP server")
+    settings.address = options.bind or settings.tls_address or settings.address
+    settings.port = settings.port if options.port is None else options.port
+    settings.prefix = settings.prefix if options.prefix is None else ("/" + options.prefix.strip("/")).rstrip("/")
+    return (config, settings), problems
+
+
+def tls_context(options: argparse.Namespace, settings: HttpConfig) -> ssl.SSLContext | None:
+    certificate = options.tls_cert or settings.tls_certificate
+    if not certificate:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, options.tls_key or settings.tls_key)
+    return context
+
+
+def print_settings(config: Config | None, settings: HttpConfig, problems: list[str]) -> int:
+    """The effective configuration on standard output, never a password; 1 when there are problems."""
+    print("listen on %s port %d, prefix '%s', %d sessions" % (
+        settings.address, settings.port, settings.prefix, settings.session_limit))
+    if config:
+        print("enabled = %s\npretty = %s\nauth_realm = %s\nallowed_origins = %s\nchannelvars = %s\nwebsocket_write_timeout = %d" % (
+            "yes" if config.is_enabled else "no", "yes" if config.is_pretty else "no", config.auth_realm,
+            ",".join(sorted(config.allowed_origins)), ",".join(config.channelvars or []), config.write_timeout_ms))
+        for user in config.users.values():
+            print("user %s: %s, %s password" % (user.name, "read-only" if user.is_read_only else "may write",
+                                                "no" if not user.password else "crypted" if user.is_crypted else "plain"))
+    return 1 if problems else 0
+
+
+def serve(config: Config | None, settings: HttpConfig, path: str, options: argparse.Namespace, tls: ssl.SSLContext | None) -> int:
+    """Serve until SIGTERM or SIGINT; SIGHUP reads ari.conf again."""
+    signals = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)   # before any thread starts: only the wait below takes them
+    try:
+        server = Server(config, http_config=settings, sounds=options.sounds, recordings=options.recordings, config_path=path, tls=tls)
+    except OSError as error:
+        print("ari_ref: cannot serve on %s port %d: %s" % (settings.address, settings.port, error), file=sys.stderr)
+        return 1
+    with server:
+        print("%s/ari" % server.url, flush=True)
+        while signal.sigwait(signals) == signal.SIGHUP:
+            server.reload()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
