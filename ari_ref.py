@@ -721,6 +721,8 @@ REQUEST_LINE = re.compile(rb"[\x01-\x20]*([^\x00-\x20]+)[\x01-\x20]+([^\x00-\x20
 BLANK_LINE = re.compile(rb"\n[\x01-\x09\x0b-\x20]*\n")
 DIGITS = re.compile(r"[0-9]{1,10}", re.ASCII)
 CODINGS = ("identity", "chunked")
+# Clients on a kept connection send the same head again and again: what follows from a head alone is worked out once.
+CACHED_HEADS = 64
 FRAMING_FIELDS = (b"content-length", b"transfer-encoding")
 
 
@@ -749,6 +751,7 @@ class Head:
         return next((value for spelling, value in reversed(self.fields) if spelling.lower() == name), "")
 
 
+@functools.lru_cache(maxsize=CACHED_HEADS)
 def head_end(buffer: bytes, checked: int) -> int:
     """How many bytes of `buffer` are a head that can be judged; 0 while it can still grow.
 
@@ -778,12 +781,9 @@ def header_field(line: bytes) -> tuple[str, str] | None:
     return (decode(name), decode(value)) if name and value else None
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=CACHED_HEADS)
 def parse_head(head: bytes) -> Head:
-    """The Head in bytes that head_end() has measured; HttpError for the first rule that they break.
-
-    Pure, and clients on a kept connection send the same bytes again and again: hence the cache.
-    """
+    """The Head in bytes that head_end() has measured; HttpError for the first rule that they break."""
     if b"\0" in head:
         raise HttpError(400, "Invalid Request")
     lines = head.split(b"\n")
@@ -912,6 +912,7 @@ class Request:
         return ari_path(self.head.path, self.prefix)
 
 
+@functools.lru_cache(maxsize=CACHED_HEADS)
 def ari_path(path: str, prefix: str) -> str | None:
     root = prefix + "/ari"
     if path[:len(root)].lower() != root.lower() or path[len(root):len(root) + 1] not in ("", "/"):
@@ -1007,6 +1008,7 @@ def authenticate(request: Request, config: Config) -> User | None:
     return user if password_matches(user, given[1], config.decoy) else None
 
 
+@functools.lru_cache(maxsize=CACHED_HEADS)
 def cors_headers(head: Head, config: Config) -> list[tuple[str, str]]:
     """What a cross-origin answer carries: nothing unless the Origin is allowed, compared byte for byte."""
     origin = head.exact("Origin") if config.allowed_origins else ""
@@ -1029,6 +1031,7 @@ def preflight_headers(head: Head, config: Config, methods: list[str]) -> list[tu
 
 CONTROL = re.compile("[\x00-\x1f\x7f]")
 NO_BODY = object()
+JSON_TYPE = ("Content-type", "application/json")
 
 
 class Response:
@@ -1044,25 +1047,21 @@ class Response:
         self.headers, self.content, self.closes = headers, content, closes
         self.is_shared = is_shared                      # whether it carries CORS headers
 
-    def to_bytes(self, date: str, server: str, pretty: bool = False, cors=()) -> bytes:
+    def to_bytes(self, date: str, server: str, pretty: bool = False, cors=(), closes: bool = False) -> bytes:
         """The whole answer, in Asterisk's order of headers (ast_http_send, ast_ari_callback)."""
-        lines = ["HTTP/1.1 %d %s\r\nServer: %s\r\nDate: %s\r\n" % (self.status, self.phrase, server, date)]
-        if self.closes:
-            lines.append("Connection: close\r\n")
-        lines.append("Cache-Control: no-cache, no-store\r\n")
-        for name, value in (*(cors if self.is_shared else ()), *self.headers):
-            lines.append("%s: %s\r\n" % (name, value))
-        body = b""
+        headers = [*cors, *self.headers] if self.is_shared else list(self.headers)
+        body = None
         if self.content:
             name, value, body = self.content
-            lines.append("%s: %s\r\n" % (name, value))
+            headers.append((name, value))
         elif self.value is not NO_BODY:
-            encoded = encode_json(self.value, pretty)
-            if encoded is not None:                     # Asterisk: what cannot be JSON is an answer without a body
-                body = encoded
-                lines.append("Content-type: application/json\r\n")
-        lines.append("Content-Length: %d\r\n\r\n" % len(body))
-        return encode("".join(lines)) + body
+            body = encode_json(self.value, pretty)
+            if body is not None:                        # Asterisk: what cannot be JSON is an answer without a body
+                headers.append(JSON_TYPE)
+        lines = "".join(["%s: %s\r\n" % header for header in headers])
+        return encode("HTTP/1.1 %d %s\r\nServer: %s\r\nDate: %s\r\n%sCache-Control: no-cache, no-store\r\n%s"
+                      "Content-Length: %d\r\n\r\n" % (self.status, self.phrase, server, date, "Connection: close\r\n" * closes,
+                                                   lines, len(body or b""))) + (body or b"")
 
 
 HTML_PAGE = """<!DOCTYPE HTML PUBLIC "-//IETF//DTD HTML 2.0//EN">
@@ -2681,13 +2680,12 @@ class Stasis:
 
     def advance(self, now: float) -> None:
         """Move the time on, running what is due in order and at its own time."""
-        due = self.next_due()
-        while due is not None and due <= now:
-            timer = heapq.heappop(self.timers)[2]
-            self.now = max(self.now, due)
-            timer.action()
-            due = self.next_due()
-        self.now = max(self.now, now)
+        while self.timers and self.timers[0][0] <= now:
+            due, _, timer = heapq.heappop(self.timers)
+            if timer.action:
+                self.now = max(self.now, due)
+                timer.action()
+        self.now = now
 
     # --- events
 
@@ -4793,6 +4791,7 @@ def route_tree() -> Route:
 ROUTES = route_tree()
 
 
+@functools.lru_cache(maxsize=CACHED_HEADS)
 def find_route(path: str) -> tuple[Route, dict[str, str]]:
     """The node that a raw path leads to, and the values of its wildcards; AriError 404 when there is none.
 
@@ -4852,13 +4851,20 @@ def check_list(kind: Kind, name: str, value) -> None:
     require(not kind.is_list or len(value) <= kind.limit, 400, "Too many values for %s" % python_name(name))
 
 
+@functools.lru_cache(maxsize=CACHED_HEADS)
+def admit_head(head: Head, config: Config, prefix: str) -> tuple[Request, Response | None]:
+    """A request without a body, and what admit() says of it."""
+    request = Request(head, prefix=prefix)
+    return request, admit(request, config)
+
+
 def admit(request: Request, config: Config) -> Response | None:
     """The refusal of a request that may not go on, None for one that may; what it finds out is kept in the request."""
     try:
         read_parameters(request)
         request.user = authenticate(request, config)
         if request.user is None:
-            raise AriError(401, "Authentication required")
+            raise AriError(401, "Authentication required", headers=(("WWW-Authenticate", 'Basic realm="%s"' % config.auth_realm),))
         method, path = request.head.method, request.ari_path()
         require(not request.user.is_read_only or method in ("GET", "OPTIONS"), 403, "Write access denied")
         if path.endswith("/"):
@@ -5074,20 +5080,16 @@ class HttpConnection(socketserver.BaseRequestHandler):
             if ari_path(head.path, serving.http.prefix) is None or not serving.is_ari_enabled():
                 raise HttpError(404, "The requested URL was not found on this server.", close=False)
             body, problem, is_read = self.read_body(head)
-            request = Request(head, body, problem, serving.http.prefix)
-            response = serving.respond(request)
+            response = serving.respond(head, body, problem)
             if isinstance(response, Upgrade):
                 rest, self.buffer = self.buffer, b""
                 EventSocket(serving, self.reader, self.peer).run(response, rest)
                 return False
         except HttpError as error:
-            head, is_read, request = None if error.close else head, error.close, None
+            head, is_read = None if error.close else head, error.close
             response = html_error(error, serving.http.server_name)
-        if not is_read and not self.discard_body(head):
-            response.closes = True
-        closes = response.closes or head is None or head.closes
-        response.closes = closes
-        self.request.sendall(serving.response_bytes(response, head))
+        closes = response.closes or head is None or head.closes or not (is_read or self.discard_body(head))
+        self.request.sendall(serving.response_bytes(response, head, closes))
         logger.info("%s %s %d", self.peer, masked(head), response.status) if logger.isEnabledFor(logging.INFO) else None
         return not closes
 
@@ -5257,7 +5259,8 @@ class Server:
         self.config, self.config_path = config or Config(), config_path
         self.is_refused = config is None
         self.stamps = {path: file_stamp(path) for path in self.config.files}
-        self.lock = threading.Condition(threading.Lock())
+        self.lock = threading.Lock()
+        self.timers_changed = threading.Condition(self.lock)
         self.clock_offset = time.time() - time.monotonic()
         self.stasis = Stasis(lambda: str(uuid.uuid4()), self.now(), ":".join("%02x" % byte for byte in secrets.token_bytes(6)),
                              read_sounds(sounds) if sounds else None, Recordings(recordings) if recordings else None)
@@ -5304,7 +5307,7 @@ class Server:
         for event_socket in list(self.event_sockets):
             event_socket.end(Close.GOING_AWAY)
         with self.lock:
-            self.lock.notify_all()
+            self.timers_changed.notify_all()
         for sock, thread in list(self.sessions.items()):
             shut_down(sock, socket.SHUT_RDWR)
             if thread is not threading.current_thread():
@@ -5314,10 +5317,14 @@ class Server:
 
     # --- under the lock
 
-    def respond(self, request: Request) -> Response | Upgrade:
+    def respond(self, head: Head, body: bytes, problem: str) -> Response | Upgrade:
         """Answer a request; HttpError where the answer is a page."""
         config = self.config
-        refusal = admit(request, config)
+        if body or problem:
+            request = Request(head, body, problem, self.http.prefix)
+            refusal = admit(request, config)
+        else:
+            request, refusal = admit_head(head, config, self.http.prefix)
         if refusal:
             return refusal
         with self.lock:
@@ -5339,7 +5346,7 @@ class Server:
                 self.stasis.advance(self.now())
                 self.pass_on()
                 self.wakes_at = self.stasis.next_due() or math.inf
-                self.lock.wait(None if self.wakes_at == math.inf else max(0.0, self.wakes_at - self.now()))
+                self.timers_changed.wait(None if self.wakes_at == math.inf else max(0.0, self.wakes_at - self.now()))
 
     def open_event_socket(self, event_socket: EventSocket, upgrade: Upgrade) -> None:
         with self.lock:
@@ -5373,7 +5380,7 @@ class Server:
                 connection.put(encode_frame(Opcode.TEXT, encode_json(event, self.config.is_pretty)))
         due = self.stasis.next_due()
         if due is not None and due < self.wakes_at:
-            self.lock.notify()
+            self.timers_changed.notify()
 
     # --- configuration
 
@@ -5397,12 +5404,10 @@ class Server:
             self.stasis.channelvars = names
         return error is None
 
-    def response_bytes(self, response: Response, head: Head | None) -> bytes:
+    def response_bytes(self, response: Response, head: Head | None, closes: bool) -> bytes:
         config = self.config
-        if response.status == 401:
-            response.headers = (*response.headers, ("WWW-Authenticate", 'Basic realm="%s"' % config.auth_realm))
         return response.to_bytes(http_date(int(self.now())), self.http.server_name, config.is_pretty,
-                                 cors_headers(head, config) if head else ())
+                                 cors_headers(head, config) if head else (), closes)
 
 
 # === 12. Command line ===
