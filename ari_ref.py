@@ -193,7 +193,11 @@ class HttpError(Exception):
 
 
 class ConfigError(Exception):
-    """A configuration that is refused whole; `where` is file:line."""
+    """A configuration that is refused whole; `where` is file:line.
+
+    `channelvars` are the names of such a line before the fault: Asterisk applies it although it refuses the file.
+    """
+    channelvars: list[str] | None = None
 
     def __init__(self, where: str, problem: str) -> None:
         super().__init__("%s: %s" % (where, problem))
@@ -351,7 +355,7 @@ class ConfigReader:
             # Asterisk handles equal names one after the other: the number keeps them apart for configparser.
             parser.read_string("[%d]\n" % number + "".join("%s = %s\n" % option[:2] for option in first_types(section)))
         for number, section in enumerate(real):
-            places = {name.lower(): where for name, _, where in section.options}
+            places = {name.lower(): where for name, _, where in first_types(section)}
             yield section.name, section.where, {
                 name: (value, places[name]) for name, value in parser.items(str(number))}
 
@@ -464,11 +468,7 @@ def cut_bytes(text: str, limit: int) -> str:
 
 
 def read_config(path: str) -> Config:
-    """ari.conf at `path` as Config; ConfigError when Asterisk would refuse the file, OSError when it cannot be read.
-
-    A ConfigError carries the names of a `channelvars` line before the fault: Asterisk applies that line although it
-    refuses the file (res/ari/config.c, channelvars_handler).
-    """
+    """ari.conf at `path` as Config; ConfigError when Asterisk would refuse the file, OSError when it cannot be read."""
     config = Config()
     reader = ConfigReader(path)
     config.files, config.warnings = reader.files, reader.warnings
@@ -5264,7 +5264,7 @@ class Server:
         self.clock_offset = time.time() - time.monotonic()
         self.stasis = Stasis(lambda: str(uuid.uuid4()), self.now(), ":".join("%02x" % byte for byte in secrets.token_bytes(6)),
                              read_sounds(sounds) if sounds else None, Recordings(recordings) if recordings else None)
-        self.stasis.channelvars = self.config.channelvars or []
+        self.set_channelvars(self.config.channelvars)
         self.stasis.reload = self.reload
         self.event_sockets: set[EventSocket] = set()
         self.sessions: dict[socket.socket, threading.Thread] = {}
@@ -5387,22 +5387,29 @@ class Server:
     def reload(self) -> bool:
         """Read ari.conf again if it has changed; False when it is refused, and the old configuration stays."""
         stamps = {path: file_stamp(path) for path in self.stamps}
-        if not self.config_path or stamps == self.stamps and stamps:
+        if not self.config_path or (stamps and stamps == self.stamps):
             return True
+        self.stamps = stamps
         try:
             config = read_config(self.config_path)
-        except (ConfigError, OSError) as error:
+        except OSError as error:
             logger.error("%s; the old configuration stays", error)
-            self.stamps = stamps
-            names = getattr(error, "channelvars", None)
-        else:
-            self.config, self.is_refused, self.stamps = config, False, {path: file_stamp(path) for path in config.files}
-            names, error = config.channelvars, None
-            for warning in config.warnings:
-                logger.warning(warning)
+            return False
+        except ConfigError as error:
+            logger.error("%s; the old configuration stays", error)
+            self.set_channelvars(error.channelvars)
+            return False
+        for warning in config.warnings:
+            logger.warning(warning)
+        self.config, self.is_refused = config, False
+        self.stamps = {path: file_stamp(path) for path in config.files}
+        self.set_channelvars(config.channelvars)
+        return True
+
+    def set_channelvars(self, names: list[str] | None) -> None:
+        """Show these variables with channels; None, as a file without the option says, changes nothing."""
         if names is not None:
             self.stasis.channelvars = names
-        return error is None
 
     def response_bytes(self, response: Response, head: Head | None, closes: bool) -> bytes:
         config = self.config
