@@ -38,6 +38,16 @@ Marks in comments: "RFC 6455 5.5.2: ..." a rule by its number; "Asterisk: ..." b
 """
 from __future__ import annotations
 
+import os
+import sys
+
+if __name__ == "__main__" and sys.executable:
+    # A script is compiled at every start, and its syntax tree stays in memory (12 MB here) for as long as it runs. As a module
+    # the file is compiled once. -I -S: nothing but the standard library is needed.
+    os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", "import importlib, sys; sys.path.insert(0, sys.argv.pop(1)); "
+                              "sys.exit(importlib.import_module(sys.argv.pop(1)).main())",
+                              *os.path.split(os.path.splitext(os.path.abspath(__file__))[0]), *sys.argv[1:]])
+
 import argparse
 import base64
 import codecs
@@ -46,6 +56,7 @@ import configparser
 import email.utils
 import enum
 import functools
+import gc
 import glob
 import hashlib
 import heapq
@@ -56,7 +67,6 @@ import json
 import keyword
 import logging
 import math
-import os
 import queue
 import re
 import secrets
@@ -67,7 +77,6 @@ import socketserver
 import ssl
 import string
 import struct
-import sys
 import threading
 import time
 import urllib.parse
@@ -5517,6 +5526,7 @@ def serve(config: Config | None, settings: HttpConfig, path: str, options: argpa
     except OSError as error:
         print("ari_ref: cannot serve on %s port %d: %s" % (settings.address, settings.port, error), file=sys.stderr)
         return 1
+    gc.freeze()                         # the garbage collector need not look again at what stays for ever
     with server:
         print("%s/ari" % server.url, flush=True)
         while signal.sigwait(signals) == signal.SIGHUP:
