@@ -774,13 +774,10 @@ def head_end(buffer: bytes, checked: int) -> int:
     blank = BLANK_LINE.search(buffer, max(first, buffer.rfind(b"\n", 0, checked)))
     if blank:
         return blank.end()
-    if len(buffer) - buffer.rfind(b"\n") > MAX_LINE_BYTES or len(buffer) > MAX_HEAD_BYTES:
-        return len(buffer)
-    return len(buffer) if buffer.count(b"\n") > MAX_FIELDS and count_fields(buffer) > MAX_FIELDS else 0
-
-
-def count_fields(head: bytes) -> int:
-    return sum(1 for line in head.split(b"\n")[1:] if header_field(line))
+    lines = buffer.split(b"\n")
+    too_long = len(buffer) > MAX_LINE_BYTES and max(map(len, lines)) >= MAX_LINE_BYTES or len(buffer) > MAX_HEAD_BYTES
+    too_many = len(lines) > MAX_FIELDS and sum(1 for line in lines[1:] if header_field(line)) > MAX_FIELDS
+    return len(buffer) if too_long or too_many else 0
 
 
 def header_field(line: bytes) -> tuple[str, str] | None:
@@ -1482,8 +1479,8 @@ class Channel(Subject):
     kind = "channel"
     __slots__ = ("name", "state", "caller", "connected", "context", "exten", "priority", "app_name", "app_data", "language",
                  "variables", "near_leg", "far_leg", "dialstring", "repeats_dialstring", "is_dialled", "when_answered",
-                 "timer", "application", "resting_app", "runs_dialplan", "is_in_dialplan", "is_created", "queue", "bridge",
-                 "absorbs_dtmf", "is_announcer", "told_connected", "muted", "snoops", "target", "is_silence_on", "is_over")
+                 "timer", "application", "resting_app", "runs_dialplan", "runs_stasis", "is_in_dialplan", "is_created", "queue",
+                 "bridge", "was_bridged", "absorbs_dtmf", "is_announcer", "told_connected", "muted", "snoops", "target", "is_silence_on", "is_over")
 
     def __init__(self, stasis: Stasis, channel_id: str, name: str, state: str, place: tuple[str, str, int]) -> None:
         super().__init__(stasis, channel_id)
@@ -1500,9 +1497,11 @@ class Channel(Subject):
         self.timer: Timer | None = None                 # of the call, or of a Wait()
         self.application: Application | None = None     # the Stasis application that has it
         self.resting_app = ("", "")                     # dialplan application shown when nothing runs
-        self.runs_dialplan = self.is_in_dialplan = self.is_created = False
+        self.runs_dialplan = self.is_in_dialplan = False        # a dialplan of its own; inside any
+        self.runs_stasis = self.is_created = False      # Stasis() around everything, outside the dialplan
         self.queue = CommandQueue()
         self.bridge: Bridge | None = None
+        self.was_bridged = False
         self.absorbs_dtmf = self.is_announcer = False   # as addChannel said for the present bridge
         self.told_connected: tuple[str, str] | None = None      # what a bridge last said about the other side
         self.muted: set[str] = set()
@@ -1631,9 +1630,11 @@ class Channel(Subject):
             self.publish()
         elif function == "CHANNEL":
             if argument == "language":
-                for leg in filter(None, (self, self.other_leg)):
+                for leg in filter(None, (self.other_leg, self)):
                     leg.language = value
-            self.publish()
+                    leg.publish()
+            else:
+                self.publish()
 
     def inherit_variables(self, parent: Channel) -> None:
         """Take over the parent's _X as X and its __X as __X (ast_channel_inherit_variables)."""
@@ -1784,7 +1785,8 @@ class Channel(Subject):
         """Run Stasis() without dialplan, as an originated or created near leg does; the end when nobody is there."""
         self.app_name, self.app_data = "Stasis", app + ("," + app_args if app_args else "")
         self.publish()
-        if not self.run_stasis(self.app_data):
+        self.runs_stasis = self.run_stasis(self.app_data)
+        if not self.runs_stasis:
             self.finish(0)
 
     def start_extension(self, context: str, exten: str, priority: int) -> None:
@@ -1842,6 +1844,7 @@ class Channel(Subject):
     def leave_dial_bridge(self) -> None:
         """A created and dialled channel lives in a hidden bridge: leaving it publishes a snapshot."""
         if self.is_created and self.is_dialled:
+            self.was_bridged = True
             self.publish()
 
     # --- the end
@@ -1868,13 +1871,15 @@ class Channel(Subject):
             self.timer.cancel()
         self.queue.abandon()
         self.leave_bridge(has_hung_up=True)
-        if self.is_created and self.is_dialled:
-            cause = cause or NORMAL_CLEARING            # what leaving the hidden bridge of a dialled channel does
         if self.application:
             self.leave_dial_bridge()
             self.leave()
-        if self.own_variable("STASISSTATUS") == "":     # Stasis() still runs, and returns now
+            if self.is_in_dialplan:
+                self.set_variable("STASISSTATUS", "SUCCESS")
+        if self.runs_stasis:
             self.set_variable("STASISSTATUS", "SUCCESS")
+        if self.was_bridged:
+            cause = cause or NORMAL_CLEARING            # Asterisk: leaving a bridge sets a cause where there is none
         if self.is_in_dialplan and self.runs_dialplan:
             self.end_dialplan()
         elif not self.target:
@@ -2015,9 +2020,7 @@ class Bridge(Subject):
         self.publish()
         if isinstance(member, Channel):
             member.publish()
-            self.stasis.emit(self.stasis.audience(self, member), {
-                "type": "ChannelEnteredBridge", "timestamp": self.stasis.timestamp(), "bridge": self.published,
-                "channel": member.published})
+            self.emit("ChannelEnteredBridge", bridge=self.published, channel=member.published)
         if self.set_technology():
             self.members.insert(0, self.members.pop())  # Asterisk: the last to join is the first in the new technology
         self.update_peers(exchanges_lines=True)
@@ -2028,22 +2031,31 @@ class Bridge(Subject):
         if isinstance(member, Channel):
             if member.own_variable("BRIDGEPEER"):
                 member.set_variable("BRIDGEPEER", None)
-            member.bridge, member.absorbs_dtmf, member.is_announcer = None, False, False
+            member.bridge, member.was_bridged, member.absorbs_dtmf, member.is_announcer = None, True, False, False
             if self.video_source == member.id:
                 self.clear_video_source()
         self.members.remove(member)
         self.publish()
         if isinstance(member, Channel):
             member.publish()
-            self.stasis.emit(self.stasis.audience(self, member), {
-                "type": "ChannelLeftBridge", "timestamp": self.stasis.timestamp(), "bridge": self.published,
-                "channel": member.published})
+            self.emit("ChannelLeftBridge", bridge=self.published, channel=member.published)
+            if not self.channels():
+                self.dismiss()
             if not has_hung_up:
                 self.unfollow(member.application)
         if not is_last:
             self.set_technology()
             self.update_peers(exchanges_lines=True)
         self.stasis.audio_changed()
+
+    def dismiss(self) -> None:
+        """Internal channels do not stay among themselves: music and playbacks end, recordings are done."""
+        for recording in list(self.recordings):
+            recording.finish()
+        if self.music:
+            self.stop_music()
+        if self.announcer:
+            self.announcer.queue.abandon()
 
     def set_technology(self) -> bool:
         """Choose the technology of a smart bridge by its members; True when it became softmix."""
@@ -2114,15 +2126,10 @@ class Bridge(Subject):
         self.remove(music)
 
     def destroy(self) -> None:
-        """Everybody leaves, playbacks vanish, recordings end, then BridgeDestroyed to who still follows."""
-        for recording in list(self.recordings):
-            recording.finish()
+        """Everybody leaves, then BridgeDestroyed to who still follows."""
         for channel in self.channels():
             self.remove(channel, is_last=True)
-        if self.announcer:
-            queue = self.announcer.queue
-            for playback in filter(None, [queue.current] + [medium for _, medium in queue.waiting]):
-                playback.vanish()
+        self.dismiss()
         del self.stasis.bridges[self.id]
         self.publish()
         self.emit("BridgeDestroyed", bridge=self.published)
@@ -2808,12 +2815,16 @@ class Stasis:
         """
         near.resting_app, near.repeats_dialstring = OUTGOING_LINE, True
         near.app_name, near.app_data = OUTGOING_LINE
-        if caller:
-            near.caller = near.connected = parse_caller_id(caller)
+        near.publish()
         if originator:
             near.inherit_variables(originator)
-            near.connected, near.language = originator.caller, originator.language
-        near.publish()
+            near.language = originator.language
+        if caller:
+            near.caller = parse_caller_id(caller)
+            near.publish()
+        if caller or originator:
+            near.connected = near.caller if caller else originator.caller
+            near.publish()
         for name, value in variables.items():
             near.set_variable(name, value)
         if app:
