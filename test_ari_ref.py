@@ -17,18 +17,30 @@ later and pytest, nothing else.
 """
 from __future__ import annotations
 
+import ast
 import base64
 import bisect
 import collections
+import contextlib
 import hashlib
+import io
 import itertools
 import json as jsonlib
 import os
 import re
 import shlex
+import shutil
+import signal
 import socket
+import ssl
 import struct
+import subprocess
+import sys
+import textwrap
+import threading
 import time
+import urllib.error
+import urllib.request
 import uuid
 import wave
 from urllib.parse import quote, quote_plus, urlsplit
@@ -36,9 +48,760 @@ from urllib.parse import quote, quote_plus, urlsplit
 import pytest
 
 IN_PROCESS = "ARI_URL" not in os.environ
+in_process = pytest.mark.skipif(not IN_PROCESS, reason="about the module itself, not about a server on the wire")
+
+
+def rows(names, *table):
+    """Parametrise a case: a row is (sentence, value, ...), and the sentence is its id."""
+    return pytest.mark.parametrize(names, [pytest.param(*row[1:], id=row[0]) for row in table])
 
 
 # === (a) rules ===
+#
+# The parts of the module that need no socket, one table each: a sentence, what goes in, what comes out.
+
+if IN_PROCESS:
+    import ari_ref
+
+SHA512 = "$6$saltsalt$As4wrv0kZlfch1du9WeH7qhskyLriQWySXrZzynnvi46nFnNxjdpl6ksRegrrKexvhIa/Iny8S8uF3fVWTMuC1"
+
+
+def read_config(tmp_path, text, name="ari.conf"):
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return ari_ref.read_config(str(path))
+
+
+USER = "[u]\ntype = user\npassword = p\n"
+
+
+@in_process
+class TestConfiguration:
+    """ari.conf: main/config.c, main/config_options.c and res/ari/config.c of Asterisk."""
+
+    @rows("text, attribute, value",
+        ("enabled is yes by default", "", "is_enabled", True),
+        ("enabled takes a true word in any case", "enabled = oN", "is_enabled", True),
+        ("enabled is no for any other word", "enabled = perhaps", "is_enabled", False),
+        ("enabled is no when it is empty", "enabled =", "is_enabled", False),
+        ("pretty is no by default", "", "is_pretty", False),
+        ("pretty takes a true word", "pretty = t", "is_pretty", True),
+        ("pretty is no for any other word", "pretty = 2", "is_pretty", False),
+        ("auth_realm has Asterisk's default", "", "auth_realm", "Asterisk REST Interface"),
+        ("auth_realm may be empty", "auth_realm =", "auth_realm", ""),
+        ("auth_realm is cut to 79 bytes", "auth_realm = " + "r" * 80, "auth_realm", "r" * 79),
+        ("auth_realm keeps its quotes", 'auth_realm = "x y"', "auth_realm", '"x y"'),
+        ("allowed_origins is empty by default", "", "allowed_origins", frozenset()),
+        ("allowed_origins is split at commas and not trimmed", "allowed_origins = http://a , http://b,*", "allowed_origins",
+         frozenset(["http://a ", " http://b", "*"])),
+        ("channelvars says nothing by default", "", "channelvars", None),
+        ("channelvars may be empty", "channelvars =", "channelvars", []),
+        ("channelvars are split outside quotes and parentheses, once each", 'channelvars = A,"B,C",F(x,y),A,d\\,e',
+         "channelvars", ["A", "B,C", "F(x,y)", "d,e"]),
+        ("channelvars keep blanks around names", "channelvars = A, B", "channelvars", ["A", " B"]),
+        ("websocket_write_timeout is 100 ms by default", "", "write_timeout_ms", 100),
+        ("websocket_write_timeout takes a number", "websocket_write_timeout = 2147483647", "write_timeout_ms", 2147483647),
+        ("websocket_write_timeout takes hexadecimal", "websocket_write_timeout = 0x10", "write_timeout_ms", 16),
+        ("websocket_write_timeout takes octal", "websocket_write_timeout = 010", "write_timeout_ms", 8),
+        ("names of options and of general are compared in any case", "PRETTY = yes", "is_pretty", True),
+        ("the last of equal options counts", "pretty = no\npretty = yes", "is_pretty", True),
+        ("an arrow is an equals sign", "pretty => yes", "is_pretty", True),
+        ("a comment runs to the end of the line", "auth_realm = a ; b", "auth_realm", "a"),
+        ("an escaped semicolon is kept", "auth_realm = a\\;b", "auth_realm", "a;b"),
+        ("a block comment may stand within a line", "auth_realm = a;-- x --;b", "auth_realm", "ab"),
+        ("block comments nest and span lines", "auth_realm = a\n;-- x\n;-- y\n--;\nauth_realm = b\n--;", "auth_realm", "a"),
+        ("three dashes make an ordinary comment", ";--- x\nauth_realm = a", "auth_realm", "a"),
+        ("an unterminated block comment loses the rest", "auth_realm = a\n;-- x\nauth_realm = b", "auth_realm", "a"),
+        ("+= adds to the last such option with its blanks", "auth_realm = one\nauth_realm += two", "auth_realm", "one two"),
+        ("+= without an earlier option is plain", "auth_realm += two", "auth_realm", "two"),
+        ("a line without an equals sign is skipped", "nonsense\nauth_realm = a", "auth_realm", "a"),
+        ("an option without a name is skipped", " = x\nauth_realm = a", "auth_realm", "a"),
+        ("an unknown directive is skipped", "#nonsense x\nauth_realm = a", "auth_realm", "a"),
+        ("#exec is skipped", "#exec /bin/true\nauth_realm = a", "auth_realm", "a"),
+        ("#tryinclude of a missing file is nothing", "#tryinclude nowhere.conf\nauth_realm = a", "auth_realm", "a"),
+        ("a line over 8191 bytes is skipped", "pretty = yes\nauth_realm = " + "x" * 8192, "is_pretty", True),
+    )
+    def test_general(self, tmp_path, text, attribute, value):
+        """An option of [general] takes effect as Asterisk reads it."""
+        assert getattr(read_config(tmp_path, "[GENERAL] ignored\n%s\n%s" % (text, "" if ";-- x\nauth" in text else USER)),
+                       attribute) == value
+
+    @rows("text, line",
+        ("a zero write timeout", "[general]\nwebsocket_write_timeout = 0\n", 2),
+        ("a write timeout with a unit", "[general]\nwebsocket_write_timeout = 100ms\n", 2),
+        ("an empty write timeout", "[general]\nwebsocket_write_timeout =\n", 2),
+        ("a write timeout over 31 bits", "[general]\nwebsocket_write_timeout = 2147483648\n", 2),
+        ("a negative write timeout", "[general]\nwebsocket_write_timeout = -1\n", 2),
+        ("an unknown option of general", "[general]\nnope = 1\n", 2),
+        ("a user option in general", "[general]\npassword = x\n", 2),
+        ("an unknown option of a user", USER + "nope = 1\n", 4),
+        ("a section without a type", "[u]\npassword = p\n", 1),
+        ("a section of another type", "[u]\ntype = peer\n", 2),
+        ("a first type that is no user, whatever follows", "[u]\ntype = peer\ntype = user\n", 2),
+        ("an unknown password format", USER + "password_format = md5\n", 4),
+        ("an option before the first section", "pretty = yes\n", 1),
+        ("an unclosed bracket", "[general\n", 1),
+        ("an unclosed parenthesis", "[a](b\n", 1),
+        ("an unknown template", "[a](b)\n", 1),
+        ("a continued section that is not there", "[a](+)\n", 1),
+        ("a missing include", "[general]\n#include nowhere.conf\n", 2),
+    )
+    def test_refuses(self, tmp_path, text, line):
+        """The whole file is refused, and the fault is told with file and line."""
+        with pytest.raises(ari_ref.ConfigError) as caught:
+            read_config(tmp_path, text)
+        assert caught.value.where == "%s:%d" % (tmp_path / "ari.conf", line)
+
+    def test_refuses_includes_without_end(self, tmp_path):
+        """A file that includes itself is refused (MAX_INCLUDE_LEVEL)."""
+        with pytest.raises(ari_ref.ConfigError):
+            read_config(tmp_path, "[general]\n#include ari.conf\n")
+
+    @rows("text, expected",
+        ("a plain password", USER, ("p", False, False)),
+        ("a crypted password, the format after it", USER + "password_format = Crypt\n", ("p", True, False)),
+        ("a read-only user", USER + "read_only = yes\n", ("p", False, True)),
+        ("a user by default may write", USER, ("p", False, False)),
+        ("a password keeps colons and inner blanks", USER + "password = a: b\n", ("a: b", False, False)),
+        ("a password is cut to 255 bytes", USER + "password = " + "x" * 300, ("x" * 255, False, False)),
+        ("sections of one user are merged", USER + "[U]\ntype = user\nread_only = 1\n", ("p", False, True)),
+        ("a template is inherited, own options win", "[t](!)\ntype = user\npassword = t\nread_only = yes\n[u](t)\npassword = o\n",
+         ("o", False, True)),
+        ("templates are copied in order", "[a](!)\ntype=user\npassword=a\n[b](!)\npassword=b\n[u](a,b)\n", ("b", False, False)),
+        ("a template may inherit", "[a](!)\ntype=user\n[b](!,a)\npassword=b\n[u](b)\n", ("b", False, False)),
+        ("a section is continued", USER + "[v]\ntype=user\n[U](+)\npassword=q\n", ("q", False, False)),
+        ("a byte order mark is skipped", b"\xef\xbb\xbf" + USER.encode(), ("p", False, False)),
+        ("lines may end with CR LF", USER.replace("\n", "\r\n"), ("p", False, False)),
+    )
+    def test_user(self, tmp_path, text, expected):
+        """A user section: password, format, read_only."""
+        password, is_crypted, is_read_only = expected
+        user = read_config(tmp_path, text).users["u"]
+        assert (user.password, user.is_crypted, user.is_read_only) == (password, is_crypted, is_read_only)
+
+    def test_include_goes_on_in_the_section_it_stands_in(self, tmp_path):
+        """Included options belong to the section that includes them; sections opened inside do not outlive the file."""
+        (tmp_path / "part.inc").write_text("password = inside\n[v]\ntype = user\n")
+        config = read_config(tmp_path, '[u]\ntype = user\n#include "part.inc"\nread_only = yes\n')
+        assert (config.users["u"].password, config.users["u"].is_read_only, config.users["v"].is_read_only) == ("inside", True, False)
+
+    def test_include_takes_brackets_and_patterns(self, tmp_path):
+        """#include <part-*.inc> reads all files of that pattern, in order."""
+        (tmp_path / "part-1.inc").write_text("password = one\n")
+        (tmp_path / "part-2.inc").write_text("password = two\n")
+        assert read_config(tmp_path, "[u]\ntype = user\n#include <part-*.inc>\n").users["u"].password == "two"
+
+    def test_channelvars_before_a_fault_are_told_with_it(self, tmp_path):
+        """Asterisk applies a channelvars line although it refuses the file because of a later one."""
+        with pytest.raises(ari_ref.ConfigError) as caught:
+            read_config(tmp_path, "[general]\nchannelvars = A,B\nnope = 1\n")
+        assert caught.value.channelvars == ["A", "B"]
+
+    @rows("text, words",
+        ("a user without a password", "[u]\ntype = user\n", "has no password"),
+        ("no users at all", "", "no users"),
+        ("a line that is no option", "[general]\nx\n" + USER, "ignored"),
+        ("a line too long", USER + "x" * 9000, "over 8191 bytes"),
+        ("a comment without end", USER + ";-- x\n", "block comment"),
+    )
+    def test_warns_of(self, tmp_path, text, words):
+        """What is merely odd is a warning."""
+        assert any(words in warning for warning in read_config(tmp_path, text).warnings)
+
+
+@in_process
+class TestHttpConf:
+    """http.conf [general] (main/http.c)."""
+
+    def read(self, tmp_path, text):
+        (tmp_path / "http.conf").write_text("[general]\n" + text)
+        return ari_ref.read_http_config(str(tmp_path / "http.conf"))
+
+    @rows("text, attribute, value",
+        ("is disabled without enabled", "", "is_enabled", False), ("is enabled", "enabled = yes", "is_enabled", True),
+        ("binds to an address", "bindaddr = ::1", "address", "::1"), ("binds to a port", "bindport = 99", "port", 99),
+        ("has a prefix", "prefix = /x/", "prefix", "/x"), ("has no prefix", "prefix = /", "prefix", ""),
+        ("has a server name", "servername = S", "server_name", "S"), ("limits sessions", "sessionlimit = 3", "session_limit", 3),
+        ("limits silence in a request", "session_inactivity = 1500", "inactivity", 1.5),
+        ("limits silence between requests", "session_keep_alive = 500", "keep_alive", 0.5),
+        ("allows 100 sessions by default", "", "session_limit", 100), ("waits 15 s by default", "", "keep_alive", 15.0),
+        ("waits 30 s inside a request by default", "", "inactivity", 30.0),
+        ("takes a certificate with its key", "tlsenable = yes\ntlsbindaddr = 1.2.3.4\ntlscertfile = c", "tls_key", "c"),
+        ("takes no certificate while TLS is off", "tlscertfile = c", "tls_certificate", None),
+    )
+    def test_option(self, tmp_path, text, attribute, value):
+        """An option and what it comes to; times in seconds."""
+        assert getattr(self.read(tmp_path, text), attribute) == value
+
+    def test_refuses_a_limit_that_is_no_number(self, tmp_path):
+        """Numbers are told with file and line when they are none."""
+        with pytest.raises(ari_ref.ConfigError, match=r"http.conf:2: sessionlimit"):
+            self.read(tmp_path, "sessionlimit = many\n")
+
+    def test_warns_of_what_it_has_no_use_for(self, tmp_path):
+        """Unknown options and other sections are skipped."""
+        assert len(self.read(tmp_path, "enablestatic = yes\n[post_mappings]\n").warnings) == 2
+
+
+@in_process
+class TestPasswords:
+    """crypt(3) through the module crypt, or libcrypt where Python has none."""
+
+    @rows("word, stored, matches",
+        ("SHA-512", "s3cret", SHA512, True), ("SHA-512, wrong", "S3cret", SHA512, False),
+        ("MD5", "s3cret", "$1$abcdefgh$7.vq19w/w3Vm.hk1FOA7Q/", True),
+        ("SHA-256 of a long password", "s3cret", "$5$xyz$Qd4LTTao5ntAOJqYPTMD6IN3DD9AoFQJvrjn71XNUgC", True),
+        ("no hash at all", "plaintext", "plaintext", False), ("a star", "*", "*", False), ("a NUL in the word", "a\0b", SHA512, False),
+    )
+    def test_crypted(self, word, stored, matches):
+        """A crypted password matches when crypt(3) of the word is the stored hash, which never matches itself."""
+        user = ari_ref.User("u")
+        user.password, user.is_crypted = stored, True
+        assert ari_ref.password_matches(user, word, None) is matches
+        assert ari_ref.password_matches(user, word, None) is matches        # the second time from the proof that was kept
+
+    @rows("stored, word, matches", ("the right one", "p", "p", True), ("another", "p", "q", False), ("none given", "p", "", False), ("none set", "", "", False))
+    def test_plain(self, stored, word, matches):
+        """A plain password matches when it is equal and not empty, whether or not crypted users exist."""
+        user = ari_ref.User("u")
+        user.password = stored
+        assert ari_ref.password_matches(user, word, None) is ari_ref.password_matches(user, word, SHA512) is matches
+
+    def test_nobody(self):
+        """An unknown user never matches."""
+        assert not ari_ref.password_matches(None, "", SHA512) and not ari_ref.password_matches(None, "x", None)
+
+    def test_the_dearest_hash_is_what_an_unknown_user_costs(self, tmp_path):
+        """The decoy is the stored hash with most rounds (departure 8)."""
+        text = "".join("[%s]\ntype = user\npassword_format = crypt\npassword = %s\n" % pair for pair in (
+            ("a", "$1$x$y"), ("b", "$6$rounds=9000$s$x"), ("c", "$5$s$x"), ("d", "odd")))
+        assert read_config(tmp_path, text).decoy == "$6$rounds=9000$s$x"
+
+
+@in_process
+class TestJson:
+    """jansson's text, and what it refuses to read."""
+
+    @rows("value, text",
+        ("no blanks", {"a": [1, True, None]}, b'{"a":[1,true,null]}'),
+        ("control characters in upper-case hexadecimal", "\x1f\x0b\n\t\b\f\r", b'"\\u001F\\u000B\\n\\t\\b\\f\\r"'),
+        ("a backslash before u stays one", "\\u001f", b'"\\\\u001f"'),
+        ("UTF-8, DEL and slashes as they are", "\u00e9\x7f\u2028/", '"\u00e9\x7f\u2028/"'.encode()),
+        ("nothing for what is not UTF-8", "\udcff", None),
+    )
+    def test_compact(self, value, text):
+        """Compact JSON, to the byte."""
+        assert ari_ref.encode_json(value) == text
+
+    def test_pretty(self):
+        """Pretty JSON: two blanks a level, empty ones closed at once."""
+        assert ari_ref.dump_json({"a": [1], "b": {}, "c": []}, True) == '{\n  "a": [\n    1\n  ],\n  "b": {},\n  "c": []\n}'
+
+    @pytest.mark.parametrize("given, sent", [
+        ("1.5", "1.5"), ("0.1", "0.10000000000000001"), ("1e22", "1e22"), ("1e16", "10000000000000000.0"),
+        ("-2.5E-10", "-2.5000000000000002e-10"), ("2.0", "2.0")])
+    def test_real_numbers_are_sent_with_17_digits(self, given, sent):
+        """A real number comes back as %.17g, its exponent without + and leading zeros."""
+        assert ari_ref.dump_json(ari_ref.load_json(b'{"x":[%s]}' % given.encode())) == '{"x":[%s]}' % sent
+
+    @pytest.mark.parametrize("text", [
+        b"{", b"{'a':1}", b'{"a":1,}', b'{"a":NaN}', b'{"a":Infinity}', b'{"a":1e400}', b'{"a":9223372036854775808}',
+        b'{"a":123456789012345678901}', b'{"a":"\\u0000"}', b'{"\\ud800":1}', b'["\\udc00"]', b'"\x01"', b'"\xff"', b'{"a":01}',
+        b'{} x', b'\xef\xbb\xbf{}', b"{}\0"])
+    def test_refuses(self, text):
+        """What jansson does not read is a ValueError."""
+        with pytest.raises(ValueError):
+            ari_ref.load_json(text)
+
+    def test_takes_a_surrogate_pair(self):
+        """An escaped pair is one character."""
+        assert ari_ref.load_json(b'"\\ud83d\\ude00"') == "\U0001F600"
+
+    def test_timestamp(self):
+        """Milliseconds and the local offset without a colon."""
+        assert re.fullmatch(r"2001-09-0\dT\d\d:\d\d:40\.125[+-]\d{4}", ari_ref.ari_timestamp(1000000000.125))
+
+
+@in_process
+class TestNumbersAndText:
+    """Small rules that many parameters share."""
+
+    @rows("word, value",
+        ("digits", "12", 12), ("leading blanks and a sign", " \t-3x", -3), ("nothing readable", "abc", 0), ("hexadecimal stops", "0x10", 0),
+        ("a fraction is cut", "9.9", 9), ("32 bits wrap", "4294967295", -1), ("two signs", "--1", 0), ("the 32nd bit", "2147483648", -2**31),
+        ("64 bits are the limit", "99999999999999999999", -1), ("and below", "-99999999999999999999", 0), ("nothing", "", 0),
+    )
+    def test_integer(self, word, value):
+        """Integers are read as C's atoi does."""
+        assert ari_ref.c_integer(word) == value
+
+    @rows("text, decoded",
+        ("letters", "a%4a%4Ab", "aJJb"), ("a plus is a blank", "a+b", "a b"), ("one digit is enough", "%1g", "\x01"),
+        ("no digits stay", "%zz", "%zz"), ("a short end stays", "%4", "%4"), ("a percent sign before another", "%%41", "%A"),
+        ("a sign", "%-1", "\udcff"), ("0x", "%0x", ""), ("NUL ends the text", "a%00b", "a"), ("once only", "%2541", "%41"), ("UTF-8", "%C3%A9", "\u00e9"),
+    )
+    def test_percent_decoding(self, text, decoded):
+        """Percent-decoding is that of sscanf("%2x"), once."""
+        assert ari_ref.percent_decode(text) == decoded
+
+    @rows("text, party",
+        ("name and number", '"Bob Ray" <555-1234>', ("Bob Ray", "5551234")), ("a number", "123", ("", "123")),
+        ("a number with marks", "(555) 12.34-5", ("", "55512345")), ("a last dot stays", "12.", ("", "12.")), ("a name", "Bob", ("Bob", "")),
+        ("a quoted number is a name", '"123"', ("123", "")), ("odd numbers stay", "<1 2>", ("", "1 2")), ("letters stay", "Bob <x-y>", ("Bob", "x-y")),
+        ("the last bracket counts", "a <b> <3>", ("a <b>", "3")), ("nothing", "", ("", "")),
+    )
+    def test_caller_id(self, text, party):
+        """A caller id is a name and a number (ast_callerid_parse)."""
+        assert ari_ref.parse_caller_id(text) == party
+
+    @rows("text, items",
+        ("plain", "a,b", ["a", "b"]), ("quotes", 'r"s,t"', ["rs,t"]), ("parentheses", "f(a,b),c", ["f(a,b)", "c"]), ("brackets", "x[1,2]", ["x[1,2]"]),
+        ("a backslash", "a\\,b", ["a,b"]), ("empty ones", ",", ["", ""]),
+    )
+    def test_quoted_list(self, text, items):
+        """Names of applications and channelvars are split outside quotes and brackets."""
+        assert ari_ref.split_quoted(text) == items
+
+
+GET = b"GET /ari/x HTTP/1.1\r\n"
+
+
+@in_process
+class TestHead:
+    """Request heads as bytes (main/http.c; RFC 9112 where two readers could disagree)."""
+
+    @rows("data, end",
+        ("a whole head", GET + b"A: b\r\n\r\n", len(GET) + 8), ("bare line feeds", b"GET /\n\n", 7), ("a line of blanks ends it", b"GET /\r\n \t \r\n", 12),
+        ("half a line", b"GET /ari", 0), ("no blank line yet", GET + b"A: b\r\n", 0), ("a line without a target is judged at once", b"GET\r\nmore", 5),
+        ("an endless first line is judged at once", b"G" * 4095, 4096), ("an endless header line is judged at once", GET + b"a" * 4095, len(GET) + 4095),
+        ("more than a hundred fields are judged at once", GET + b"a: b\r\n" * 101, len(GET) + 606), ("lines that are no fields do not count", GET + b"x\r\n" * 101, 0),
+    )
+    def test_end(self, data, end):
+        """Where a head ends, or where it is known to be bad; 0 while it can still grow."""
+        assert ari_ref.head_end(data, 0) == end
+
+    def test_end_is_found_whatever_the_pieces(self):
+        """A head that comes byte by byte ends at the same place."""
+        data = GET + b"Host: x\r\n\r\nrest"
+        ends = [ari_ref.head_end(data[:size], size - 1) for size in range(1, len(data) + 1)]
+        assert next(end for end in ends if end) == data.index(b"rest")
+
+    @rows("data, status, text",
+        ("NUL", b"GET /\0 HTTP/1.1\r\n\r\n", 400, "Invalid Request"), ("no target", b"GET\r\n\r\n", 400, "Invalid Request"),
+        ("a long request line", b"GET /" + b"x" * 4095 + b"\r\n\r\n", 400, "Request line too long"),
+        ("a long header line", GET + b"a: " + b"x" * 4095 + b"\r\n\r\n", 400, "Header line too long"),
+        ("too many fields", GET + b"a: b\r\n" * 101 + b"\r\n", 413, "Too many headers"),
+        ("an unknown coding", GET + b"Transfer-Encoding: gzip\r\n\r\n", 501, "Unsupported Transfer-Encoding."),
+        ("two codings", GET + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", 501, "Unsupported Transfer-Encoding."),
+        *((sentence, GET + fields + b"\r\n\r\n", 400, "Invalid Content-Length in request!") for sentence, fields in (
+            ("a sign", b"Content-Length: +5"), ("letters", b"Content-Length: 5a"), ("a list", b"Content-Length: 5, 5"), ("nothing", b"Content-Length:"),
+            ("two lengths", b"Content-Length: 5\r\nContent-Length: 5"), ("length and coding", b"Content-Length: 5\r\nTransfer-Encoding: chunked"),
+            ("length and identity", b"Transfer-Encoding: identity\r\nContent-Length: 5"), ("a blank before the colon", b"Content-Length : 5"),
+            ("a blank before the name", b" Content-Length: 5"), ("a continuation", b"Content-Length: 5\r\n 0"), ("over 31 bits", b"Content-Length: 2147483648"),
+            ("digits that are not ASCII", "Content-Length: \u0665".encode()), ("more digits than int() takes", b"Content-Length: " + b"9" * 4000))),
+    )
+    def test_refuses(self, data, status, text):
+        """A head that breaks a rule: status and words of the page."""
+        with pytest.raises(ari_ref.HttpError) as caught:
+            ari_ref.parse_head(data)
+        assert (caught.value.status, caught.value.text) == (status, text)
+
+    def test_reads_fields_as_asterisk_does(self):
+        """Odd lines are skipped, the first of equal names counts, the CORS headers need their exact case and the last counts."""
+        head = ari_ref.parse_head(b"  get /a?b HTTP/9 x\nA : 1\r\na: 2\r\nno colon\r\n: x\r\nEmpty:\r\nOrigin: p\r\norigin: q\r\nOrigin: r\r\nContent-Length: 007\r\n\r\n")
+        assert (head.method, head.path, head.query, head.content_length) == ("GET", "/a", "b", 7)
+        assert (head.by_name["a"], "empty" in head.by_name, head.exact("Origin"), head.last("a")) == ("1", False, "r", "2")
+
+    @rows("data, body",
+        ("chunks", b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n", b"abcde"), ("upper case and zeros", b"00A\r\n0123456789\r\n0\r\n\r\n", b"0123456789"),
+        ("trailers are skipped", b"1\r\na\r\n0\r\nX: y\r\n\r\n", b"a"),
+    )
+    def test_chunked_body(self, data, body):
+        """A chunked body, whole and byte by byte; what follows it is left."""
+        whole, pieces = ari_ref.ChunkReader(True), ari_ref.ChunkReader(True)
+        whole.feed(data + b"next")
+        for at in range(len(data)):
+            pieces.feed(data[at:at + 1])
+        assert bytes(whole.data) == bytes(pieces.data) == body and whole.is_done and pieces.is_done and whole.rest == b"next"
+
+    @pytest.mark.parametrize("data", [b"x\r\n", b"3 \r\n", b"0x3\r\n", b"+3\r\n", b";x\r\n", b"\r\n", b"3\nabc", b"3\r\nabcX", b"fffffffff\r\n", b"80000000\r\n", b"1" * 4095])
+    def test_refuses_bad_chunks(self, data):
+        """A size that only a lenient reader takes, or data without its line end."""
+        with pytest.raises(ValueError):
+            ari_ref.ChunkReader(True).feed(data)
+
+
+# RFC 6455 5.7 gives these frames.
+RFC_FRAMES = [
+    ("a masked text message", "818537fa213d7f9f4d5158", [(1, b"Hello")], ""),
+    ("a masked ping is answered with its payload", "898537fa213d7f9f4d5158", [], "8a0548656c6c6f"),
+    ("a pong is taken in silence", "8a8537fa213d7f9f4d5158", [], ""),
+    ("fragments make one message", "018337fa213d7f9f4d" "808237fa213d5b95", [(1, b"Hello")], ""),
+    ("a ping between fragments", "01810000000041" "898000000000" "80810000000042", [(1, b"AB")], "8a00"),
+    ("a binary message of 126 bytes", "82fe007e00000000" + "00" * 126, [(2, bytes(126))], ""),
+    ("an empty message", "818000000000", [(1, b"")], ""),
+    ("an empty close is answered 1000", "888000000000", [], "880203e8"),
+    ("a close is answered with its code", "8882000000000bb8", [], "88020bb8"),
+    ("whatever follows a close is not looked at", "888000000000ffff", [], "880203e8"),
+]
+BAD_FRAMES = [
+    ("unmasked", "810548656c6c6f", 1002), ("a reserved bit", "c18000000000", 1002), ("a reserved opcode", "838000000000", 1002),
+    ("a reserved control opcode", "8b8000000000", 1002), ("a fragmented ping", "098000000000", 1002),
+    ("a long ping", "89fe007e00000000", 1002), ("a continuation of nothing", "808000000000", 1002),
+    ("a message inside another", "018000000000" "818000000000", 1002),
+    ("16 bits of length where 7 would do", "81fe007d00000000", 1002),
+    ("64 bits of length where 16 would do", "81ff000000000000ffff00000000", 1002),
+    ("a length with its top bit set", "81ff800000000000000000000000", 1002), ("a close of one byte", "88810000000003", 1002),
+    ("a close code that may not be sent", "88820000000003ed", 1002), ("a close code below 1000", "88820000000003e7", 1002),
+    ("a close reason that is not UTF-8", "88830000000003e8ff", 1007), ("text that is not UTF-8", "818100000000ff", 1007),
+    ("text that ends inside a character", "818100000000c3", 1007), ("a fragment that is not UTF-8", "018100000000ff", 1007),
+    ("a frame over 65535 bytes with its head", "81fefff800000000", 1009),
+    ("a 64-bit length that is too large", "81ff000000000001000000000000", 1009),
+    ("of two faults the protocol error", "c1ff000000000001000000000000", 1002),
+]
+
+
+@in_process
+class TestFrames:
+    """RFC 6455 as bytes in and bytes out."""
+
+    @rows("data, messages, output", *RFC_FRAMES)
+    def test_receives(self, data, messages, output):
+        """Messages and answers are the same whether the bytes come at once or one by one."""
+        whole, pieces = ari_ref.Connection(), ari_ref.Connection()
+        got = [message for at in range(0, len(data), 2) for message in pieces.receive(bytes.fromhex(data[at:at + 2]))]
+        assert whole.receive(bytes.fromhex(data)) == got == messages
+        assert whole.to_send().hex() == pieces.to_send().hex() == output and whole.to_send() == b""
+
+    @rows("data, code", *BAD_FRAMES)
+    def test_refuses(self, data, code):
+        """What no client may send ends with one close frame of two bytes."""
+        connection = ari_ref.Connection()
+        assert connection.receive(bytes.fromhex(data)) == [] and connection.close_code == code
+        assert connection.to_send() == bytes([0x88, 2]) + code.to_bytes(2, "big")
+
+    def test_refuses_a_message_that_grows_too_large(self):
+        """Fragments that add up to more than 65,535 bytes end with 1009, judged from the head."""
+        connection = ari_ref.Connection()
+        for first in (0x01, 0x00):
+            connection.receive(bytes([first, 0xFE, 0x90, 0x00, 0, 0, 0, 0]) + bytes(0x9000))
+        assert connection.close_code == 1009
+
+    @pytest.mark.parametrize("size, head", [(125, "817d"), (126, "817e007e"), (65535, "817effff"), (65536, "817f0000000000010000")])
+    def test_sends_the_shortest_length(self, size, head):
+        """A server's frame is unmasked, final, and has the shortest form of its length (RFC 6455 5.2)."""
+        assert ari_ref.encode_frame(1, bytes(size)).hex()[:len(head)] == head
+
+    def test_knows_when_a_frame_is_under_way(self):
+        """Half a frame is noticed from its first byte to its last."""
+        connection, states = ari_ref.Connection(), []
+        for byte in bytes.fromhex("818137fa213d7f"):
+            connection.receive(bytes([byte]))
+            states.append(connection.is_inside_frame)
+        assert states == [True] * 6 + [False]
+
+    def test_says_a_close_of_its_own_once(self):
+        """close() sends one frame, and nothing is heard after it."""
+        connection = ari_ref.Connection()
+        connection.close(1001)
+        connection.close(1000)
+        assert connection.to_send().hex() == "880203e9" and connection.receive(b"\x89\x80\0\0\0\0") == [] and connection.is_closed
+
+    def test_a_frame_head_reads_well(self):
+        """A frame head tells what it is, for the log."""
+        assert str(ari_ref.parse_frame_head(bytes.fromhex("018500000000"))) == "text, 5 bytes, more follows"
+        assert str(ari_ref.WebSocketError(1002, "why")) == "1002 why"
+
+
+class Hearer:
+    """Stands in for an event socket."""
+
+
+def stasis_with(*names, **more):
+    """A model at time 1000 with applications that are heard, its ids counted."""
+    ids = itertools.count()
+    stasis = ari_ref.Stasis(lambda: "id-%d" % next(ids), 1000.0, **more)
+    stasis.open_applications(Hearer(), list(names), False)
+    return stasis
+
+
+def told(stasis):
+    """The types of the events since the last look, with the leg they are about."""
+    events, stasis.outbox = [event for event, _ in stasis.outbox], []
+    return ["%s %s" % (event["type"], (event.get("channel") or event.get("peer") or {}).get("id", "")) for event in events]
+
+
+def originate(stasis, seconds=30, app="demo"):
+    near = stasis.new_pair("100@stasis-demo", "near", "far")
+    stasis.originate(near, "", None, {}, app, "", None, seconds)
+    return near
+
+
+@in_process
+class TestModel:
+    """The model is moved by hand: no thread, no clock, no pause."""
+
+    def test_an_unanswered_call_ends_when_its_time_is_over(self):
+        """The near leg is simply destroyed, the far one hears of it; cause 0 on both."""
+        stasis = stasis_with("demo")
+        originate(stasis, 5)
+        told(stasis)
+        assert stasis.next_due() == 1005.0
+        stasis.advance(1004.9)
+        assert told(stasis) == []
+        stasis.advance(1005.0)
+        assert told(stasis) == ["ChannelHangupRequest far", "ChannelDestroyed near", "StasisEnd far", "ChannelVarset far",
+                                "ChannelHangupRequest far", "ChannelDialplan far", "ChannelDestroyed far"]
+        assert not stasis.channels and stasis.next_due() is None
+
+    def test_an_answered_call_is_not_timed_out(self):
+        """Answering takes the timer back."""
+        stasis = stasis_with("demo")
+        near = originate(stasis, 5)
+        near.far_leg.answer()
+        stasis.advance(2000.0)
+        assert near.state == "Up" and near.application.name == "demo"
+
+    def test_what_is_due_happens_at_its_own_time_and_in_order(self):
+        """advance() over several timers runs each at its own moment."""
+        stasis, seen = stasis_with(), []
+        for seconds in (3, 1, 2, 1):
+            stasis.after(seconds, lambda seconds=seconds: seen.append((seconds, stasis.now)))
+        stasis.after(2, lambda: seen.append("never")).cancel()
+        stasis.advance(1010.0)
+        assert seen == [(1, 1001.0), (1, 1001.0), (2, 1002.0), (3, 1003.0)] and stasis.now == 1010.0
+
+    def test_a_playback_ends_when_its_media_have_been_played(self):
+        """Two sounds of one second, then done."""
+        stasis = stasis_with("demo")
+        far = originate(stasis).far_leg
+        far.answer()
+        told(stasis)
+        playback = ari_ref.Playback(far, far.queue, "p", ["sound:a", "sound:b"], "en", 0, 3000)
+        far.queue.add(playback.begin, playback)
+        stasis.advance(1001.0)
+        assert told(stasis) == ["PlaybackStarted ", "PlaybackContinuing ", "PlaybackStarted "]
+        stasis.advance(1002.0)
+        assert told(stasis) == ["PlaybackFinished "] and playback.state == "done" and not stasis.playbacks
+
+    def test_a_pause_stops_the_clock_of_a_playback(self):
+        """Half a second played, any time paused, half a second left."""
+        stasis = stasis_with("demo")
+        far = originate(stasis).far_leg
+        playback = ari_ref.Playback(far, far.queue, "p", ["sound:a"], "en", 0, 3000)
+        far.queue.add(playback.begin, playback)
+        stasis.advance(1000.5)
+        playback.control("pause")
+        stasis.advance(1010.0)
+        playback.control("unpause")
+        stasis.advance(1010.4)
+        assert playback.state == "playing"
+        stasis.advance(1010.5)
+        assert playback.state == "done"
+
+    def test_a_recording_that_hears_nothing_ends_after_four_seconds(self):
+        """No audio for 4 s: done, with a duration of 0 (main/app.c)."""
+        stasis = stasis_with("demo")
+        far = originate(stasis).far_leg
+        recording = ari_ref.LiveRecording(far, "r", "wav", 0, 0, "fail", "", False)
+        far.queue.add(recording.begin, recording)
+        told(stasis)
+        stasis.advance(1003.9)
+        assert told(stasis) == []
+        stasis.advance(1004.0)
+        assert told(stasis) == ["RecordingFinished "] and recording.state == "done"
+
+    def test_a_recording_counts_what_it_hears_and_not_its_pauses(self):
+        """1 s heard, 5 s paused, 1.5 s heard: duration 2; the limit is counted from the start in whole seconds."""
+        stasis = stasis_with("demo")
+        near = originate(stasis)
+        far = near.far_leg
+        far.answer()
+        near.set_silence(True)
+        recording = ari_ref.LiveRecording(far, "r", "sln", 0, 0, "fail", "", False)
+        far.queue.add(recording.begin, recording)
+        stasis.advance(1001.0)
+        recording.pause(True)
+        stasis.advance(1006.0)
+        recording.pause(False)
+        stasis.advance(1007.5)
+        recording.stop()
+        event = stasis.outbox[-1][0]
+        assert event["recording"]["duration"] == 2 and stasis.recordings.get("r") == ("sln", 2500.0)
+
+    def test_a_longest_duration_ends_a_recording_in_the_second_after_it(self):
+        """maxDurationSeconds compares whole seconds of the clock, and only while audio arrives."""
+        stasis = stasis_with("demo")
+        near = originate(stasis)
+        near.far_leg.answer()
+        stasis.advance(1000.25)
+        near.set_silence(True)
+        recording = ari_ref.LiveRecording(near.far_leg, "r", "wav", 2, 0, "fail", "", False)
+        near.far_leg.queue.add(recording.begin, recording)
+        stasis.advance(1002.9)
+        assert recording.state == "recording"
+        stasis.advance(1003.0)
+        assert recording.state == "done" and stasis.outbox[-1][0]["recording"]["duration"] == 2
+
+    def test_audio_comes_through_a_bridge(self):
+        """What plays on one pair is heard on the other side of a bridge, and a bridge of three always carries frames."""
+        stasis = stasis_with("demo")
+        pairs = [stasis.new_pair("1@stasis-demo", "n%d" % n, "f%d" % n) for n in range(3)]
+        for near in pairs:
+            stasis.originate(near, "", None, {}, "demo", "", None, None)
+            near.far_leg.answer()
+        bridge = ari_ref.Bridge(stasis, "b", "", False, "talker")
+        bridge.add(pairs[0].far_leg)
+        bridge.add(pairs[1].far_leg)
+        assert not pairs[0].hears_audio()
+        pairs[1].set_silence(True)
+        assert pairs[1].far_leg.hears_audio() and pairs[0].hears_audio()
+        pairs[1].set_silence(False)
+        bridge.add(pairs[2].far_leg)
+        assert bridge.technology == "softmix" and pairs[0].hears_audio()
+
+    def test_digits_do_not_run_round_for_ever(self):
+        """Two pairs between two bridges pass a digit on once."""
+        stasis = stasis_with("demo")
+        pairs = [stasis.new_pair("1@stasis-demo", "n%d" % n, "f%d" % n) for n in range(2)]
+        for near in pairs:
+            stasis.originate(near, "", None, {}, "demo", "", None, None)
+            near.far_leg.answer()
+        for name, legs in (("a", pairs), ("b", [near.far_leg for near in pairs])):
+            bridge = ari_ref.Bridge(stasis, name, "", False, "talker")
+            for leg in legs:
+                bridge.add(leg)
+        told(stasis)
+        pairs[0].send_digits("5", 100)
+        assert sorted(told(stasis)) == ["ChannelDtmfReceived f0", "ChannelDtmfReceived n1"]
+
+    def test_an_application_without_interests_goes_with_its_socket(self):
+        """With a followed bridge it stays, inactive; without it is forgotten."""
+        stasis = stasis_with()
+        first = Hearer()
+        stasis.open_applications(first, ["kept", "lost"], False)
+        ari_ref.Bridge(stasis, "b", "", False, "talker").follow(stasis.applications["kept"])
+        stasis.close_applications(first)
+        assert list(stasis.applications) == ["kept"] and stasis.applications["kept"].connection is None
+
+
+def sound_folder(folder):
+    """en/deep/one.wav of 1 s, en/half.ulaw of 0.5 s, fr/one.gsm of 1 s, en/odd.g722, and a description."""
+    (folder / "en" / "deep").mkdir(parents=True)
+    (folder / "fr").mkdir()
+    with wave.open(str(folder / "en" / "deep" / "one.wav"), "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", "not compressed"))
+        file.writeframes(bytes(16000))
+    (folder / "en" / "half.ulaw").write_bytes(bytes(4000))
+    (folder / "en" / "odd.g722").write_bytes(b"x")
+    (folder / "en" / "notes.txt").write_text("no sound")
+    (folder / "fr" / "only.gsm").write_bytes(bytes(1650))
+    (folder / "en" / "core-sounds-en.txt").write_text("; comment\nhalf: Half a second.\nno colon\n")
+    return str(folder)
+
+
+@in_process
+class TestSoundFiles:
+    """Which sounds exist and how long they last, by their files."""
+
+    @rows("name, language, length",
+        ("a wav by its size without the header", "deep/one", "en", 1000.0), ("another language falls back to English", "half", "de", 500.0),
+        ("a region falls back to its language", "only", "fr_CA", 1000.0), ("a format that does not tell lasts a second", "odd", "en", 1000.0),
+        ("what is not there does not exist", "none", "en", None), ("what is there in French only does not exist in English", "only", "en", None),
+    )
+    def test_length(self, tmp_path, name, language, length):
+        """Length in ms, None for a sound that does not exist."""
+        assert ari_ref.read_sounds(sound_folder(tmp_path)).length_ms(name, language) == length
+
+    def test_list(self, tmp_path):
+        """Every file is listed with its codec; a description goes with its sound."""
+        sounds = ari_ref.read_sounds(sound_folder(tmp_path))
+        assert sorted(sounds.listed()) == [("deep/one", "en", "slin"), ("half", "en", "ulaw"), ("odd", "en", "g722"), ("only", "fr", "gsm")]
+        assert sounds.texts == {"half": "Half a second."}
+
+    def test_without_files_every_sound_lasts_a_second(self):
+        """No folder: every sound exists, but one without a name."""
+        assert ari_ref.Sounds().length_ms("anything", "xx") == 1000.0 and ari_ref.Sounds().length_ms("", "en") is None
+
+    @rows("uri, outcome",
+        ("a number is spelt", "number:12", (True, 2000.0)), ("without digits a number fails", "number:x", None), ("characters are spelt", "characters:ab", (True, 2000.0)),
+        ("a tone lasts", "tone:busy;tonezone=de", (True, None)), ("an unknown tone fails", "tone:none", (False, 0)), ("an unknown scheme is nothing", "x:y", None),
+        ("a recording that is not there is nothing", "recording:none", None),
+    )
+    def test_medium(self, uri, outcome):
+        """What playing a URI comes to: success and length."""
+        medium = stasis_with().medium(uri, "en")
+        assert (medium and medium[:2]) == outcome
+
+    def test_a_number_fails_where_a_digit_has_no_sound(self, tmp_path):
+        """With files, and no digits among them: number fails at once, digits succeed at once."""
+        stasis = stasis_with(sounds=ari_ref.read_sounds(sound_folder(tmp_path)))
+        assert stasis.medium("number:7", "en")[:2] == (False, 0) and stasis.medium("digits:7", "en")[:2] == (True, 0)
+
+
+@in_process
+class TestRecordingFiles:
+    """Stored recordings in memory and in a folder."""
+
+    @pytest.mark.parametrize("suffix, milliseconds, size", [
+        ("wav", 0, 44), ("wav", 1000, 16044), ("wav16", 500, 16044), ("sln", 250, 4000), ("sln16", 1000, 32000), ("ulaw", 1000, 8000),
+        ("alaw", 10, 80), ("gsm", 1000, 0), ("g722", 1000, 0)])
+    def test_a_file_is_as_long_as_its_silence(self, suffix, milliseconds, size):
+        """Formats that can be made are; the others are empty files."""
+        data = ari_ref.silent_file(suffix, milliseconds)
+        assert len(data) == size
+        if suffix == "wav":
+            with wave.open(io.BytesIO(data)) as file:
+                assert (file.getframerate(), file.getnframes()) == (8000, milliseconds * 8)
+
+    def test_silence_is_what_the_format_calls_silence(self):
+        """ulaw 0xFF, alaw 0xD5, linear 0."""
+        assert [ari_ref.silent_file(suffix, 1)[:1] for suffix in ("ulaw", "alaw", "sln")] == [b"\xff", b"\xd5", b"\0"]
+
+    def test_a_folder_keeps_and_finds_them(self, tmp_path):
+        """begin, end, copy and delete write files; a second store finds what the first left."""
+        store = ari_ref.Recordings(str(tmp_path))
+        assert store.begin("a/b", "wav", False) == 0.0 and (tmp_path / "a" / "b.wav").stat().st_size == 44
+        store.end("a/b", "wav", 1000)
+        store.copy("a/b", "c")
+        again = ari_ref.Recordings(str(tmp_path))
+        assert again.get("a/b") == ("wav", 1000.0) and len(again.data("c")) == 16044
+        assert again.begin("c", "wav", True) == 1000.0
+        again.delete("c")
+        assert not (tmp_path / "c.wav").exists() and again.get("c") is None
+
+    def test_wav49_is_stored_as_WAV(self):
+        """The one format whose file has another suffix."""
+        store = ari_ref.Recordings()
+        store.begin("a", "wav49", False)
+        assert store.get("a") == ("WAV", 0.0) and store.data("a") == b""
+
+    def test_a_folder_that_cannot_be_written_fails_the_recording(self, tmp_path):
+        """RecordingFailed with a cause, and nothing is left."""
+        (tmp_path / "file").write_text("in the way")
+        stasis = stasis_with("demo", recordings=ari_ref.Recordings(str(tmp_path)))
+        far = originate(stasis).far_leg
+        recording = ari_ref.LiveRecording(far, "file/r", "wav", 0, 0, "fail", "", False)
+        far.queue.add(recording.begin, recording)
+        event = stasis.outbox[-1][0]
+        assert event["type"] == "RecordingFailed" and event["recording"]["cause"].startswith("Cannot write") and not stasis.live_recordings
+
+    def test_a_file_that_cannot_be_closed_fails_the_recording(self, tmp_path):
+        """The same at the end of a recording."""
+        stasis = stasis_with("demo", recordings=ari_ref.Recordings(str(tmp_path)))
+        far = originate(stasis).far_leg
+        recording = ari_ref.LiveRecording(far, "r", "wav", 0, 0, "fail", "", False)
+        far.queue.add(recording.begin, recording)
+        (tmp_path / "r.wav").unlink()
+        (tmp_path / "r.wav").mkdir()
+        recording.stop()
+        assert stasis.outbox[-1][0]["type"] == "RecordingFailed"
+
+    @rows("name, inside", ("a plain name", "a", True), ("a folder", "a/b", True), ("up and down", "a/../b", True), ("out", "../a", False), ("out by a slash", "/../a", False),
+          ("the folder itself", "a/..", False))
+    def test_names_never_lead_out(self, name, inside):
+        """A recording's name stays inside the folder."""
+        assert ari_ref.is_inside(name) is inside
 
 
 # === (b) conformance ===
@@ -122,11 +885,6 @@ CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10               
 def setting(name):
     """What the contract says of the server under test, or its variable."""
     return CONTRACT[name] if IN_PROCESS else os.environ.get(name, CONTRACT[name])
-
-
-def rows(names, *table):
-    """Parametrise a case: a row is (sentence, value, ...), and the sentence is its id."""
-    return pytest.mark.parametrize(names, [pytest.param(*row[1:], id=row[0]) for row in table])
 
 
 def message(text):
@@ -3875,3 +4633,390 @@ class TestEnvelope:
 
 
 # === (c) promises ===
+#
+# What the module says of itself, held to it.
+
+
+def source():
+    with open(ari_ref.__file__, encoding="utf-8") as file:
+        return file.read()
+
+
+def banners(text):
+    """[(line, number, title)] of the sections."""
+    return [(number, int(match.group(1)), match.group(2)) for number, line in enumerate(text.split("\n"), 1)
+            for match in [re.match(r"# === (\d+)\. (.*) ===$", line)] if match]
+
+
+class ArrowVisitor(ast.NodeVisitor):
+    """Finds names of the module that are used in a section above the one that defines them; annotations apart."""
+
+    def __init__(self, text):
+        self.marks, self.local, self.breaches = banners(text), [], []
+        tree = ast.parse(text)
+        self.defined = {name: self.section(node.lineno) for node in reversed(tree.body) for name in self.names(node)}
+        self.visit(tree)
+
+    def section(self, line):
+        return max([number for start, number, _ in self.marks if start <= line], default=0)
+
+    @staticmethod
+    def names(node):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            return [node.name]
+        targets = getattr(node, "targets", None) or [getattr(node, "target", None)]
+        return [found.id for target in targets if target is not None for found in ast.walk(target) if isinstance(found, ast.Name)]
+
+    def visit_FunctionDef(self, node):
+        for decorator in node.decorator_list:
+            self.visit(decorator)
+        self.visit_Lambda(node)
+
+    def visit_Lambda(self, node):
+        own = {argument.arg for argument in ast.walk(node.args) if isinstance(argument, ast.arg)}
+        own |= {found.id for found in ast.walk(node) if isinstance(found, ast.Name) and isinstance(found.ctx, ast.Store)}
+        for default in node.args.defaults + [default for default in node.args.kw_defaults if default]:
+            self.visit(default)
+        self.local.append(own)
+        for child in node.body if isinstance(node.body, list) else [node.body]:
+            self.visit(child)
+        self.local.pop()
+
+    def visit_AnnAssign(self, node):
+        if node.value:
+            self.visit(node.value)
+
+    def visit_Name(self, node):
+        here = self.section(node.lineno)
+        if isinstance(node.ctx, ast.Load) and not any(node.id in own for own in self.local) and self.defined.get(node.id, 0) > here:
+            self.breaches.append("line %d, section %d uses %s of section %d" % (node.lineno, here, node.id, self.defined[node.id]))
+
+
+@in_process
+class TestShape:
+    """The rules that the docstring of the module states."""
+
+    def test_a_section_uses_names_of_the_sections_above_it_only(self):
+        """The arrow rule."""
+        assert ArrowVisitor(source()).breaches == []
+
+    def test_the_map_in_the_docstring_is_that_of_the_banners(self):
+        """Number and title of every section, in order."""
+        mapped = [(int(number), title) for number, title in re.findall(r"^ +(\d+)\. (.+?)(?:   .*)?$", ari_ref.__doc__, re.M)]
+        assert mapped == [(number, re.sub(r" \(.*\)", "", title)) for _, number, title in banners(source())]
+
+    def test_only_the_server_knows_of_sockets_and_threads(self):
+        """No name of socket or threading above section 11."""
+        text = source()
+        start = next(line for line, number, _ in banners(text) if number == 11)
+        for number, line in enumerate(text.split("\n")[:start], 1):
+            assert not re.search(r"\b(socket|threading)\.[a-z]", line), "line %d: %s" % (number, line)
+
+    def test_there_is_one_lock_and_it_is_taken_in_the_places_named(self):
+        """One threading.Lock; `with self.lock` around answer(), timers, opening and ending event sockets, and closing."""
+        text = source()
+        assert len(re.findall(r"threading\.(?:R?Lock|Semaphore|Event)\(", text)) == 1
+        taken = [node.name for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef) for inner in ast.walk(node)
+                 if isinstance(inner, ast.With) and any("lock" in ast.dump(item.context_expr) for item in inner.items)]
+        assert sorted(taken) == ["close", "close_event_socket", "open_event_socket", "respond", "run_timers"]
+
+    def test_the_standard_library_is_enough(self):
+        """Every import is of the standard library."""
+        if not hasattr(sys, "stdlib_module_names"):
+            pytest.skip("this Python cannot list its standard library")
+        tree = ast.parse(source())
+        used = {name.name.partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+        assert used - sys.stdlib_module_names <= {"crypt"}
+
+
+@in_process
+class TestDeclarations:
+    """One table, from which everything else is derived."""
+
+    def test_there_are_98_operations_on_68_paths(self):
+        """The API of Asterisk 16.30.1."""
+        assert (sum(map(len, ari_ref.OPERATIONS.values())), len(ari_ref.PATHS)) == (98, 68)
+
+    def test_every_operation_is_described_where_it_is_served(self):
+        """The served documents hold each operation once, under its path."""
+        described = {(api["path"], operation["httpMethod"]) for name in ari_ref.RESOURCES for api in ari_ref.described_resource(name)["apis"]
+                     for operation in api["operations"]}
+        assert described == {(path, method) for path, methods in ari_ref.OPERATIONS.items() for method in methods}
+
+    def test_every_type_that_is_named_is_described(self):
+        """responseClass and property types are models or simple types."""
+        simple = {"void", "binary", "string", "int", "long", "double", "boolean", "object", "Date", "containers"}
+        models = {name: model for resource in ari_ref.RESOURCES for name, model in ari_ref.describe_models(resource).items()}
+        named = {operation.response_class for methods in ari_ref.OPERATIONS.values() for operation in methods.values()}
+        named |= {facts["type"] for model in models.values() for facts in model["properties"].values()}
+        named |= {subtype for model in models.values() for subtype in model.get("subTypes", ())}
+        assert {re.sub(r"List\[(.*)\]", r"\1", name) for name in named} - simple <= set(models) and len(models) == 70
+
+    def test_a_declaration_that_does_not_fit_its_function_fails(self):
+        """A missing argument, an unknown path or a second declaration is an error at import."""
+        for method, path, handler in (("GET", "/channels", lambda stasis, more: None), ("GET", "/nowhere", lambda stasis: None)):
+            handler.__name__ = "x_y"
+            with pytest.raises(TypeError):
+                ari_ref.operation(method, path, "void", "x")(handler)
+
+
+def run(*arguments, **options):
+    return subprocess.run([sys.executable, ari_ref.__file__, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20, **options)
+
+
+@contextlib.contextmanager
+def serving(*arguments):
+    """The module as a process of its own on a free port: (process, URL)."""
+    process = subprocess.Popen([sys.executable, ari_ref.__file__, "--port", "0", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        yield process, process.stdout.readline().decode().strip()
+    finally:
+        process.terminate()
+        process.wait(10)
+        process.stdout.close()
+        process.stderr.close()
+
+
+def get(url, auth="asterisk:asterisk", path="/asterisk/ping", method="GET"):
+    """Status of one request with the library that everybody has."""
+    request = urllib.request.Request(url + path, method=method, headers={"Authorization": "Basic " + base64.b64encode(auth.encode()).decode()})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as reply:
+            return reply.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SAMPLE = os.path.join(HERE, "ari.conf.sample")
+
+
+@in_process
+class TestCommandLine:
+    """Options, signals and exit status."""
+
+    def test_the_sample_is_a_configuration_without_problems(self):
+        """ari.conf.sample as it is: three users, one of them crypted, one read-only."""
+        config = ari_ref.read_config(SAMPLE)
+        assert (config.warnings, [(user.name, user.is_read_only, user.is_crypted) for user in config.users.values()]) == (
+            [], [("asterisk", False, False), ("reader", True, False), ("crypted", False, True)])
+
+    def test_the_sample_names_every_option_at_its_default(self):
+        """Each option that is commented out is there once, with the value that it has without it."""
+        with open(SAMPLE) as file:
+            shown = dict(re.findall(r"^;(\w+) = ?(.*?) +;", file.read(), re.M))
+        default = ari_ref.Config()
+        assert shown == {"enabled": "yes", "pretty": "no", "auth_realm": default.auth_realm, "allowed_origins": "", "channelvars": "",
+                         "websocket_write_timeout": str(default.write_timeout_ms), "password_format": "plain", "read_only": "no"}
+
+    def test_check_prints_what_takes_effect_and_no_password(self):
+        """--check: exit status 0, nothing secret."""
+        done = run("--check", "--config", SAMPLE)
+        assert done.returncode == 0 and b"user reader: read-only" in done.stdout and b"readonly" not in done.stdout + done.stderr
+
+    def test_check_tells_a_problem_with_file_and_line(self, tmp_path):
+        """--check: exit status 1."""
+        (tmp_path / "bad.conf").write_text("[general]\nnope = 1\n")
+        done = run("--check", "--config", str(tmp_path / "bad.conf"))
+        assert done.returncode == 1 and b"bad.conf:2: unknown option" in done.stderr
+
+    def test_says_where_it_looked_for_a_configuration(self, tmp_path):
+        """Neither file is there: one line that names both and the sample, exit status 2."""
+        if os.path.exists("/etc/asterisk/ari.conf"):
+            pytest.skip("this machine has an ari.conf")
+        done = run(cwd=str(tmp_path))
+        assert done.returncode == 2 and all(word in done.stderr for word in (b" ari.conf ", b"/etc/asterisk/ari.conf", b"ari.conf.sample"))
+
+    def test_operations_lists_all(self):
+        """--operations: one line each."""
+        assert len(run("--operations").stdout.splitlines()) == 98
+
+    def test_version_names_the_asterisk_it_is_like(self):
+        """--version."""
+        assert b"16.30.1" in run("--version").stdout
+
+    def test_http_conf_that_is_not_enabled_refuses_to_start(self, tmp_path):
+        """ARI needs the HTTP server."""
+        (tmp_path / "http.conf").write_text("[general]\n")
+        done = run("--config", SAMPLE, "--http-conf", str(tmp_path / "http.conf"))
+        assert done.returncode == 1 and b"enabled" in done.stderr
+
+    def test_a_port_in_use_is_told_in_one_line(self):
+        """Exit status 1."""
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            done = run("--config", SAMPLE, "--port", str(taken.getsockname()[1]))
+        assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+
+    def test_ends_in_order_on_sigterm(self):
+        """Event sockets get 1001, the exit status is 0."""
+        with serving("--config", SAMPLE) as (process, url):
+            with socket.create_connection(urlsplit(url).netloc.split(":")) as sock:
+                sock.sendall(b"GET /ari/events?app=a&api_key=asterisk:asterisk HTTP/1.1\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n"
+                             b"Sec-WebSocket-Version: 13\r\n\r\n")
+                sock.settimeout(10)
+                data = sock.recv(4096)
+                process.terminate()
+                while b"\r\n\r\n" not in data or len(data.partition(b"\r\n\r\n")[2]) < 4:
+                    more = sock.recv(4096)
+                    data += more
+                    assert more
+            assert data.endswith(bytes.fromhex("880203e9")) and process.wait(10) == 0
+
+    def test_reads_its_configuration_again_on_sighup(self, tmp_path):
+        """A good file takes effect; a bad one is told and the old configuration stays."""
+        path = tmp_path / "ari.conf"
+        path.write_text(USER)
+        with serving("--config", str(path)) as (process, url):
+            assert get(url, "u:p") == 200
+            for text, password in (("[u]\ntype = user\npassword = other\n", "other"), ("[u]\nnope\ntype = nobody\n", "other")):
+                path.write_text(text)
+                process.send_signal(signal.SIGHUP)
+                deadline = time.monotonic() + 10
+                while get(url, "u:" + password) != 200:
+                    assert time.monotonic() < deadline
+            path.write_text("[general]\nbad = yes\n")
+            assert get(url, "u:other", "/asterisk/modules/res_ari.so", "PUT") == 409
+            assert get(url, "u:other", "/asterisk/modules/res_ari.so", "PUT") == 204
+            assert get(url, "u:other") == 200
+
+    def test_serves_below_a_prefix(self):
+        """--prefix stands before /ari, and nothing is served without it."""
+        with serving("--config", SAMPLE, "--prefix", "/x/") as (_, url):
+            assert url.endswith("/x/ari") and get(url) == 200 and get(url.replace("/x/", "/")) == 404
+
+    def test_a_refused_configuration_serves_nothing(self, tmp_path):
+        """The server runs, everything below /ari is 404."""
+        (tmp_path / "bad.conf").write_text("[general]\nnope = 1\n")
+        with serving("--config", str(tmp_path / "bad.conf")) as (_, url):
+            assert get(url) == 404
+
+    def test_serves_https(self, tmp_path):
+        """--tls-cert and --tls-key: requests and the event socket over TLS."""
+        certificate, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
+        if not shutil.which("openssl") or subprocess.run([
+                "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "2", "-subj",
+                "/CN=localhost"], stderr=subprocess.DEVNULL).returncode:
+            pytest.skip("no openssl to make a certificate with")
+        context = ssl.create_default_context(cafile=certificate)
+        context.check_hostname = False
+        with serving("--config", SAMPLE, "--tls-cert", certificate, "--tls-key", key) as (_, url):
+            assert url.startswith("https://")
+            with socket.create_connection(urlsplit(url).netloc.split(":")) as plain, context.wrap_socket(plain) as sock:
+                sock.settimeout(10)
+                sock.sendall(b"GET /ari/events?app=a&api_key=asterisk:asterisk HTTP/1.1\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n"
+                             b"Sec-WebSocket-Version: 13\r\n\r\n")
+                data = b""
+                while b"\r\n\r\n" not in data:
+                    data += sock.recv(4096)
+                sock.sendall(bytes.fromhex("898100000000" + "21"))
+                assert data.startswith(b"HTTP/1.1 101") and sock.recv(4096) == bytes.fromhex("8a0121")
+
+
+@in_process
+class TestServer:
+    """The server as a library."""
+
+    def test_nothing_stays_when_it_is_closed(self, tmp_path):
+        """No thread and no listening socket after the block, whatever was open."""
+        before = threading.active_count()
+        with ari_ref.Server(read_config(tmp_path, USER), port=0) as server:
+            url = server.url + "/ari"
+            idle = socket.create_connection(urlsplit(url).netloc.split(":"))
+            assert get(url, "u:p") == 200
+        deadline = time.monotonic() + 10
+        while threading.active_count() > before:
+            assert time.monotonic() < deadline
+            threading.Event().wait(0.01)
+        idle.close()
+        with pytest.raises(OSError):
+            socket.create_connection(urlsplit(url).netloc.split(":")).close()
+
+    def test_more_sessions_than_the_limit_are_closed_unanswered(self, tmp_path):
+        """sessionlimit: the newest is closed, the older ones go on."""
+        http = ari_ref.HttpConfig()
+        http.session_limit = 1
+        with ari_ref.Server(read_config(tmp_path, USER), port=0, http_config=http) as server:
+            where = urlsplit(server.url).netloc.split(":")
+            with socket.create_connection(where) as first:
+                first.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                assert first.recv(100).startswith(b"HTTP/1.1 404")
+                with socket.create_connection(where) as second:
+                    second.settimeout(10)
+                    assert second.recv(100) == b""
+
+    def test_an_idle_connection_is_closed_in_silence(self, tmp_path):
+        """session_keep_alive; silence inside a head gets 400 Timeout, inside a body the JSON 400."""
+        http = ari_ref.HttpConfig()
+        http.keep_alive = http.inactivity = 0.2
+        with ari_ref.Server(read_config(tmp_path, USER), port=0, http_config=http) as server:
+            for sent, answer in ((b"", b""), (b"GET /ari", b"Timeout"), (
+                    b"GET /ari/x HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{", b"Error parsing request body")):
+                with socket.create_connection(urlsplit(server.url).netloc.split(":")) as sock:
+                    sock.settimeout(10)
+                    sock.sendall(sent)
+                    data = b""
+                    while True:
+                        more = sock.recv(4096)
+                        if not more:
+                            break
+                        data += more
+                assert answer in data and bool(answer) == bool(data)
+
+    def test_a_fault_of_the_module_is_logged_and_answered(self, tmp_path, monkeypatch, caplog):
+        """A bug is a 500 with one traceback in the log; the next request is served."""
+        with ari_ref.Server(read_config(tmp_path, USER), port=0) as server:
+            monkeypatch.setattr(server.stasis, "timestamp", lambda: 1 / 0)
+            assert get(server.url + "/ari", "u:p") == 500
+            monkeypatch.undo()
+            assert get(server.url + "/ari", "u:p") == 200
+        assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]
+
+
+@in_process
+class TestReadme:
+    """The README's commands work as they stand."""
+
+    def commands(self):
+        with open(os.path.join(HERE, "README"), encoding="utf-8") as file:
+            return re.findall(r"^    ((?:.*\\\n)*.+)$", file.read(), re.M)
+
+    def test_the_first_call(self):
+        """Listen, originate, answer, hang up: the first event is the one shown."""
+        if not shutil.which("curl"):
+            pytest.skip("no curl")
+        curls = [line for line in self.commands() if line.startswith("curl")]
+        with serving("--config", SAMPLE) as (_, url):
+            listen, *calls = [line.replace("http://127.0.0.1:8088/ari", url) for line in curls]
+            listener = subprocess.Popen(["sh", "-c", "exec " + listen], stdout=subprocess.PIPE)
+            deadline = time.monotonic() + 10
+            while get(url, path="/applications/hello") != 200:
+                assert time.monotonic() < deadline
+            shown = [line for line in self.commands() if line.startswith("{")]
+            reply = subprocess.run(["sh", "-c", calls[0]], stdout=subprocess.PIPE).stdout.decode()
+            assert reply.startswith(shown[0].rstrip("."))
+            first = b""
+            while b'"dialstring"' not in first:
+                first += listener.stdout.read(1)
+            expected = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+", "T", shown[1].partition('"dialstring"')[0])
+            assert re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+", "T", first.decode("latin-1")).endswith(expected + '"dialstring"')
+            for call in calls[1:]:
+                assert subprocess.run(["sh", "-c", call], stdout=subprocess.PIPE).returncode == 0
+            assert get(url, path="/channels/call-1") == 404
+            listener.terminate()
+            listener.wait()
+            listener.stdout.close()
+
+    def test_the_commands_of_make(self):
+        """make help lists every target that the README names."""
+        with open(os.path.join(HERE, "Makefile"), encoding="utf-8") as file:
+            targets = set(re.findall(r"^(\w+):", file.read(), re.M))
+        assert {line.split()[1] for line in self.commands() if line.startswith("make ")} <= targets
+
+    def test_the_library_as_shown(self, tmp_path):
+        """The lines of Python run as they stand."""
+        with open(os.path.join(HERE, "README"), encoding="utf-8") as file:
+            block = re.search(r"^    import ari_ref\n(?:    .*\n)+", file.read(), re.M).group()
+        done = subprocess.run([sys.executable, "-c", textwrap.dedent(block)], cwd=HERE, stdout=subprocess.PIPE, timeout=20)
+        assert re.match(rb"http://127.0.0.1:\d+", done.stdout)
