@@ -1508,7 +1508,7 @@ class Channel(Subject):
         self.snoops: list[Channel] = []
         self.target: Channel | None = None              # of a Snoop
         self.is_silence_on = self.is_over = False
-        stasis.channels[channel_id] = stasis.channels_by_name[name.lower()] = self
+        stasis.channels[channel_id] = stasis.channels_by_name[name.lower()] = stasis.channels_by_name[channel_id.lower()] = self
         self.publish()
 
     @property
@@ -1714,7 +1714,7 @@ class Channel(Subject):
         before = bool(self.muted)
         self.muted = self.muted | directions if is_on else self.muted - directions
         if self.bridge and before != bool(self.muted):
-            self.bridge.update_peers()
+            self.bridge.settle()
 
     def set_silence(self, is_on: bool) -> None:
         """Start or stop the silence generator."""
@@ -1914,7 +1914,9 @@ class Channel(Subject):
         self.publish()
         self.emit("ChannelDestroyed", cause=cause, cause_txt=CAUSE_TEXTS[cause], channel=self.published)
         self.followers.clear()
-        del self.stasis.channels[self.id], self.stasis.channels_by_name[self.name.lower()]
+        del self.stasis.channels[self.id]
+        for name in (self.name, self.id):
+            self.stasis.channels_by_name.pop(name.lower(), None)
         if self.target:
             self.target.snoops.remove(self)
 
@@ -2023,8 +2025,7 @@ class Bridge(Subject):
             self.emit("ChannelEnteredBridge", bridge=self.published, channel=member.published)
         if self.set_technology():
             self.members.insert(0, self.members.pop())  # Asterisk: the last to join is the first in the new technology
-        self.update_peers(exchanges_lines=True)
-        self.stasis.audio_changed()
+        self.settle(exchanges_lines=True)
 
     def remove(self, member: Channel | Internal, has_hung_up: bool = False, is_last: bool = False) -> None:
         """Leave; `is_last` when the bridge itself ends. The application's interest stays when the channel has hung up."""
@@ -2045,8 +2046,7 @@ class Bridge(Subject):
                 self.unfollow(member.application)
         if not is_last:
             self.set_technology()
-            self.update_peers(exchanges_lines=True)
-        self.stasis.audio_changed()
+            self.settle(exchanges_lines=True)
 
     def dismiss(self) -> None:
         """Internal channels do not stay among themselves: music and playbacks end, recordings are done."""
@@ -2059,14 +2059,18 @@ class Bridge(Subject):
 
     def set_technology(self) -> bool:
         """Choose the technology of a smart bridge by its members; True when it became softmix."""
-        wanted = ("softmix" if len(self.members) > 2 else "simple_bridge") if self.is_smart else self.technology
-        if wanted == self.technology:
-            return False
-        self.technology = wanted
-        self.publish()
-        return wanted == "softmix"
+        before = self.technology
+        if self.is_smart:
+            self.technology = "softmix" if len(self.members) > 2 else "simple_bridge"
+        return before != self.technology == "softmix"
 
-    def update_peers(self, exchanges_lines: bool = False) -> None:
+    def settle(self, exchanges_lines: bool = False) -> None:
+        """What follows every change (bridge_reconfigured): peers are told, the bridge is published, audio may flow anew."""
+        self.update_peers(exchanges_lines)
+        self.publish()
+        self.stasis.audio_changed()
+
+    def update_peers(self, exchanges_lines: bool) -> None:
         """Set BRIDGEPEER of every member to the names of the others, and connected lines between exactly two."""
         peers = self.members[:MAX_BRIDGEPEER_MEMBERS]
         if self.is_holding or len(peers) < 2:
@@ -2074,11 +2078,11 @@ class Bridge(Subject):
         exchanges_lines = exchanges_lines and len(peers) == 2 and self.technology == "simple_bridge" and not any(
             member.is_over for member in peers)
         for member in peers:
-            if not isinstance(member, Channel):
-                continue
-            member.set_variable("BRIDGEPEER", ",".join(other.name for other in peers if other is not member))
-            if exchanges_lines:
-                self.tell_connected_line(member, next(other for other in peers if other is not member).caller)
+            if isinstance(member, Channel):
+                others = [other for other in peers if other is not member]
+                member.set_variable("BRIDGEPEER", ",".join(other.name for other in others))
+                if exchanges_lines:
+                    self.tell_connected_line(member, others[0].caller)
 
     def tell_connected_line(self, channel: Channel, party: tuple[str, str]) -> None:
         """Make `party` the connected line; news travel to the other leg of the pair as its caller, unpublished."""
@@ -2661,7 +2665,7 @@ class Stasis:
         self.applications: dict[str, Application] = {}
         self.kept_device_names: dict[str, dict[str, None]] = {}
         self.channels: dict[str, Channel] = {}
-        self.channels_by_name: dict[str, Channel] = {}
+        self.channels_by_name: dict[str, Channel] = {}  # by name and by id, in lower case
         self.bridges: dict[str, Bridge] = {}
         self.playbacks: dict[str, Playback] = {}
         self.live_recordings: dict[str, LiveRecording] = {}
@@ -2793,8 +2797,8 @@ class Stasis:
         return "%s-%08x;2" % (prefix, next(self.pair_serial))
 
     def find_channel(self, name_or_id: str) -> Channel | None:
-        """The channel of an id, or of a name in any case."""
-        return self.channels.get(name_or_id) or self.channels_by_name.get(name_or_id.lower())
+        """The channel of an id or a name, both in any case (ast_channel_get_by_name)."""
+        return self.channels_by_name.get(name_or_id.lower())
 
     def new_pair(self, resource: str, near_id: str, far_id: str) -> Channel:
         """The near leg of a new Local pair to EXTEN@CONTEXT[/OPTIONS]."""
@@ -2870,13 +2874,13 @@ class Stasis:
     def snoop(self, target: Channel, snoop_id: str, app: str, app_args: str) -> dict | None:
         """A new Snoop on `target` in `app`; its JSON, None when the id is in use."""
         name = "Snoop/%s-%08x" % (target.id, next(self.snoop_serial))
-        if snoop_id in self.channels:
+        if snoop_id and self.find_channel(snoop_id):
             return None
         channel = Channel(self, snoop_id or self.unique_id(), name, "Up", ("default", "s", 1))
         channel.target = target
         target.snoops.append(channel)
         if target.bridge:
-            target.bridge.update_peers()
+            target.bridge.settle()
         channel.app_name, channel.app_data = "Stasis", app + ("," + app_args if app_args else "")
         channel.publish()
         shown = channel.published
@@ -3801,8 +3805,8 @@ def leg_ids(stasis: Stasis, technology: str, channel_id: str | None, other_id: s
     if not channel_id:
         return stasis.unique_id(), stasis.unique_id()
     other_id = other_id or channel_id + ";2"
-    require(channel_id not in stasis.channels and other_id not in stasis.channels and channel_id != other_id, 409,
-            "Channel with given unique ID already exists")
+    taken = stasis.find_channel(channel_id) or stasis.find_channel(other_id) or channel_id.lower() == other_id.lower()
+    require(not taken, 409, "Channel with given unique ID already exists")
     return channel_id, other_id
 
 
@@ -4205,7 +4209,7 @@ def channel_external_media(stasis, channel_id, app, variables, external_host, en
     check_formats(format)
     if not external_host.partition(":")[0]:
         raise allocation_failed()
-    require(channel_id not in stasis.channels, 409, "Channel with given unique ID already exists")
+    require(not (channel_id and stasis.find_channel(channel_id)), 409, "Channel with given unique ID already exists")
     require_utf8(channel_id, app, external_host, variables)
     return ok(stasis.external_media(channel_id, external_host, app, variables))
 
@@ -4271,8 +4275,8 @@ def listed_channels(stasis: Stasis, ids) -> list[Channel]:
     require(bool(wanted), 400, "Missing parameter channel")
     for channel_id in wanted:
         channel = stasis.channels.get(channel_id)
-        require(stasis.find_channel(channel_id) is not None, 400, "Channel not found")
-        require(channel is not None and channel.application is not None, 422, "Channel not in Stasis application")
+        require(channel is not None, 400, "Channel not found")
+        require(channel.application is not None, 422, "Channel not in Stasis application")
     return [stasis.channels[channel_id] for channel_id in wanted]
 
 
@@ -4737,7 +4741,7 @@ def subscribe(stasis: Stasis, application: Application, kind: str, subject_id: s
     elif not subject_id:
         application.all_of.add(kind)
     else:
-        subject = followed_subject(stasis, kind, subject_id)
+        subject = stasis.find_channel(subject_id) if kind == "channel" else followed_subject(stasis, kind, subject_id)
         require(subject is not None, 422, "Event source does not exist")
         subject.follow(application)
 
