@@ -643,7 +643,29 @@ class Real:
 
 
 EXPONENT = re.compile(r"e\+?(-?)0*([0-9]+)")
-ENCODE_AS = {"ensure_ascii": False, "default": lambda real: REAL_MARK + real.text}
+
+
+class Encoded:
+    """A JSON value that is shown again and again, with its compact text, made when it is first asked for."""
+    __slots__ = ("value", "text")
+
+    def __init__(self, value) -> None:
+        self.value, self.text = value, ""
+
+    def __getitem__(self, key):
+        return self.value[key]
+
+    def compact(self) -> str:
+        self.text = self.text or dump_json(self.value)
+        return self.text
+
+
+def encode_otherwise(value):
+    """What json cannot encode: a Real as marked text, an Encoded where its text does not help."""
+    return REAL_MARK + value.text if isinstance(value, Real) else value.value
+
+
+ENCODE_AS = {"ensure_ascii": False, "default": encode_otherwise}
 COMPACT = json.JSONEncoder(separators=(",", ":"), **ENCODE_AS)
 PRETTY = json.JSONEncoder(indent=2, separators=(",", ": "), **ENCODE_AS)
 MARKED_REAL = re.compile('"%s([^"]*)"' % REAL_MARK)
@@ -652,10 +674,27 @@ CONTROL_ESCAPE = re.compile(r"\\(u00[01][0-9a-f]|.)")
 
 def dump_json(value, pretty: bool = False) -> str:
     """`value` as jansson writes it: compact without blanks, or pretty with two blanks a level; no newline at the end."""
-    text = (PRETTY if pretty else COMPACT).encode(value)
+    if pretty:
+        text = PRETTY.encode(value)
+    elif type(value) is list and value and type(value[0]) is Encoded:
+        return "[%s]" % ",".join([item.compact() for item in value])
+    elif type(value) is Encoded:
+        return value.compact()
+    elif type(value) is dict and any([type(item) is Encoded for item in value.values()]):
+        text = "{%s}" % ",".join(['"%s":%s' % (key, item.compact() if type(item) is Encoded else COMPACT.encode(item))
+                                  for key, item in value.items()])
+    else:
+        text = COMPACT.encode(value)
     if "\\u00" in text:
         text = CONTROL_ESCAPE.sub(lambda m: "\\u" + m.group(1)[1:].upper() if len(m.group(1)) > 1 else m.group(), text)
     return MARKED_REAL.sub(r"\1", text) if REAL_MARK in text else text
+
+
+def add_member(text: str, key: str, value, pretty: bool) -> str:
+    """The text of an object with one more member at its end."""
+    if pretty:
+        return '%s,\n  "%s": %s\n}' % (text[:-2], key, dump_json(value))
+    return '%s,"%s":%s}' % (text[:-1], key, dump_json(value))
 
 
 def encode_json(value, pretty: bool = False) -> bytes | None:
@@ -1404,7 +1443,7 @@ class Subject:
     def __init__(self, stasis: Stasis, subject_id: str) -> None:
         self.stasis, self.id = stasis, subject_id
         self.followers: dict[Application, int] = {}
-        self.published: dict | None = None              # the last published snapshot: never changed, only replaced
+        self.published: Encoded | None = None           # the last published snapshot: never changed, only replaced
         self.created = ari_timestamp(stasis.now)
 
     def follow(self, application: Application | None) -> None:
@@ -1517,8 +1556,8 @@ class Channel(Subject):
 
     # --- snapshots and events
 
-    def snapshot(self) -> dict:
-        """The channel as JSON, as it is now."""
+    def snapshot(self) -> Encoded:
+        """The channel as JSON, as it is now; the published one where nothing has changed since."""
         value = {
             "id": self.id, "name": self.name, "state": self.state, "protocol_id": "",
             "caller": {"name": self.caller[0], "number": self.caller[1]},
@@ -1530,7 +1569,7 @@ class Channel(Subject):
         }
         if self.stasis.channelvars:
             value["channelvars"] = {name: self.shown_variable(name) for name in self.stasis.channelvars}
-        return value
+        return self.published if self.published and self.published.value == value else Encoded(value)
 
     def publish(self) -> None:
         """Renew the published snapshot and tell what has changed since the last one (stasis_channels.c)."""
@@ -1538,6 +1577,7 @@ class Channel(Subject):
         self.published = new
         if old is None:
             self.emit("ChannelCreated", channel=new)
+        if old is None or old is new:
             return
         if old["state"] != new["state"]:
             self.emit("ChannelStateChange", channel=new)
@@ -1627,6 +1667,8 @@ class Channel(Subject):
                 self.caller = party
             else:
                 self.connected = party
+                if self.other_leg:                      # Asterisk: unpublished, as in Bridge.tell_connected_line()
+                    self.other_leg.caller = party
             self.publish()
         elif function == "CHANNEL":
             if argument == "language":
@@ -1997,10 +2039,10 @@ class Bridge(Subject):
         }
         if self.video_source:
             value["video_source_id"] = self.video_source
-        before = (self.published or {}).get("video_source_id", "")
-        self.published = value
+        before = self.published.value.get("video_source_id", "") if self.published else ""
+        self.published = Encoded(value)
         if before != self.video_source:
-            self.emit("BridgeVideoSourceChanged", bridge=value, tail={"old_video_source_id": before} if before else None)
+            self.emit("BridgeVideoSourceChanged", bridge=self.published, tail={"old_video_source_id": before} if before else None)
 
     def set_video_source(self, channel: Channel) -> None:
         self.video_mode, self.video_source = "single", channel.id
@@ -2902,7 +2944,7 @@ class Stasis:
         channel.publish()
         for variable, value in variables.items():
             channel.set_variable(variable, value)
-        shown = {**channel.published, "channelvars": dict(reversed(list(channel.variables.items())))}
+        shown = {**channel.published.value, "channelvars": dict(reversed(list(channel.variables.items())))}
         self.follow_if_active(app, channel)
         channel.announce_dial("")
         channel.state = "Up"
@@ -5397,11 +5439,10 @@ class Server:
         outbox, self.stasis.outbox = self.stasis.outbox, []
         for event, hearers in outbox:
             event["asterisk_id"] = self.stasis.entity_id
-            names_application = "application" not in event
+            text, pretty = dump_json(event, self.config.is_pretty), self.config.is_pretty
             for connection, name in hearers:
-                if names_application:
-                    event["application"] = name
-                connection.put(encode_frame(Opcode.TEXT, encode_json(event, self.config.is_pretty)))
+                whole = text if "application" in event else add_member(text, "application", name, pretty)
+                connection.put(encode_frame(Opcode.TEXT, whole.encode()))
         due = self.stasis.next_due()
         if due is not None and due < self.wakes_at:
             self.timers_changed.notify()
