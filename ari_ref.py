@@ -2075,8 +2075,6 @@ class Bridge(Subject):
             if member.own_variable("BRIDGEPEER"):
                 member.set_variable("BRIDGEPEER", None)
             member.bridge, member.was_bridged, member.absorbs_dtmf, member.is_announcer = None, True, False, False
-            if self.video_source == member.id:
-                self.clear_video_source()
         self.members.remove(member)
         self.publish()
         if isinstance(member, Channel):
@@ -2089,6 +2087,8 @@ class Bridge(Subject):
         if not is_last:
             self.set_technology()
             self.settle(exchanges_lines=True)
+        if isinstance(member, Channel) and self.video_source == member.id:
+            self.video_source = ""                      # Asterisk: forgotten after the leave, told at the next publication
 
     def dismiss(self) -> None:
         """Internal channels do not stay among themselves: music and playbacks end, recordings are done."""
@@ -2303,7 +2303,10 @@ class Playback:
             self.state = "done"
             return
         require(self.is_controllable, 500, "Could not stop playback")
-        self.finish("done")
+        if self.length_ms is None:
+            self.medium_ended()                         # Asterisk: a tone that is stopped counts as played
+        else:
+            self.finish("done")
 
     def abandon(self) -> None:
         """The channel has hung up: whatever waits starts and fails."""
@@ -2513,7 +2516,7 @@ FORMATS = frozenset((
 CODECS = frozenset((                    # names that `formats` may hold
     "ulaw alaw gsm g722 g719 g723 g729 g726 g726aal2 adpcm slin slin12 slin16 slin24 slin32 slin44 slin48 slin96 slin192 "
     "lpc10 speex speex16 speex32 ilbc opus siren7 siren14 testlaw silk8 silk12 silk16 silk24 codec2 "
-    "jpeg png h261 h263 h263p h264 h265 mpeg4 vp8 vp9 red t140 t38").split())
+    "none jpeg png h261 h263 h263p h264 h265 mpeg4 vp8 vp9 red t140 t38").split())
 CODEC_OF_SUFFIX = {"wav": "slin", "sln": "slin", "raw": "slin", "wav16": "slin16", "ul": "ulaw", "mu": "ulaw", "ulw": "ulaw",
                    "pcm": "ulaw", "au": "ulaw", "al": "alaw", "alw": "alaw", "WAV": "gsm", "wav49": "gsm", "vox": "adpcm"}
 

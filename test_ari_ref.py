@@ -462,7 +462,7 @@ BAD_FRAMES = [
 
 
 @in_process
-class TestFrames:
+class TestFrameCodec:
     """RFC 6455 as bytes in and bytes out."""
 
     @rows("data, messages, output", *RFC_FRAMES)
@@ -528,7 +528,8 @@ def stasis_with(*names, **more):
 def told(stasis):
     """The types of the events since the last look, with the leg they are about."""
     events, stasis.outbox = [event for event, _ in stasis.outbox], []
-    return ["%s %s" % (event["type"], (event.get("channel") or event.get("peer") or {}).get("id", "")) for event in events]
+    legs = [event.get("channel") or event.get("peer") for event in events]
+    return [event["type"] + (" " + leg["id"] if leg else "") for event, leg in zip(events, legs)]
 
 
 def originate(stasis, seconds=30, app="demo"):
@@ -580,9 +581,9 @@ class TestModel:
         playback = ari_ref.Playback(far, far.queue, "p", ["sound:a", "sound:b"], "en", 0, 3000)
         far.queue.add(playback.begin, playback)
         stasis.advance(1001.0)
-        assert told(stasis) == ["PlaybackStarted ", "PlaybackContinuing ", "PlaybackStarted "]
+        assert told(stasis) == ["PlaybackStarted", "PlaybackContinuing", "PlaybackStarted"]
         stasis.advance(1002.0)
-        assert told(stasis) == ["PlaybackFinished "] and playback.state == "done" and not stasis.playbacks
+        assert told(stasis) == ["PlaybackFinished"] and playback.state == "done" and not stasis.playbacks
 
     def test_a_pause_stops_the_clock_of_a_playback(self):
         """Half a second played, any time paused, half a second left."""
@@ -609,7 +610,7 @@ class TestModel:
         stasis.advance(1003.9)
         assert told(stasis) == []
         stasis.advance(1004.0)
-        assert told(stasis) == ["RecordingFinished "] and recording.state == "done"
+        assert told(stasis) == ["RecordingFinished"] and recording.state == "done"
 
     def test_a_recording_counts_what_it_hears_and_not_its_pauses(self):
         """1 s heard, 5 s paused, 1.5 s heard: duration 2; the limit is counted from the start in whole seconds."""
@@ -4630,6 +4631,3845 @@ class TestEnvelope:
         event = events.expect(kind, timestamp=TIMESTAMP)
         if list(event) != names.split():
             fail(events.request, names, " ".join(event))
+
+
+# --- channels: the object and its names ---
+#
+# A timeline is told in lines, one for each event of a channel (or bridge, or what is played or recorded there):
+#
+#     ChannelVarset FOO=bar @ context,exten,1 Stasis(app)
+#
+# the type, what the event says itself (see OWN_WORDS), and after @ the place of the channel in the dialplan.
+# {near} and {far} are the ids of the legs of a Local pair, {app} and {context} the case's own application and context.
+
+OUTSIDE = {"status": 409, "json": message("Channel not in Stasis application")}
+WRONG_STATE = {"status": 412, "json": message("Channel in invalid state")}
+ALLOCATION_FAILED = {"status": 500, "json": {"error": "Allocation failed"}}
+ONLY_TEXTS = {"status": 400, "json": message("Only string values in the 'variables' object allowed")}
+CHANNEL_MEMBERS = "id name state protocol_id caller connected accountcode dialplan creationtime language channelvars"
+OUTGOING = "AppDial2((Outgoing Line))"
+OWN_WORDS = {
+    "ChannelStateChange": "{channel[state]}",
+    "ChannelDialplan": "{dialplan_app}({dialplan_app_data})",
+    "ChannelVarset": "{variable}={value}",
+    "ChannelHangupRequest": "{cause}{soft}",
+    "ChannelDestroyed": "{cause}",
+    "ChannelCallerId": "{channel[caller][name]} <{channel[caller][number]}>",
+    "ChannelConnectedLine": "{channel[connected][name]} <{channel[connected][number]}>",
+    "ChannelDtmfReceived": "{digit}",
+    "ChannelEnteredBridge": "{bridge[id]} {bridge[technology]}",
+    "ChannelLeftBridge": "{bridge[id]} {bridge[technology]}",
+    "BridgeVideoSourceChanged": "{bridge[video_mode]}",
+    "Dial": "{dialstatus}",
+    "StasisStart": "{args}",
+    "PlaybackStarted": "{playback[media_uri]} {playback[state]}",
+    "PlaybackContinuing": "{playback[media_uri]} {playback[state]}",
+    "PlaybackFinished": "{playback[media_uri]} {playback[state]}",
+    "RecordingStarted": "{recording[state]}",
+    "RecordingFinished": "{recording[state]}",
+    "RecordingFailed": "{recording[state]}",
+}
+
+
+def bad_request(text):
+    """400 with this message."""
+    return {"status": 400, "json": message(text)}
+
+
+def filled(value, names):
+    """The same JSON value with {name} replaced in its texts."""
+    text = jsonlib.dumps(value)
+    for name, replacement in names.items():
+        text = text.replace("{%s}" % name, replacement)
+    return jsonlib.loads(text)
+
+
+def expect_members(source, value, names):
+    """The members of an object are these, in this order."""
+    if list(value) != names.split():
+        fail(source, names, " ".join(value))
+
+
+def subjects(event):
+    """What an event is about: ids of channel and bridge, id or name of playback or recording, and where that is."""
+    things = [event.get(key) or {} for key in ("channel", "peer", "bridge", "playback", "recording")]
+    targets = [thing.get("target_uri", "").partition(":")[2] for thing in things]
+    return {thing.get("id", thing.get("name")) for thing in things if thing} | set(filter(None, targets))
+
+
+def line_of(event, with_place=False):
+    """An event as a line of a timeline."""
+    values = dict(event, soft=" soft" * event.get("soft", False), args=",".join(event.get("args", [])))
+    line = (event["type"] + " " + OWN_WORDS.get(event["type"], "").format_map(values)).strip()
+    if not with_place:
+        return line
+    place = (event.get("channel") or event.get("peer"))["dialplan"]
+    return line + " @ {context},{exten},{priority} {app_name}({app_data})".format_map(place)
+
+
+def expect_lines(events, subject, lines, names=None):
+    """Wait for the next events about `subject`; told in lines they are these, in order."""
+    wanted, seen, deadline = filled(list(lines), names or {}), [], time.monotonic() + DEADLINE_SECONDS
+    try:
+        while len(seen) < len(wanted):
+            mine = [event for event in events.waiting if subject in subjects(event)]
+            if mine:
+                events.waiting.remove(mine[0])
+                seen.append(mine[0])
+            else:
+                events._read(deadline)
+    except NoReply:
+        pass
+    actual = [line_of(event, " @ " in line) for event, line in zip(seen, wanted)]
+    if actual != wanted:
+        fail("events about %s on %s" % (subject, events.request), "\n".join(wanted), "\n".join(actual) or "none")
+    return seen
+
+
+class Call(collections.namedtuple("Call", "near far app context")):
+    """The ids of a Local pair, and what a timeline calls it."""
+
+    @property
+    def names(self):
+        return self._asdict()
+
+
+def made_by(ari, path, word, params):
+    """POST for a Local pair into the application; parameters as given (None leaves one out, json is the body)."""
+    call = Call(ari.id(word + "-near"), ari.id(word + "-far"), ari.app, ari.context)
+    query = {"endpoint": "Local/100@" + ari.context, "app": ari.app, "channelId": call.near, "otherChannelId": call.far}
+    query.update(params)
+    body = {"json": query.pop("json")} if "json" in query else {}
+    expect(ari.post(path, {name: value for name, value in query.items() if value is not None}, **body), status=200)
+    return call
+
+
+def originated_call(ari, word="call", **params):
+    """A Local pair made by POST /channels: the near leg is Down, the far one on its way into the application."""
+    return made_by(ari, "/channels", word, params)
+
+
+def answered(ari, events, word="call", **params):
+    """A Local pair whose legs are both Up and in the application; what happened so far is read and forgotten."""
+    call = originated_call(ari, word, **params)
+    events.expect("StasisStart", channel=call.far)
+    expect(ari.post("/channels/%s/answer" % call.far), status=204)
+    events.expect("StasisStart", channel=call.near)
+    events.expect("ChannelStateChange", channel={"id": call.far, "state": "Up"})
+    events.waiting = [event for event in events.waiting if not {call.near, call.far} & subjects(event)]
+    return call
+
+
+@pytest.fixture
+def call(ari, events):
+    """A call with both legs Up and in the application of `events`."""
+    return answered(ari, events)
+
+
+@pytest.fixture
+def unanswered(ari, events):
+    """A call that is not answered: the near leg is Down and in no application, the far leg is in Ring, in it."""
+    call = originated_call(ari)
+    events.expect("Dial", peer=call.near)
+    events.expect("StasisStart", channel=call.far)
+    events.waiting.clear()
+    return call
+
+
+def create(ari, events, **params):
+    """A Local pair made by POST /channels/create: the near leg is Down and in the application, the far one idle."""
+    call = made_by(ari, "/channels/create", "made", params)
+    events.expect("StasisStart", channel=call.near)
+    events.waiting.clear()
+    return call
+
+
+@pytest.fixture
+def created(ari, events):
+    """A pair that was created and not dialled yet."""
+    return create(ari, events)
+
+
+@pytest.fixture
+def dialled(ari, events, created):
+    """A pair that was created and dialled: the near leg is Down, the far one in Ring, both in the application."""
+    expect(ari.post("/channels/%s/dial" % created.near), status=204)
+    events.expect("Dial", peer=created.near)
+    events.expect("StasisStart", channel=created.far)
+    events.waiting.clear()
+    return created
+
+
+@pytest.fixture
+def dialplan(ari):
+    """Context default: answer is Answer() and Wait(30), app is Stasis(theapp,one,two)."""
+    for exten in ("answer", "app"):
+        if ari.get("/deviceStates/Local%%2F%s@default" % exten).json["state"] == "INVALID":
+            pytest.skip("precondition missing: extensions answer and app of the dialplan context default")
+
+
+class TestChannel:
+    def test_has_its_members_in_order(self, compact, ari, call):
+        """id, name, state ... channelvars, and three small objects (ari/resource_channels.c; json of a snapshot)."""
+        reply = expect(ari.get("/channels/" + call.near), status=200)
+        expect_members(reply.request, reply.json, CHANNEL_MEMBERS)
+        expect_members(reply.request, reply.json["caller"], "name number")
+        expect_members(reply.request, reply.json["dialplan"], "context exten priority app_name app_data")
+
+    def test_is_shown_whole(self, ari, call):
+        """What a leg in an application looks like (stasis_channels.c, ast_channel_snapshot_to_json)."""
+        expect(ari.get("/channels/" + call.far), status=200, json={
+            "id": call.far, "name": re.compile(r"Local/100@.+-[0-9a-f]{8};2"), "state": "Up", "protocol_id": "",
+            "caller": {"name": "", "number": ""}, "connected": {"name": "", "number": ""}, "accountcode": "",
+            "dialplan": {"context": ari.context, "exten": "100", "priority": 1, "app_name": "Stasis",
+                         "app_data": ari.app},
+            "creationtime": TIMESTAMP, "language": "en",
+            "channelvars": {name: "" for name in setting("ARI_CHANNELVARS").split(",")}})
+
+    def test_is_listed_as_it_is_shown(self, ari, call):
+        """GET /channels has every channel, in no promised order (resource_channels.c, ast_ari_channels_list)."""
+        reply = expect(ari.get("/channels"), status=200)
+        mine = {channel["id"]: channel for channel in reply.json if ari.prefix in channel["id"]}
+        if mine != {leg: ari.get("/channels/" + leg).json for leg in (call.near, call.far)}:
+            fail(reply.request, "a list with both legs as GET /channels/ID shows them", str(reply))
+
+    def test_is_gone_when_it_ended(self, ari, events, call):
+        """Both legs of a pair end together: 404 (resource_channels.c, ast_ari_channels_get)."""
+        expect(ari.delete("/channels/" + call.far), status=204)
+        events.expect("ChannelDestroyed", channel=call.near)
+        ari.eventually("/channels/" + call.near, **NO_CHANNEL)
+
+    @rows("path", ("unknown", "/channels/{none}"), ("its name and not its id", "/channels/{name}"))
+    def test_is_not_found_when_the_id_is(self, ari, call, path):
+        """GET finds ids only: 404 (resource_channels.c, ast_ari_channels_get)."""
+        name = quote(ari.get("/channels/" + call.near).json["name"], safe="")
+        expect(ari.get(path.format(none=ari.id("none"), name=name)), **NO_CHANNEL)
+
+    def test_has_the_name_of_its_pair(self, ari, call):
+        """Local/EXTEN@CONTEXT-8 hex digits;1 or ;2: one number for the pair (core_local.c, locals_new)."""
+        names = [ari.get("/channels/" + leg).json["name"] for leg in (call.near, call.far)]
+        if names != [names[0][:-1] + "1", names[0][:-1] + "2"] or not re.fullmatch(
+                "Local/100@%s-[0-9a-f]{8};1" % re.escape(ari.context), names[0]):
+            fail("GET /channels/...", "Local/100@%s-xxxxxxxx;1 and the same ;2" % ari.context, " ".join(names))
+
+    def test_of_the_next_pair_has_a_higher_number(self, ari, events):
+        """The number in the name is raised by each pair (core_local.c, locals_new)."""
+        numbers = [int(ari.get("/channels/" + answered(ari, events, word).near).json["name"][-10:-2], 16)
+                   for word in ("one", "two")]
+        if numbers[0] >= numbers[1]:
+            fail("GET /channels/...", "a higher number in the second name", "%x, %x" % tuple(numbers))
+
+    @rows("more, near, far",
+          ("both as they were given", {"channelId": "{id}", "otherChannelId": "{id}-o"}, "{id}", "{id}-o"),
+          ("of the second after the first", {"channelId": "{id}"}, "{id}", "{id};2"))
+    def test_has_ids(self, ari, events, more, near, far):
+        """otherChannelId, else channelId;2 (core_local.c, local_request)."""
+        names = {"id": ari.id("x")}
+        params = dict({"channelId": None, "otherChannelId": None}, **filled(more, names))
+        originated_call(ari, **params)
+        for leg in filled([near, far], names):
+            expect(ari.get("/channels/" + leg), status=200, has={"id": leg})
+
+    @rows("more", ("none is given", {}), ("only the other one is given", {"otherChannelId": "{id}"}))
+    def test_has_generated_ids_when(self, ari, events, more):
+        """Seconds of the epoch, a dot, a number; the far leg has the next one (channel.c, __ast_channel_alloc_ap)."""
+        params = {"endpoint": "Local/100@" + ari.context, "app": ari.app}
+        reply = expect(ari.post("/channels", dict(params, **filled(more, {"id": ari.id("other")}))), status=200,
+                       has={"id": re.compile(r"\d+\.\d+")})
+        far = events.expect("StasisStart")["channel"]["id"]
+        if int(far.split(".")[1]) != int(reply.json["id"].split(".")[1]) + 1:
+            fail(reply.request, "an id one higher for the far leg", "%s, %s" % (reply.json["id"], far))
+
+    @rows("method, path, expected",
+          ("hung up", "DELETE", "/channels/{name}", {"status": 204}),
+          ("asked for a variable", "GET", "/channels/{name}/variable?variable=UNIQUEID", {"status": 200}),
+          ("snooped", "POST", "/channels/{name}/snoop?spy=both&app={app}", {"status": 200}),
+          ("asked for its statistics", "GET", "/channels/{name}/rtp_statistics", {"status": 403}),
+          ("but not answered", "POST", "/channels/{name}/answer", OUTSIDE),
+          ("but not given a variable", "POST", "/channels/{name}/variable?variable=X", OUTSIDE))
+    def test_can_be_called_by_its_name_to_be(self, ari, call, method, path, expected):
+        """Where any channel will do a name is an id; where it must be in an application it is not (channel.c)."""
+        name = quote(ari.get("/channels/" + call.near).json["name"], safe="")
+        expect(ari.request(method, path.format(name=name, app=ari.app)), **expected)
+
+    def test_may_be_named_in_any_case(self, ari, call):
+        """Names are compared without regard to case (channel.c, ast_channel_get_by_name)."""
+        name = quote(ari.get("/channels/" + call.near).json["name"].upper(), safe="")
+        expect(ari.get("/channels/%s/variable?variable=UNIQUEID" % name), status=200, json={"value": call.near})
+
+    def test_shows_what_was_published_last(self, ari, events, call):
+        """A variable that was set shows in GET only when the channel is published again (stasis_channels.c)."""
+        name = setting("ARI_CHANNELVARS").split(",")[0]
+        expect(ari.post("/channels/%s/variable" % call.near, {"variable": name, "value": "new"}), status=204)
+        events.expect("ChannelVarset", variable=name, channel={"id": call.near, "channelvars": {name: ""}})
+        expect(ari.get("/channels/" + call.near), status=200, has={"channelvars": {name: ""}})
+        expect(ari.get("/channels/%s/variable?variable=%s" % (call.near, name)), status=200, json={"value": "new"})
+
+    def test_shows_its_variables_when_it_is_published_again(self, ari, events, call):
+        """A change of the caller id publishes the channel with its variables (stasis_channels.c)."""
+        name = setting("ARI_CHANNELVARS").split(",")[0]
+        for variable, value in ((name, "new"), ("CALLERID(num)", "5")):
+            expect(ari.post("/channels/%s/variable" % call.near, {"variable": variable, "value": value}), status=204)
+        events.expect("ChannelCallerId", channel={"id": call.near, "channelvars": {name: "new"}})
+        expect(ari.get("/channels/" + call.near), status=200, has={"channelvars": {name: "new"}})
+
+
+# --- channels: originate ---
+
+class TestOriginateRefusals:
+    @rows("method_path", ("by POST /channels", "/channels"), ("by POST /channels/ID", "/channels/{id}"))
+    @rows("params, json, expected",
+          ("a variable that is a number", {}, {"variables": {"A": 1}}, ONLY_TEXTS),
+          ("a variable that is null", {}, {"variables": {"A": None}}, ONLY_TEXTS),
+          ("a variable that is a list, after a good one", {}, {"variables": {"A": "ok", "B": ["x"]}}, ONLY_TEXTS),
+          ("an id that is too long, before a missing endpoint", {"otherChannelId": "x" * 150}, {},
+           bad_request("Uniqueid length exceeds maximum of 149")),
+          ("no endpoint, before originator and formats", {"originator": "x", "formats": "y"}, {},
+           bad_request("Endpoint must be specified")),
+          ("an empty endpoint", {"endpoint": "", "app": "{app}"}, {}, bad_request("Endpoint must be specified")),
+          ("originator and formats, before a bad endpoint", {"endpoint": "x", "originator": "x", "formats": "y"}, {},
+           bad_request("Originator and formats can't both be specified")),
+          ("an endpoint without a slash, before a missing app", {"endpoint": "Local"}, {},
+           bad_request("Invalid endpoint specified")),
+          ("an endpoint without a resource", {"endpoint": "Local/", "app": "{app}"}, {},
+           bad_request("Invalid endpoint specified")),
+          ("an endpoint without a technology", {"endpoint": "/x", "app": "{app}"}, {},
+           bad_request("Invalid endpoint specified")),
+          ("neither app nor extension, before an unknown originator", {"endpoint": "Nope/x", "originator": "none"}, {},
+           bad_request("Application or extension must be specified")),
+          ("an empty app", {"endpoint": "Local/1@x", "app": ""}, {},
+           bad_request("Application or extension must be specified")),
+          ("an empty extension", {"endpoint": "Local/1@x", "context": "default", "extension": ""}, {},
+           bad_request("Application or extension must be specified")),
+          ("an unknown label, before an unknown originator",
+           {"endpoint": "Nope/x", "context": "{context}", "extension": "1", "label": "l", "originator": "none"}, {},
+           {"status": 404, "json": message("Requested label can not be found")}),
+          ("label 0", {"endpoint": "Nope/x", "context": "{context}", "extension": "1", "label": "0",
+                       "originator": "none"}, {}, bad_request("Requested priority is illegal")),
+          ("an unknown originator, before an unknown technology",
+           {"endpoint": "Nope/x", "app": "{app}", "originator": "none"}, {},
+           bad_request("Provided originator channel was not found")),
+          ("an unknown format, before an unknown technology", {"endpoint": "Nope/x", "app": "{app}", "formats": "nope"},
+           {}, bad_request("Provided format (nope) was not found")),
+          ("the first unknown of many formats", {"endpoint": "Local/1@x", "app": "{app}", "formats": "ulaw,bad,worse"},
+           {}, bad_request("Provided format (bad) was not found")),
+          ("an unknown technology", {"endpoint": "Nope/x", "app": "{app}"}, {}, ALLOCATION_FAILED))
+    def test_are_made_for(self, ari, events, method_path, params, json, expected):
+        """Checked in this order (resource_channels.c, ari_channels_handle_originate_with_id)."""
+        names = {"app": ari.app, "context": ari.context, "id": ari.id("x")}
+        expect(ari.post(filled(method_path, names), filled(params, names), **({"json": json} if json else {})),
+               **expected)
+
+    def test_are_made_for_a_body_that_is_no_json_first(self, ari):
+        """400 before a missing endpoint (res_ari_channels.c)."""
+        expect(ari.post("/channels", body="{bad", headers={"Content-Type": JSON_TYPE}), **UNPARSED)
+
+    @rows("path, params",
+          ("the near leg has it", "/channels", {"channelId": "{near}", "otherChannelId": "{id}"}),
+          ("the far leg has it", "/channels", {"channelId": "{id}", "otherChannelId": "{far}"}),
+          ("in the path", "/channels/{far}", {}),
+          ("both are the same", "/channels", {"channelId": "{id}", "otherChannelId": "{id}"}))
+    def test_are_made_for_an_id_that_is_in_use(self, ari, unanswered, path, params):
+        """409, the last of all (resource_channels.c, ari_channels_handle_originate_with_id)."""
+        names = dict(unanswered.names, id=ari.id("x"))
+        params = dict({"endpoint": "Local/1@{context}", "app": "{app}"}, **params)
+        expect(ari.post(filled(path, names), filled(params, names)), status=409,
+               json=message("Channel with given unique ID already exists"))
+
+    @rows("length, expected", ("149 bytes are taken", 149, {"status": 200}),
+          ("150 bytes are not", 150, bad_request("Uniqueid length exceeds maximum of 149")))
+    def test_limit_the_length_of_an_id(self, ari, events, length, expected):
+        """AST_MAX_PUBLIC_UNIQUEID (resource_channels.c)."""
+        expect(ari.post("/channels", {"endpoint": "Local/1@" + ari.context, "app": ari.app,
+                                      "channelId": ari.id("x" * (length - len(ari.id(""))))}), **expected)
+
+    def test_are_not_made_for_the_format_none(self, ari, events):
+        """none is a format, so that what comes after it is told (format_cache.c, ast_format_none)."""
+        expect(ari.post("/channels", {"endpoint": "Nope/x", "app": ari.app, "formats": "none"}), **ALLOCATION_FAILED)
+
+    def test_are_not_made_for_variables_that_are_no_object(self, ari, events):
+        """Then there are none (resource_channels.c, json_to_ast_variables)."""
+        originated_call(ari, json={"variables": ["A"]})
+
+
+class TestOriginate:
+    def test_returns_the_near_leg(self, ari, events):
+        """200 with the near leg as it was made: Down (resource_channels.c, ari_channels_handle_originate_with_id)."""
+        reply = ari.post("/channels/" + ari.id("n"), {"endpoint": "Local/100@" + ari.context, "app": ari.app})
+        expect(reply, status=200, has={
+            "id": ari.id("n"), "name": re.compile(r"Local/100@.+;1"), "state": "Down",
+            "dialplan": {"context": ari.context, "exten": "100", "priority": 1, "app_name": "AppDial2",
+                         "app_data": "(Outgoing Line)"}})
+
+    def test_takes_the_id_of_the_path(self, ari, events):
+        """A channelId elsewhere is ignored then (resource_channels.c, ast_ari_channels_originate_with_id)."""
+        reply = ari.post("/channels/" + ari.id("path"), {"endpoint": "Local/1@" + ari.context, "app": ari.app},
+                         json={"channelId": ari.id("body")})
+        expect(reply, status=200, has={"id": ari.id("path")})
+
+    @rows("params, more",
+          ("a query", {"endpoint": "Local/1@{context}", "app": "{app}", "channelId": "{id}"}, {}),
+          ("JSON", {}, {"json": {"endpoint": "Local/1@{context}", "app": "{app}", "channelId": "{id}", "timeout": 5}}),
+          ("JSON over a query", {"app": "{app}", "channelId": "q"},
+           {"json": {"endpoint": "Local/1@{context}", "channelId": "{id}"}}),
+          ("a form", {}, {"form": "endpoint=Local/1@{context}&app={app}&channelId={id}"}),
+          ("a form and a query", {"endpoint": "Local/1@{context}"}, {"form": "app={app}&channelId={id}"}))
+    def test_has_its_parameters_in(self, ari, events, params, more):
+        """JSON over query over form (res_ari_channels.c)."""
+        names = {"app": ari.app, "context": ari.context, "id": ari.id("x")}
+        expect(ari.post("/channels", filled(params, names), **filled(more, names)), status=200, has={"id": ari.id("x")})
+
+    def test_brings_the_far_leg_into_the_application(self, ari, events):
+        """The far leg runs its context, here Stasis (core_local.c, local_call)."""
+        call = originated_call(ari)
+        expect_lines(events, call.far, [
+            "ChannelDialplan Stasis({app}) @ {context},100,1 Stasis({app})",
+            "ChannelVarset STASISSTATUS= @ {context},100,1 Stasis({app})",
+            "StasisStart @ {context},100,1 Stasis({app})"], call.names)
+
+    def test_tells_that_it_dials(self, ari, events):
+        """Dial without a status: what follows Local/ is the dial string, the peer is the near leg (dial.c)."""
+        call = originated_call(ari)
+        event = events.expect("Dial", peer=call.near)
+        wanted = {"dialstatus": "", "dialstring": "100@" + ari.context, "forward": ""}
+        if not matches(event, wanted, whole=False) or "caller" in event:
+            fail(events.request, shown(wanted), shown(event))
+
+    @rows("options", ("no optimisation", "/n"), ("music", "/m"), ("two of them", "/nj"))
+    def test_may_have_options_that_show_in_the_dial_string_alone(self, ari, events, options):
+        """/n, /m and /j change nothing else (core_local.c, local_alloc)."""
+        call = originated_call(ari, endpoint="Local/100@%s%s" % (ari.context, options))
+        events.expect("Dial", peer=call.near, dialstring="100@" + ari.context + options)
+        expect(ari.get("/channels/" + call.near), status=200, has={"name": re.compile(r"Local/100@[^/]*;1")})
+
+    def test_rings(self, ari, events, unanswered):
+        """ring on the far leg: the near one is Ringing and tells so (core_local.c, local_indicate; dial.c)."""
+        expect(ari.post("/channels/%s/ring" % unanswered.far), status=204)
+        expect_lines(events, unanswered.near, ["ChannelStateChange Ringing", "Dial RINGING"])
+        expect(ari.get("/channels/" + unanswered.far), status=200, has={"state": "Ring"})
+
+    def test_rings_again_with_dial_alone(self, ari, events, unanswered):
+        """The state is the same then; ring stop tells nothing (dial.c, handle_frame)."""
+        for method in ("POST", "DELETE", "POST"):
+            expect(ari.request(method, "/channels/%s/ring" % unanswered.far), status=204)
+        expect_lines(events, unanswered.near, ["ChannelStateChange Ringing", "Dial RINGING", "Dial RINGING"])
+
+    def test_is_answered_by_the_far_leg(self, ari, events, unanswered):
+        """Both legs are Up, and the near one enters the application without ChannelDialplan (dial.c; res_stasis.c)."""
+        expect(ari.post("/channels/%s/answer" % unanswered.far), status=204)
+        expect_lines(events, unanswered.far, ["ChannelStateChange Up @ {context},100,1 Stasis({app})"],
+                     unanswered.names)
+        expect_lines(events, unanswered.near, [
+            "ChannelStateChange Up @ {context},100,1 %s" % OUTGOING, "Dial ANSWER @ {context},100,1 %s" % OUTGOING,
+            "ChannelVarset STASISSTATUS= @ {context},100,1 Stasis({app})",
+            "StasisStart @ {context},100,1 Stasis({app})"], unanswered.names)
+
+    @rows("args, shown_args",
+          ("none", None, []), ("one", "x", ["x"]), ("several", "x,y", ["x", "y"]),
+          ("empty ones too", ",x,,", ["", "x", "", ""]))
+    def test_has_arguments(self, ari, events, args, shown_args):
+        """appArgs are split at commas for StasisStart of the near leg, empty ones kept (res_stasis.c)."""
+        call = originated_call(ari, appArgs=args)
+        events.expect("StasisStart", channel=call.far, args=[])
+        expect(ari.post("/channels/%s/answer" % call.far), status=204)
+        events.expect("StasisStart", channel=call.near, args=shown_args)
+
+    @rows("method, operation", ("digits", "POST", "dtmf?dtmf=1"), ("music", "POST", "moh"),
+          ("silence", "POST", "silence"),
+          ("a sound", "POST", "play?media=sound:ref-one"))
+    def test_tells_of_progress_before_the_answer_by(self, ari, events, unanswered, method, operation):
+        """Media on the far leg while it is in Ring: Dial PROGRESS on the near one (dial.c, handle_frame)."""
+        expect(ari.request(method, "/channels/%s/%s" % (unanswered.far, operation)))
+        expect_lines(events, unanswered.near, ["Dial PROGRESS"])
+
+    def test_runs_an_extension_when_answered(self, ari, events, dialplan):
+        """With extension the near leg goes on there, and nobody is subscribed to it (pbx.c, pbx_outgoing_attempt)."""
+        watcher = ari.events(ari.app + "-2")
+        expect(subscribe(ari, "channel:", app=watcher.app), status=200)
+        call = originated_call(ari, app=None, context="default", extension="answer", priority="2")
+        events.expect("StasisStart", channel=call.far)
+        expect(ari.post("/channels/%s/answer" % call.far), status=204)
+        watcher.expect("ChannelDialplan", channel=call.near, dialplan_app="Wait", dialplan_app_data="30")
+        if [event for event in events.waiting if call.near in subjects(event)]:
+            fail(events.request, "no event about %s" % call.near, shown(events.waiting))
+
+    def test_prefers_the_application_to_an_extension(self, ari, events):
+        """app wins when both are given (resource_channels.c, ari_channels_handle_originate_with_id)."""
+        call = originated_call(ari, extension="answer", context="none", priority="1")
+        events.expect("StasisStart", channel=call.far)
+        expect(ari.post("/channels/%s/answer" % call.far), status=204)
+        events.expect("StasisStart", channel=call.near)
+
+    @rows("params",
+          ("an unknown app", {"app": "none-{app}"}),
+          ("an unknown context", {"app": None, "extension": "1", "context": "none-{app}"}),
+          ("an unknown extension", {"app": None, "extension": "none", "context": "default"}))
+    def test_ends_with_the_answer_for(self, ari, events, params):
+        """It is no error of the request; the near leg ends when it is answered (pbx.c, pbx_outgoing_exec)."""
+        call = originated_call(ari, **filled(params, {"app": ari.app}))
+        events.expect("StasisStart", channel=call.far)
+        expect(ari.post("/channels/%s/answer" % call.far), status=204)
+        events.expect("ChannelHangupRequest", channel=call.far, cause=0)
+        events.expect("StasisEnd", channel=call.far)
+
+    @rows("endpoint", ("a context that does not exist", "Local/100@none-{app}"),
+          ("the context of an application that does not exist", "Local/100@stasis-none-{app}"))
+    def test_ends_at_once_for(self, ari, events, endpoint):
+        """200, then ChannelDestroyed of the near leg with cause 0 and nothing else (core_local.c, local_call)."""
+        call = originated_call(ari, endpoint=filled(endpoint, {"app": ari.app}))
+        expect_lines(events, call.near, ["ChannelDestroyed 0"])
+
+    def test_ends_at_once_for_the_context_of_an_inactive_application(self, ari, events):
+        """Stasis sets STASISSTATUS to FAILED there, and the dialplan comes to its end (app_stasis.c; res_stasis.c)."""
+        expect(subscribe(ari, "channel:"), status=200)
+        other, bridge = ari.events(ari.app + "-2"), ari.bridge()
+        expect(subscribe(ari, "bridge:" + bridge, app=other.app), status=200)
+        other.close()
+        context = setting("ARI_CONTEXT").format(app=other.app)
+        call = originated_call(ari, endpoint="Local/100@" + context)
+        expect_lines(events, call.far, [
+            "ChannelCreated", "ChannelDialplan Stasis({other}) @ {place},100,1 Stasis({other})",
+            "ChannelVarset STASISSTATUS=", "ChannelVarset STASISSTATUS=FAILED",
+            "ChannelHangupRequest 16 soft @ {place},100,2 ()",
+            "ChannelDialplan NoOp() @ {place},h,1 NoOp()", "ChannelDestroyed 0"],
+                     {"other": other.app, "place": context})
+        expect(subscribe(ari, "bridge:" + bridge, app=other.app, method="DELETE"), status=200)
+
+    def test_uses_context_default_without_one(self, ari, events):
+        """Local/100 is Local/100@default (core_local.c, local_alloc)."""
+        reply = ari.post("/channels", {"endpoint": "Local/none-%s" % ari.id("x"), "app": ari.app})
+        expect(reply, status=200, has={"dialplan": {"context": "default"},
+                                       "name": re.compile(r"Local/.*@default-.*;1")})
+
+    def test_gives_up_after_its_timeout(self, ari, events):
+        """timeout=1: ChannelDestroyed with cause 0 after a second, and no more Dial (dial.c; timeout in seconds)."""
+        call = originated_call(ari, timeout="1")
+        expect_lines(events, call.near, ["Dial", "ChannelDestroyed 0"])
+        expect_lines(events, call.far, [
+            "ChannelDialplan Stasis({app})", "ChannelVarset STASISSTATUS=", "StasisStart", "ChannelHangupRequest 0",
+            "StasisEnd"], call.names)
+
+
+class TestOriginateVariables:
+    def test_are_set_on_the_near_leg(self, ari, events):
+        """variables of the JSON body (resource_channels.c, ari_channels_handle_originate_with_id)."""
+        call = originated_call(ari, json={"variables": {"X": "1", "Y": ""}})
+        expect(ari.get("/channels/%s/variable?variable=X" % call.near), status=200, json={"value": "1"})
+        expect(ari.get("/channels/%s/variable?variable=Y" % call.near), status=200, json={"value": ""})
+
+    def test_are_copied_to_the_far_leg_newest_first(self, ari, events):
+        """The far leg gets all of them, the last one first (core_unreal.c, ast_unreal_call_setup)."""
+        call = originated_call(ari, json={"variables": {"A": "1", "_B": "2", "__C": "3"}})
+        expect_lines(events, call.far, ["ChannelVarset __C=3 @ {context},100,1 ()", "ChannelVarset _B=2",
+                                        "ChannelVarset A=1",
+                                        "ChannelDialplan Stasis({app})"], call.names)
+
+    @rows("name, near, child",
+          ("a plain one", "X", 200, 404), ("one with an underscore", "_X", 200, 200), ("one with two", "__X", 200, 200))
+    def test_of_an_originator_are_inherited(self, ari, events, call, name, near, child):
+        """_X is inherited for one generation, __X for ever, X not (channel.c, ast_channel_inherit_variables)."""
+        expect(ari.post("/channels/%s/variable" % call.far, {"variable": name, "value": "v"}), status=204)
+        events.expect("ChannelVarset", variable=name)
+        originated = originated_call(ari, "child", originator=call.far)
+        expect(ari.get("/channels/%s/variable?variable=X" % call.far), status=near)
+        expect(ari.get("/channels/%s/variable?variable=X" % originated.near), status=child,
+               phrase=None if child == 200 else "Variable Not Found")
+
+    def test_show_in_the_channel(self, ari, events):
+        """Those of channelvars (stasis_channels.c)."""
+        name = setting("ARI_CHANNELVARS").split(",")[0]
+        call = originated_call(ari, json={"variables": {name: "seen"}})
+        events.expect("StasisStart", channel={"id": call.far, "channelvars": {name: "seen"}})
+
+    def test_may_be_the_caller_id(self, ari, events):
+        """CALLERID(num) sets the near leg's caller; the far leg has it as connected line (core_unreal.c)."""
+        call = originated_call(ari, json={"variables": {"CALLERID(num)": "77"}})
+        expect(ari.get("/channels/" + call.near), status=200, has={"caller": {"name": "", "number": "77"}})
+        events.expect("ChannelConnectedLine", channel={"id": call.far, "connected": {"number": "77"},
+                                                       "caller": {"number": ""}})
+
+
+class TestOriginateCallerId:
+    @rows("written, name, number",
+          ("name and number", "Bob <12>", "Bob", "12"),
+          ("a quoted name", '"Bob Ray" <555-1234>', "Bob Ray", "5551234"),
+          ("a number alone", "123", "", "123"),
+          ("a number with blanks and signs", "(555) 12-34.5", "", "55512345"),
+          ("a star and a hash", "*12#", "", "*12#"),
+          ("a name alone", "Bob", "Bob", ""),
+          ("a quoted number is a name", '"123"', "123", ""),
+          ("a number in brackets alone", "<99>", "", "99"),
+          ("other text in brackets", "A <x-y>", "A", "x-y"),
+          ("blanks in brackets", "A <1 2>", "A", "1 2"),
+          ("nothing", "", "", ""))
+    def test_is_read_from(self, ari, events, written, name, number):
+        """Name and number of caller and of connected line (callerid.c, ast_callerid_split)."""
+        call = originated_call(ari, callerId=written)
+        both = {"name": name, "number": number}
+        expect(ari.get("/channels/" + call.near), status=200, has={"caller": both, "connected": both})
+
+    def test_travels_to_the_far_leg(self, ari, events):
+        """ChannelCallerId, then ChannelConnectedLine, before it runs its dialplan (core_unreal.c)."""
+        call = originated_call(ari, callerId="Bob <12>")
+        expect_lines(events, call.far, [
+            "ChannelCallerId Bob <12> @ {context},100,1 ()", "ChannelConnectedLine Bob <12> @ {context},100,1 ()",
+            "ChannelDialplan Stasis({app})"], call.names)
+
+    def test_of_an_originator_is_the_connected_line(self, ari, events, call):
+        """The near leg is connected to who caused it, and the far leg is called by that (resource_channels.c)."""
+        expect(ari.post("/channels/%s/variable" % call.far, {"variable": "CALLERID(all)", "value": "Ora <5>"}),
+               status=204)
+        events.expect("ChannelCallerId", channel=call.far)
+        child = originated_call(ari, "child", originator=call.far)
+        expect(ari.get("/channels/" + child.near), status=200,
+               has={"connected": {"name": "Ora", "number": "5"}, "caller": {"name": "", "number": ""}})
+        events.expect("ChannelCallerId", channel={"id": child.far, "caller": {"name": "Ora", "number": "5"}})
+
+
+class TestChannelSubscription:
+    def test_hears_a_new_channel_when_it_is_of_all(self, ari, events):
+        """ChannelCreated and the first ChannelDialplan come before anybody could subscribe (stasis/app.c)."""
+        expect(subscribe(ari, "channel:"), status=200)
+        call = originated_call(ari)
+        expect_lines(events, call.near, ["ChannelCreated @ {context},100,1 ()",
+                                         "ChannelDialplan AppDial2((Outgoing Line))", "Dial"], call.names)
+
+    def test_of_who_originates_does_not_hear_it(self, ari, events):
+        """The application is subscribed after the channel was made (resource_channels.c)."""
+        call = originated_call(ari)
+        events.expect("StasisStart", channel=call.far)
+        if events.find("ChannelCreated") or events.find("ChannelDialplan", channel=call.near):
+            fail(events.request, "no ChannelCreated, and no ChannelDialplan of the near leg", shown(events.waiting))
+
+    def test_by_originating_lasts_beyond_the_application(self, ari, events, call):
+        """Who originated hears the channel until it is destroyed (resource_channels.c)."""
+        expect(ari.delete("/channels/" + call.near), status=204)
+        expect_lines(events, call.near, ["ChannelHangupRequest 32 soft", "StasisEnd",
+                                         "ChannelVarset STASISSTATUS=SUCCESS",
+                                         "ChannelDestroyed 16"])
+
+    def test_by_being_in_the_application_ends_with_it(self, ari, events):
+        """Who did not originate hears from StasisStart to StasisEnd (res_stasis.c, stasis_app_exec)."""
+        other = ari.events(ari.app + "-2")
+        far = originated_call(ari, endpoint="Local/1@" + setting("ARI_CONTEXT").format(app=other.app)).far
+        other.expect("StasisStart", channel=far)
+        expect(ari.delete("/channels/" + far), status=204)
+        other.expect("StasisEnd", channel=far)
+        events.expect("ChannelDestroyed", channel=far)
+        other.expect_none("ChannelDestroyed", channel=far)
+# --- channels: how they end ---
+
+class TestEndOfChannel:
+    @rows("leg, lines",
+          ("the near leg", "near", [
+              "ChannelHangupRequest 32 soft @ {context},100,1 Stasis({app})",
+              "StasisEnd @ {context},100,1 Stasis({app})",
+              "ChannelVarset STASISSTATUS=SUCCESS", "ChannelDestroyed 16 @ {context},100,1 AppDial2((Outgoing Line))"]),
+          ("the far leg", "far", [
+              "ChannelHangupRequest 16 @ {context},100,1 Stasis({app})", "StasisEnd @ {context},100,1 Stasis({app})",
+              "ChannelVarset STASISSTATUS=SUCCESS", "ChannelHangupRequest 16 soft @ {context},100,1 ()",
+              "ChannelDialplan NoOp() @ {context},h,1 NoOp()", "ChannelDestroyed 16 @ {context},h,2 ()"]))
+    def test_by_hanging_up_the_near_leg_is_told_of(self, ari, events, call, leg, lines):
+        """DELETE of the near leg: it goes first, and takes the other with it (channel.c, ast_hangup; core_local.c)."""
+        expect(ari.delete("/channels/" + call.near), status=204)
+        expect_lines(events, getattr(call, leg), lines, call.names)
+
+    @rows("leg, lines",
+          ("the far leg", "far", [
+              "ChannelHangupRequest 32 soft", "StasisEnd", "ChannelVarset STASISSTATUS=SUCCESS",
+              "ChannelHangupRequest 16 soft @ {context},100,1 ()", "ChannelDialplan NoOp() @ {context},h,1 NoOp()",
+              "ChannelDestroyed 16 @ {context},h,2 ()"]),
+          ("the near leg", "near", [
+              "ChannelHangupRequest 16", "StasisEnd", "ChannelVarset STASISSTATUS=SUCCESS",
+              "ChannelDestroyed 16 @ {context},100,1 AppDial2((Outgoing Line))"]))
+    def test_by_hanging_up_the_far_leg_is_told_of(self, ari, events, call, leg, lines):
+        """DELETE of the far leg, the other way round (channel.c, ast_hangup; core_local.c)."""
+        expect(ari.delete("/channels/" + call.far), status=204)
+        expect_lines(events, getattr(call, leg), lines, call.names)
+
+    @rows("leg, first", ("it is hung up", "near", "ChannelHangupRequest 32 soft"),
+          ("the far leg is hung up", "far", "ChannelHangupRequest 16"))
+    def test_of_an_unanswered_call_is_told_when(self, ari, events, unanswered, leg, first):
+        """The near leg: Dial with a status, then ChannelDestroyed (dial.c)."""
+        expect(ari.delete("/channels/" + getattr(unanswered, leg)), status=204)
+        expect_lines(events, unanswered.near, [first, "Dial NOANSWER", "ChannelDestroyed 16"])
+
+    def test_of_the_far_leg_of_an_unanswered_call_is_told(self, ari, events, unanswered):
+        """As of an answered one, in state Ring (res_stasis.c; pbx.c)."""
+        expect(ari.delete("/channels/" + unanswered.near), status=204)
+        expect_lines(events, unanswered.far, ["ChannelHangupRequest 16", "StasisEnd",
+                                              "ChannelVarset STASISSTATUS=SUCCESS",
+                                              "ChannelHangupRequest 16 soft", "ChannelDialplan NoOp()",
+                                              "ChannelDestroyed 16"])
+
+    @rows("reason, cause, text, status",
+          ("nothing", None, 16, "Normal Clearing", "NOANSWER"),
+          ("an empty reason", "", 16, "Normal Clearing", "NOANSWER"),
+          ("normal", "normal", 16, "Normal Clearing", "NOANSWER"),
+          ("busy", "busy", 17, "User busy", "BUSY"),
+          ("congestion", "congestion", 34, "Circuit/channel congestion", "CONGESTION"),
+          ("no_answer", "no_answer", 19, "User alerting, no answer", "NOANSWER"),
+          ("timeout", "timeout", 18, "No user responding", "NOANSWER"),
+          ("rejected", "rejected", 21, "Call Rejected", "NOANSWER"),
+          ("unallocated", "unallocated", 1, "Unallocated (unassigned) number", "NOANSWER"),
+          ("normal_unspecified", "normal_unspecified", 31, "Normal, unspecified", "NOANSWER"),
+          ("number_incomplete", "number_incomplete", 28, "Invalid number format", "NOANSWER"),
+          ("codec_mismatch", "codec_mismatch", 58, "Bearer capability not available", "NOANSWER"),
+          ("interworking", "interworking", 127, "Interworking, unspecified", "NOANSWER"),
+          ("failure", "failure", 38, "Network out of order", "NOANSWER"),
+          ("answered_elsewhere", "answered_elsewhere", 26, "Answered elsewhere", "NOANSWER"))
+    def test_has_the_cause_of(self, ari, events, unanswered, reason, cause, text, status):
+        """The reason of DELETE is a cause of Q.850, and decides the status of Dial (resource_channels.c; dial.c)."""
+        expect(ari.delete("/channels/" + unanswered.far, {"reason": reason} if reason is not None else {}), status=204)
+        events.expect("ChannelHangupRequest", channel=unanswered.near, cause=cause)
+        events.expect("Dial", peer=unanswered.near, dialstatus=status)
+        events.expect("ChannelDestroyed", channel=unanswered.near, cause=cause, cause_txt=text)
+
+    def test_takes_its_reason_from_a_body(self, ari, events, call):
+        """JSON as well as a query (res_ari_channels.c)."""
+        expect(ari.delete("/channels/" + call.near, json={"reason": "busy"}), status=204)
+        events.expect("ChannelDestroyed", channel=call.near, cause=17)
+
+    def test_always_asks_with_the_same_flag(self, ari, events, call):
+        """cause beside soft is a flag, 32, and not the reason (channel.c, ast_softhangup)."""
+        expect(ari.delete("/channels/" + call.near, {"reason": "busy"}), status=204)
+        events.expect("ChannelHangupRequest", channel=call.near, cause=32, soft=True)
+
+    @rows("channel, reason, expected",
+          ("an unknown reason", "{near}", "zzz", {"status": 400, "phrase": "Invalid Reason",
+                                                  "json": message("Invalid reason for hangup provided")}),
+          ("a reason in another case", "{near}", "Busy", {"status": 400, "phrase": "Invalid Reason",
+                                                          "json": message("Invalid reason for hangup provided")}),
+          ("an unknown channel before that", "none-{near}", "zzz", NO_CHANNEL))
+    def test_is_refused_for(self, ari, unanswered, channel, reason, expected):
+        """404, then 400 with a phrase of its own (resource_channels.c, ast_ari_channels_hangup)."""
+        expect(ari.delete("/channels/" + filled(channel, unanswered.names), {"reason": reason}), **expected)
+
+    @rows("leg", ("in no application", "near"), ("in an application", "far"))
+    def test_may_be_asked_for_a_channel_that_is(self, ari, events, unanswered, leg):
+        """Any channel can be hung up (resource_channels.c, ast_ari_channels_hangup)."""
+        expect(ari.delete("/channels/" + getattr(unanswered, leg)), status=204, body=b"")
+
+
+# --- channels: create and dial ---
+
+class TestCreateRefusals:
+    @rows("params, json, expected",
+          ("a variable that is no text, before all else", {"originator": "a", "formats": "b"}, {"variables": {"A": 5}},
+           ONLY_TEXTS),
+          ("originator and formats, before a missing endpoint", {"app": "{app}", "originator": "a", "formats": "b"}, {},
+           bad_request("Originator and formats can't both be specified")),
+          ("no endpoint", {"app": "{app}"}, {}, bad_request("Endpoint must be specified")),
+          ("an empty endpoint", {"app": "{app}", "endpoint": ""}, {}, bad_request("Endpoint must be specified")),
+          ("an endpoint without a slash, before a bad format", {"endpoint": "Local", "app": "{app}", "formats": "b"},
+           {},
+           bad_request("Invalid endpoint specified")),
+          ("an endpoint without a resource", {"endpoint": "Local/", "app": "{app}"}, {},
+           bad_request("Invalid endpoint specified")),
+          ("an unknown format, before an unknown technology", {"endpoint": "Nope/x", "app": "{app}", "formats": "b"},
+           {},
+           bad_request("Provided format (b) was not found")),
+          ("an unknown technology", {"endpoint": "Nope/x", "app": "{app}"}, {}, ALLOCATION_FAILED),
+          ("a near id that is in use", {"endpoint": "Local/1@{context}", "app": "{app}", "channelId": "{near}",
+                                        "otherChannelId": "x{far}"}, {},
+           {"status": 409, "json": message("Channel with given unique ID already exists")}),
+          ("a far id that is in use", {"endpoint": "Local/1@{context}", "app": "{app}", "channelId": "x{near}",
+                                       "otherChannelId": "{far}"}, {},
+           {"status": 409, "json": message("Channel with given unique ID already exists")}))
+    def test_are_made_for(self, ari, unanswered, params, json, expected):
+        """In this order (resource_channels.c, ast_ari_channels_create)."""
+        names = unanswered.names
+        expect(ari.post("/channels/create", filled(params, names), **({"json": json} if json else {})), **expected)
+
+    @rows("params",
+          ("an unknown originator", {"app": "{app}", "originator": "none"}),
+          ("an application that is not there", {"app": "none-{app}"}),
+          ("no application", {}),
+          ("an id of 150 bytes", {"app": "{app}", "otherChannelId": "{id}" + "x" * 150}))
+    def test_are_not_made_for(self, ari, events, params):
+        """200 all the same (resource_channels.c, ast_ari_channels_create)."""
+        names = {"app": ari.app, "id": ari.id("")}
+        params = dict(filled(params, names), endpoint="Local/1@" + ari.context, channelId=ari.id("x"))
+        expect(ari.post("/channels/create", params), status=200, has={"id": ari.id("x")})
+
+
+class TestCreate:
+    def test_returns_the_near_leg_without_an_application(self, ari, events):
+        """200 with the near leg: Down, at the place of its endpoint (resource_channels.c, ast_ari_channels_create)."""
+        reply = ari.post("/channels/create", {"endpoint": "Local/100@" + ari.context, "app": ari.app,
+                                              "channelId": ari.id("x")})
+        expect(reply, status=200, has={"id": ari.id("x"), "state": "Down", "dialplan": {
+            "context": ari.context, "exten": "100", "priority": 1, "app_name": "", "app_data": ""}})
+
+    def test_brings_the_near_leg_into_the_application(self, ari, events):
+        """At once, and Down as it is (resource_channels.c, stasis_app_exec_call_thread)."""
+        params = {"endpoint": "Local/100@" + ari.context, "app": ari.app, "channelId": ari.id("x"), "appArgs": "q,r"}
+        expect(ari.post("/channels/create", params), status=200)
+        start = expect_lines(events, ari.id("x"), [
+            "ChannelDialplan Stasis({app},q,r) @ {context},100,1 Stasis({app},q,r)", "ChannelVarset STASISSTATUS=",
+            "StasisStart q,r"], {"app": ari.app, "context": ari.context})[-1]
+        if start["channel"]["state"] != "Down":
+            fail(events.request, "a channel that is Down", shown(start))
+
+    def test_leaves_the_far_leg_alone(self, ari, created):
+        """The far leg is there, in no application (core_local.c, local_request)."""
+        expect(ari.get("/channels/" + created.far), status=200, has={"state": "Ring", "dialplan": {
+            "exten": "100", "app_name": ""}})
+
+    def test_subscribes_to_the_near_leg_alone(self, ari, created):
+        """Not to the far one (resource_channels.c, ast_ari_channels_create)."""
+        expect(ari.application(), has={"channel_ids": [created.near]})
+
+    def test_sets_variables_in_order(self, ari, events):
+        """Those of the body, functions too, before it enters the application (resource_channels.c)."""
+        params = {"endpoint": "Local/1@" + ari.context, "app": ari.app, "channelId": ari.id("x")}
+        variables = {"A": "1", "CALLERID(name)": "Zed", "CALLERID(num)": "33", "B": "2"}
+        expect(ari.post("/channels/create", params, json={"variables": variables}), status=200,
+               has={"caller": {"name": "Zed", "number": "33"}})
+        expect_lines(events, ari.id("x"), ["ChannelVarset A=1", "ChannelCallerId Zed <>", "ChannelCallerId Zed <33>",
+                                           "ChannelVarset B=2", "ChannelDialplan Stasis({app})"], {"app": ari.app})
+
+    def test_ends_with_the_near_leg(self, ari, events, created):
+        """ChannelDestroyed shows no application; the far leg goes without a word (resource_channels.c)."""
+        expect(ari.delete("/channels/" + created.near), status=204)
+        expect_lines(events, created.near, [
+            "ChannelHangupRequest 32 soft", "StasisEnd", "ChannelVarset STASISSTATUS=SUCCESS",
+            "ChannelDestroyed 16 @ {context},100,1 ()"], created.names)
+        ari.eventually("/channels/" + created.far, **NO_CHANNEL)
+
+    def test_does_not_end_with_the_idle_leg(self, ari, events, created):
+        """DELETE of the far leg that nobody called is 204 and does nothing (channel.c, ast_softhangup)."""
+        expect(ari.delete("/channels/" + created.far), status=204)
+        events.expect_none("StasisEnd", channel=created.near)
+        expect(ari.get("/channels/" + created.near), status=200)
+
+    def test_dies_at_once_without_an_active_application(self, ari, events):
+        """The request is 200; then the channel goes (resource_channels.c, stasis_app_exec_call_thread)."""
+        params = {"endpoint": "Local/1@" + ari.context, "app": ari.id("none"), "channelId": ari.id("x")}
+        expect(ari.post("/channels/create", params), status=200)
+        ari.eventually("/channels/" + ari.id("x"), **NO_CHANNEL)
+
+    @rows("operation", ("given a variable", "variable?variable=X&value=1"), ("moved", "move?app={app}"),
+          ("snooped", "snoop?spy=both&app={app}"))
+    def test_may_be(self, ari, created, operation):
+        """While it is Down (resource_channels.c)."""
+        reply = ari.post("/channels/%s/%s" % (created.near, filled(operation, created.names)))
+        expect(reply, status=200 if "snoop" in operation else 204)
+
+
+class TestDial:
+    def test_calls_the_far_leg(self, ari, events, created):
+        """Dial with the whole dial string on the near leg; the far one starts (resource_channels.c; core_local.c)."""
+        expect(ari.post("/channels/%s/dial" % created.near), status=204)
+        events.expect("Dial", peer=created.near, dialstatus="", dialstring="100@" + ari.context)
+        events.expect("StasisStart", channel={"id": created.far, "state": "Ring"})
+
+    @rows("operation, lines",
+          ("ringing", "ring", ["ChannelStateChange Ringing", "Dial RINGING"]),
+          ("progress", "dtmf?dtmf=1", ["Dial PROGRESS", "ChannelDtmfReceived 1"]),
+          ("the answer", "answer", ["ChannelStateChange Up", "Dial ANSWER"]))
+    def test_tells_of(self, ari, events, dialled, operation, lines):
+        """Dial with a status and an empty dial string; no second StasisStart (res_stasis.c; control.c)."""
+        expect(ari.post("/channels/%s/%s" % (dialled.far, operation)), status=204)
+        for event in expect_lines(events, dialled.near, lines):
+            if event.get("dialstring"):
+                fail(events.request, "an empty dialstring", shown(event))
+        events.expect_none("StasisStart", channel=dialled.near)
+
+    def test_shows_the_application_only_its_own_part_of_the_far_leg(self, ari, events, dialled):
+        """StasisStart to StasisEnd: nothing before or after (res_stasis.c)."""
+        expect(ari.delete("/channels/" + dialled.near), status=204)
+        expect_lines(events, dialled.far, ["ChannelHangupRequest 16", "StasisEnd"])
+        events.expect_none("ChannelDestroyed", channel=dialled.far,
+                           after=lambda: ari.eventually("/channels/" + dialled.far, **NO_CHANNEL) and events.marker())
+
+    def test_ends_when_the_far_leg_refuses(self, ari, events, dialled):
+        """The near leg ends with its cause, and without a last Dial (control.c)."""
+        expect(ari.delete("/channels/" + dialled.far, {"reason": "busy"}), status=204)
+        expect_lines(events, dialled.near, ["ChannelHangupRequest 17", "StasisEnd",
+                                            "ChannelVarset STASISSTATUS=SUCCESS",
+                                            "ChannelDestroyed 17 @ {context},100,1 ()"], dialled.names)
+
+    def test_ends_when_there_is_nowhere_to_go(self, ari, events):
+        """No ChannelHangupRequest, cause 16 (control.c; core_local.c)."""
+        call = create(ari, events, endpoint="Local/1@none-" + ari.app)
+        expect(ari.post("/channels/%s/dial" % call.near), status=204)
+        expect_lines(events, call.near, ["StasisEnd", "ChannelVarset STASISSTATUS=SUCCESS", "ChannelDestroyed 16"])
+
+    def test_ends_after_its_timeout(self, ari, events, created):
+        """timeout=1: a second later the near leg is hung up as by DELETE (control.c, app_control_dial)."""
+        expect(ari.post("/channels/%s/dial" % created.near, {"timeout": 1}), status=204)
+        expect_lines(events, created.near, ["Dial", "ChannelHangupRequest 32 soft", "StasisEnd",
+                                            "ChannelVarset STASISSTATUS=SUCCESS", "ChannelDestroyed 16"])
+
+    def test_takes_variables_and_connected_line_of_a_caller(self, ari, events, call):
+        """caller=ID: what it lets inherit, and its caller id (resource_channels.c, ast_ari_channels_dial)."""
+        for variable, value in (("__X", "1"), ("CALLERID(all)", "Ora <5>")):
+            expect(ari.post("/channels/%s/variable" % call.far, {"variable": variable, "value": value}), status=204)
+        events.expect("ChannelCallerId", channel=call.far)
+        made = create(ari, events)
+        expect(ari.post("/channels/%s/dial" % made.near, {"caller": call.far}), status=204)
+        expect_lines(events, made.near, ["ChannelVarset __X=1", "ChannelConnectedLine Ora <5>", "Dial"])
+
+    def test_ignores_an_unknown_caller(self, ari, events, created):
+        """204 (resource_channels.c, ast_ari_channels_dial)."""
+        expect(ari.post("/channels/%s/dial" % created.near, {"caller": ari.id("none")}), status=204)
+        events.expect("StasisStart", channel=created.far)
+
+    @rows("leg", ("is in Ring", "far"), ("is Up", "near"))
+    def test_refuses_a_channel_that(self, ari, events, unanswered, leg):
+        """409 (resource_channels.c, ast_ari_channels_dial)."""
+        if leg == "near":
+            expect(ari.post("/channels/%s/answer" % unanswered.far), status=204)
+            events.expect("StasisStart", channel=unanswered.near)
+        expect(ari.post("/channels/%s/dial" % getattr(unanswered, leg)), status=409,
+               json=message("Channel is not in the 'Down' state"))
+
+    def test_refuses_a_second_time(self, departure, ari, dialled):
+        """A channel that is being dialled is refused; it ends an Asterisk 16."""
+        expect(ari.post("/channels/%s/dial" % dialled.near), status=409,
+               json=message("Channel is not in the 'Down' state"))
+
+
+# --- channels: operations ---
+
+COMMANDS = (
+    ("be answered", "POST", "answer"), ("ring", "POST", "ring"), ("stop ringing", "DELETE", "ring"),
+    ("be held", "POST", "hold"), ("be unheld", "DELETE", "hold"), ("hear music", "POST", "moh"),
+    ("hear no more music", "DELETE", "moh"), ("hear silence", "POST", "silence"),
+    ("hear no more silence", "DELETE", "silence"), ("send digits", "POST", "dtmf?dtmf=1"),
+    ("be muted", "POST", "mute?direction=both"), ("be unmuted", "DELETE", "mute?direction=both"),
+    ("go on in the dialplan", "POST", "continue"), ("be redirected", "POST", "redirect?endpoint=Local/1@x"),
+    ("hear a sound", "POST", "play?media=sound:x"), ("hear a sound of an id", "POST", "play/{id}?media=sound:x"))
+IN_ANY_STATE = (
+    ("be moved", "POST", "move?app=x"), ("be dialled", "POST", "dial"),
+    ("be given a variable", "POST", "variable?variable=X&value=1"),
+    ("be recorded", "POST", "record?name={id}&format=wav"))
+COMPLAINTS = (
+    ("digits", "POST", "dtmf"), ("a direction to mute", "POST", "mute"), ("a direction to unmute", "DELETE", "mute"),
+    ("a label", "POST", "continue?label=none"), ("an endpoint", "POST", "redirect"), ("a medium", "POST", "play"),
+    ("a good skip", "POST", "play?media=x&skipms=-1"))
+NO_LABEL = {"status": 404, "json": message("Requested label can not be found")}
+
+
+class TestChannelOperation:
+    @rows("method, operation", *(COMMANDS + IN_ANY_STATE))
+    def test_needs_a_channel_to(self, ari, method, operation):
+        """404 (resource_channels.c, find_control)."""
+        path = "/channels/%s/%s" % (ari.id("none"), operation.format(id=ari.id("x")))
+        expect(ari.request(method, path), **NO_CHANNEL)
+
+    @rows("method, operation", *(COMMANDS + IN_ANY_STATE))
+    def test_needs_a_channel_in_an_application_to(self, ari, unanswered, method, operation):
+        """409 (resource_channels.c, find_control)."""
+        path = "/channels/%s/%s" % (unanswered.near, operation.format(id=ari.id("x")))
+        expect(ari.request(method, path), **OUTSIDE)
+
+    @rows("method, operation", *COMMANDS)
+    def test_needs_a_channel_that_is_not_down_to(self, ari, created, method, operation):
+        """412 (resource_channels.c, channel_state_invalid)."""
+        path = "/channels/%s/%s" % (created.near, operation.format(id=ari.id("x")))
+        expect(ari.request(method, path), **WRONG_STATE)
+
+    @rows("method, operation", *COMMANDS)
+    def test_needs_a_channel_that_is_not_ringing_to(self, ari, events, dialled, method, operation):
+        """412 (resource_channels.c, channel_state_invalid)."""
+        expect(ari.post("/channels/%s/ring" % dialled.far), status=204)
+        events.expect("ChannelStateChange", channel={"id": dialled.near, "state": "Ringing"})
+        path = "/channels/%s/%s" % (dialled.near, operation.format(id=ari.id("x")))
+        expect(ari.request(method, path), **WRONG_STATE)
+
+    @rows("method, operation", *COMPLAINTS)
+    def test_looks_for_the_channel_before(self, ari, method, operation):
+        """404 before 400 (resource_channels.c)."""
+        expect(ari.request(method, "/channels/%s/%s" % (ari.id("none"), operation)), **NO_CHANNEL)
+
+    @rows("method, operation", *COMPLAINTS)
+    def test_looks_at_the_state_before(self, ari, created, method, operation):
+        """412 before 400 (resource_channels.c)."""
+        expect(ari.request(method, "/channels/%s/%s" % (created.near, operation)), **WRONG_STATE)
+
+    @rows("method, operation, expected",
+          ("digits", "POST", "dtmf", bad_request("DTMF is required")),
+          ("digits that are not empty", "POST", "dtmf?dtmf=", bad_request("DTMF is required")),
+          ("a direction to mute", "POST", "mute", bad_request("Direction is required")),
+          ("a direction that is not empty", "POST", "mute?direction=", bad_request("Direction is required")),
+          ("one of three directions", "POST", "mute?direction=up", bad_request("Invalid direction specified")),
+          ("a direction in small letters", "POST", "mute?direction=IN", bad_request("Invalid direction specified")),
+          ("a direction to unmute", "DELETE", "mute", bad_request("Direction is required")),
+          ("one of three directions to unmute", "DELETE", "mute?direction=x",
+           bad_request("Invalid direction specified")),
+          ("a known label", "POST", "continue?label=none", NO_LABEL),
+          ("a label that is not 0", "POST", "continue?label=0", bad_request("Requested priority is illegal")),
+          ("an endpoint", "POST", "redirect", dict(bad_request("Required parameter 'endpoint' not provided."),
+                                                   phrase="Not Found")),
+          ("an endpoint that is not empty", "POST", "redirect?endpoint=",
+           dict(bad_request("Required parameter 'endpoint' not provided."), phrase="Not Found")),
+          ("an endpoint with a slash", "POST", "redirect?endpoint=x",
+           {"status": 422, "json": message("Endpoint parameter 'x' does not contain tech/resource")}),
+          ("an endpoint with a technology", "POST", "redirect?endpoint=/x",
+           {"status": 422, "json": message("Endpoint parameter '/x' does not contain tech/resource")}),
+          ("an endpoint with a resource", "POST", "redirect?endpoint=Local/",
+           {"status": 422, "json": message("No resource provided in endpoint parameter 'Local/'")}),
+          ("an endpoint of its own technology", "POST", "redirect?endpoint=SIP/x",
+           {"status": 422, "json": message("Endpoint technology 'SIP' does not match channel technology 'Local'")}))
+    def test_needs(self, ari, unanswered, method, operation, expected):
+        """What is missing or wrong (resource_channels.c)."""
+        expect(ari.request(method, "/channels/%s/%s" % (unanswered.far, operation)), **expected)
+
+    @rows("method, operation",
+          ("answered again", "POST", "answer"), ("rung", "POST", "ring"), ("rung no more", "DELETE", "ring"),
+          ("held", "POST", "hold"), ("unheld", "DELETE", "hold"), ("given music", "POST", "moh"),
+          ("given music of an unknown class", "POST", "moh?mohClass=none"), ("given no music", "DELETE", "moh"),
+          ("given silence", "POST", "silence"), ("given no silence", "DELETE", "silence"),
+          ("muted both ways", "POST", "mute?direction=both"), ("muted one way", "POST", "mute?direction=in"),
+          ("muted the other way", "POST", "mute?direction=out"), ("unmuted", "DELETE", "mute?direction=both"),
+          ("redirected", "POST", "redirect?endpoint=Local/1@x"),
+          ("redirected by a prefix of its technology", "POST", "redirect?endpoint=loc/1@x"))
+    def test_tells_nothing_of_a_channel_that_is_up_and(self, ari, events, call, method, operation):
+        """204, and no event on a Local channel (resource_channels.c)."""
+        expect(ari.request(method, "/channels/%s/%s" % (call.far, operation)), status=204, body=b"")
+        events.marker()
+        if [event for event in events.waiting if {call.near, call.far} & subjects(event)]:
+            fail(events.request, "no event", shown(events.waiting))
+
+    @rows("more", ("a query", {"params": {"direction": "both"}}), ("JSON", {"json": {"direction": "both"}}),
+          ("a form", {"form": {"direction": "both"}}))
+    def test_takes_its_parameters_from(self, ari, call, more):
+        """JSON, form or query (res_ari_channels.c)."""
+        expect(ari.post("/channels/%s/mute" % call.far, **more), status=204)
+
+    @rows("channel, expected",
+          ("is there none", "{id}", NO_CHANNEL),
+          ("is no RTP", "{near}", {"status": 403, "json": message("Unsupported channel type")}))
+    def test_has_no_rtp_statistics_where(self, ari, unanswered, channel, expected):
+        """404, then 403 for Local channels, in an application or not (resource_channels.c)."""
+        names = dict(unanswered.names, id=ari.id("none"))
+        expect(ari.get("/channels/%s/rtp_statistics" % filled(channel, names)), **expected)
+
+
+# --- channels: variables ---
+
+NO_VARIABLE = {"status": 404, "phrase": "Variable Not Found", "json": message("Provided variable was not found")}
+NO_NAME = bad_request("Variable name is required")
+NO_FUNCTION = {"status": 500, "phrase": "Error With Function", "json": message("Unable to read provided function")}
+
+
+def set_variable(ari, events, channel, name, value):
+    """Set a plain variable of a channel, and wait until it is set."""
+    expect(ari.post("/channels/%s/variable" % channel, {"variable": name, "value": value}), status=204)
+    return events.expect("ChannelVarset", variable=name, value=value, channel=channel)
+
+
+def variable_of(ari, channel, name, **expectation):
+    """GET a channel's variable and expect this."""
+    return expect(ari.get("/channels/%s/variable" % channel, {"variable": name}), **expectation)
+
+
+class TestChannelVariable:
+    @rows("method, channel, query, expected",
+          ("set without a name, before the channel is looked for", "POST", "none-{near}", "", NO_NAME),
+          ("set with an empty name", "POST", "{far}", "?variable=", NO_NAME),
+          ("set on an unknown channel", "POST", "none-{near}", "?variable=X&value=1", NO_CHANNEL),
+          ("set outside an application", "POST", "{near}", "?variable=X&value=1", OUTSIDE),
+          ("read without a name, before the channel is looked for", "GET", "none-{near}", "", NO_NAME),
+          ("read with an empty name", "GET", "{far}", "?variable=", NO_NAME),
+          ("read of an unknown channel", "GET", "none-{near}", "?variable=X",
+           {"status": 404, "phrase": "Channel Not Found", "json": message("Provided channel was not found")}),
+          ("read without being set", "GET", "{far}", "?variable=X", NO_VARIABLE),
+          ("read without being set, outside an application", "GET", "{near}", "?variable=X", NO_VARIABLE),
+          ("read as an unknown function", "GET", "{far}", "?variable=NOFUNC(x)", NO_FUNCTION),
+          ("read as a function with an unknown argument", "GET", "{far}", "?variable=CHANNEL(nope)", NO_FUNCTION))
+    def test_is_refused_when(self, ari, unanswered, method, channel, query, expected):
+        """Name, channel, variable (resource_channels.c, ast_ari_channels_get_channel_var, ..._set_channel_var)."""
+        expect(ari.request(method, "/channels/%s/variable%s" % (filled(channel, unanswered.names), query)), **expected)
+
+    @rows("more", ("a query", {"params": {"variable": "Q", "value": "v"}}),
+          ("JSON", {"json": {"variable": "Q", "value": "v"}}),
+          ("a form", {"form": {"variable": "Q", "value": "v"}}))
+    def test_is_set_by(self, ari, events, call, more):
+        """204, ChannelVarset, and the new value (resource_channels.c, ast_ari_channels_set_channel_var)."""
+        expect(ari.post("/channels/%s/variable" % call.far, **more), status=204, body=b"")
+        events.expect("ChannelVarset", variable="Q", value="v", channel=call.far)
+        variable_of(ari, call.far, "Q", status=200, json={"value": "v"})
+
+    @rows("value", ("quotes and a backslash", "a\"b'c\\"), ("characters beyond ASCII", "\u00e9\u20ac\U0001f600"),
+          ("blanks", "  a  b "), ("dialplan syntax", "${X},$[1+1]"), ("line ends", "a\r\nb"))
+    def test_may_hold(self, ari, events, call, value):
+        """Any text, taken literally (pbx_variables.c, pbx_builtin_setvar_helper)."""
+        expect(ari.post("/channels/%s/variable" % call.far, json={"variable": "Q", "value": value}), status=204)
+        events.expect("ChannelVarset", variable="Q", value=value)
+        variable_of(ari, call.far, "Q", status=200, json={"value": value})
+
+    @rows("query, expected",
+          ("no value", "variable=Q", NO_VARIABLE), ("an empty value", "variable=Q&value=",
+                                                    {"status": 200, "json": {"value": ""}}))
+    def test_is_set_again_with(self, ari, events, call, query, expected):
+        """No value unsets it, an empty one does not; both tell of "" (pbx_variables.c)."""
+        set_variable(ari, events, call.far, "Q", "v")
+        expect(ari.post("/channels/%s/variable?%s" % (call.far, query)), status=204)
+        events.expect("ChannelVarset", variable="Q", value="", channel=call.far)
+        variable_of(ari, call.far, "Q", **expected)
+
+    @rows("read, expected",
+          ("in the same case", "Name", {"status": 200, "json": {"value": "v"}}),
+          ("in another case", "NAME", NO_VARIABLE))
+    def test_is_found_by_its_name(self, ari, events, call, read, expected):
+        """Names are case-sensitive (pbx_variables.c)."""
+        set_variable(ari, events, call.far, "Name", "v")
+        variable_of(ari, call.far, read, **expected)
+
+    @rows("name", ("one underscore", "_Z"), ("two", "__Z"))
+    def test_is_set_with_underscores_and_read_without(self, ari, events, call, name):
+        """The event has them, the name has not (pbx_variables.c; ast_var_name)."""
+        set_variable(ari, events, call.far, name, "v")
+        variable_of(ari, call.far, "Z", status=200, json={"value": "v"})
+        variable_of(ari, call.far, name, **NO_VARIABLE)
+
+    def test_belongs_to_one_leg(self, ari, events, call):
+        """The other leg of the pair has its own (pbx_variables.c)."""
+        set_variable(ari, events, call.far, "Q", "v")
+        variable_of(ari, call.near, "Q", **NO_VARIABLE)
+
+    def test_hides_a_global_one(self, ari, events, call):
+        """The channel's own first, else the global one (pbx_variables.c, pbx_retrieve_variable)."""
+        name = ari.id("G").replace("-", "_")
+        expect(ari.post("/asterisk/variable", {"variable": name, "value": "global"}), status=204)
+        variable_of(ari, call.far, name, status=200, json={"value": "global"})
+        set_variable(ari, events, call.far, name, "own")
+        variable_of(ari, call.far, name, status=200, json={"value": "own"})
+        expect(ari.post("/asterisk/variable", {"variable": name}), status=204)
+
+    @rows("name, value", ("EXTEN", "EXTEN", "100"), ("CONTEXT", "CONTEXT", "{context}"), ("PRIORITY", "PRIORITY", "1"),
+          ("UNIQUEID", "UNIQUEID", "{far}"), ("HANGUPCAUSE", "HANGUPCAUSE", "0"), ("STASISSTATUS", "STASISSTATUS", ""),
+          ("CHANNEL(state)", "CHANNEL(state)", "Up"), ("CHANNEL(language)", "CHANNEL(language)", "en"))
+    def test_is_built_in_as(self, ari, call, name, value):
+        """What every channel answers (pbx_variables.c, pbx_retrieve_variable; func_channel.c)."""
+        variable_of(ari, call.far, name, status=200, json={"value": filled(value, call.names)})
+
+    @rows("name", ("CHANNEL", "CHANNEL"), ("CHANNEL(name)", "CHANNEL(name)"))
+    def test_is_the_name_of_the_channel_as(self, ari, call, name):
+        """The name (pbx_variables.c; func_channel.c)."""
+        variable_of(ari, call.far, name, status=200, json={"value": ari.get("/channels/" + call.far).json["name"]})
+
+    def test_stasisstatus_is_not_there_before_an_application(self, ari, unanswered):
+        """A leg that never was in one has none (res_stasis.c, app_stasis.c)."""
+        variable_of(ari, unanswered.near, "STASISSTATUS", **NO_VARIABLE)
+
+    @rows("function, value, name, number",
+          ("name and number", "CALLERID(all)", "New <12>", "New", "12"),
+          ("the number", "CALLERID(num)", "99", "Old", "99"),
+          ("the name", "CALLERID(name)", "New", "New", "1"))
+    def test_may_set_of_the_caller_id(self, ari, events, function, value, name, number):
+        """ChannelCallerId and no ChannelVarset (func_callerid.c)."""
+        call = answered(ari, events, callerId="Old <1>")
+        expect(ari.post("/channels/%s/variable" % call.near, {"variable": function, "value": value}), status=204)
+        events.expect("ChannelCallerId", channel={"id": call.near, "caller": {"name": name, "number": number}},
+                      caller_presentation=0, caller_presentation_txt="Presentation Allowed, Not Screened")
+        events.expect_none("ChannelVarset", channel=call.near)
+
+    @rows("function, value", ("name and number", "CALLERID(all)", '"Bob" <12>'), ("the number", "CALLERID(num)", "12"),
+          ("the name", "CALLERID(name)", "Bob"), ("the connected number", "CONNECTEDLINE(num)", "12"),
+          ("the connected name", "CONNECTEDLINE(name)", "Bob"))
+    def test_may_read_of_the_caller_id(self, ari, events, function, value):
+        """Functions for reading (func_callerid.c)."""
+        variable_of(ari, originated_call(ari, callerId="Bob <12>").near, function, status=200, json={"value": value})
+
+    def test_may_set_the_connected_line(self, ari, events, call):
+        """ChannelConnectedLine (func_callerid.c)."""
+        expect(ari.post("/channels/%s/variable" % call.near, {"variable": "CONNECTEDLINE(name)", "value": "Eve"}),
+               status=204)
+        events.expect("ChannelConnectedLine", channel={"id": call.near, "connected": {"name": "Eve", "number": ""}})
+
+    def test_may_set_the_language_of_both_legs(self, ari, events, call):
+        """CHANNEL(language) of a Local leg changes both, without an event (func_channel.c; core_unreal.c)."""
+        expect(ari.post("/channels/%s/variable" % call.near, {"variable": "CHANNEL(language)", "value": "fr"}),
+               status=204)
+        for leg in (call.near, call.far):
+            ari.eventually("/channels/%s/variable?variable=CHANNEL(language)" % leg, status=200, json={"value": "fr"})
+
+    def test_of_an_unknown_function_is_set_in_vain(self, ari, events, call):
+        """204, and nothing happens (pbx_functions.c, ast_func_write)."""
+        expect(ari.post("/channels/%s/variable" % call.far, {"variable": "NOFUNC(x)", "value": "1"}), status=204)
+        events.expect_none("ChannelVarset", channel=call.far)
+
+
+# --- channels: digits ---
+
+class TestDigits:
+    @rows("sender, hearer", ("the near leg by the far one", "near", "far"),
+          ("the far leg by the near one", "far", "near"))
+    def test_sent_on_one_leg_are_heard_on_the_other(self, ari, events, call, sender, hearer):
+        """What is sent on a leg comes out at its other end (core_local.c, local_digit_end)."""
+        expect(ari.post("/channels/%s/dtmf" % getattr(call, sender), {"dtmf": "5"}), status=204)
+        events.expect("ChannelDtmfReceived", channel=getattr(call, hearer), digit="5", duration_ms=100)
+
+    def test_may_be_all_sixteen(self, ari, events, call):
+        """0-9 * # A-D, letters in the case that was sent (main/app.c, ast_dtmf_stream)."""
+        expect(ari.post("/channels/%s/dtmf" % call.near, json={"dtmf": "0123456789*#ABCDabcd", "between": 1}),
+               status=204)
+        expect_lines(events, call.far, ["ChannelDtmfReceived " + digit for digit in "0123456789*#ABCDabcd"])
+
+    def test_skip_what_is_none(self, ari, events, call):
+        """Other characters are left out (main/app.c, ast_dtmf_stream)."""
+        expect(ari.post("/channels/%s/dtmf" % call.near, json={"dtmf": "1!x2", "between": 1}), status=204)
+        expect_lines(events, call.far, ["ChannelDtmfReceived 1", "ChannelDtmfReceived 2"])
+
+    @rows("asked, heard", ("a longer one", 180, 180), ("none below 100 ms", 50, 100))
+    def test_have_a_duration(self, ari, events, call, asked, heard):
+        """At least 100 ms (AST_MIN_DTMF_DURATION is 80, the default here 100; main/app.c)."""
+        expect(ari.post("/channels/%s/dtmf" % call.near, {"dtmf": "1", "duration": asked}), status=204)
+        events.expect("ChannelDtmfReceived", channel=call.far, duration_ms=heard)
+
+    @rows("more", ("a query", {"params": {"dtmf": "1"}}), ("JSON", {"json": {"dtmf": "1"}}),
+          ("a form", {"form": {"dtmf": "1"}}))
+    def test_may_stand_in(self, ari, events, call, more):
+        """JSON, form or query (res_ari_channels.c)."""
+        expect(ari.post("/channels/%s/dtmf" % call.near, **more), status=204)
+        events.expect("ChannelDtmfReceived", channel=call.far, digit="1")
+
+    def test_may_be_heard_outside_an_application(self, ari, events, unanswered):
+        """By those subscribed to the channel (stasis/app.c); before the answer with Dial PROGRESS."""
+        expect(ari.post("/channels/%s/dtmf" % unanswered.far, {"dtmf": "7"}), status=204)
+        expect_lines(events, unanswered.near, ["Dial PROGRESS", "ChannelDtmfReceived 7"])
+
+
+# --- channels: continue, move ---
+
+class TestContinue:
+    def test_goes_to_an_extension_of_the_same_context(self, ari, events, call):
+        """StasisEnd shows the new place one priority early; then the dialplan runs (pbx.c, ast_explicit_goto)."""
+        expect(ari.post("/channels/%s/continue" % call.far, {"extension": "200"}), status=204)
+        expect_lines(events, call.far, [
+            "StasisEnd @ {context},200,0 Stasis({app})",
+            "ChannelVarset STASISSTATUS=SUCCESS @ {context},100,1 Stasis({app})",
+            "ChannelDialplan Stasis({app}) @ {context},200,1 Stasis({app})",
+            "ChannelVarset STASISSTATUS= @ {context},200,1 Stasis({app})",
+            "StasisStart @ {context},200,1 Stasis({app})"], call.names)
+
+    @rows("params, place",
+          ("a context and an extension", {"context": "{context}", "extension": "7"}, "{context},7,1"),
+          ("a context alone: extension s", {"context": "{context}"}, "{context},s,1"),
+          ("a label that is a number", {"extension": "7", "label": "1"}, "{context},7,1"),
+          ("a label rather than a priority", {"extension": "7", "label": "1", "priority": "9"}, "{context},7,1"))
+    def test_goes_to(self, ari, events, call, params, place):
+        """context, else the present one; extension, else s with a context; label, else priority, else 1."""
+        expect(ari.post("/channels/%s/continue" % call.far, filled(params, call.names)), status=204)
+        start = expect_lines(events, call.far, ["StasisEnd", "ChannelVarset STASISSTATUS=SUCCESS",
+                                                "ChannelDialplan Stasis({app})",
+                                                "ChannelVarset STASISSTATUS=", "StasisStart"], call.names)[-1]
+        if line_of(start, True).split(" @ ")[1].split(" ")[0] != filled(place, call.names):
+            fail(events.request, filled(place, call.names), line_of(start, True))
+
+    def test_goes_to_the_next_priority_without_parameters(self, ari, events, call):
+        """Here there is none: the channel ends at h (pbx.c, __ast_pbx_run)."""
+        expect(ari.post("/channels/%s/continue" % call.far), status=204)
+        expect_lines(events, call.far, [
+            "StasisEnd @ {context},100,1 Stasis({app})", "ChannelVarset STASISSTATUS=SUCCESS",
+            "ChannelHangupRequest 16 soft @ {context},100,2 ()", "ChannelDialplan NoOp() @ {context},h,1 NoOp()",
+            "ChannelDestroyed 0"], call.names)
+
+    def test_ends_where_there_is_nothing(self, ari, events, call):
+        """A missing place: the soft request stands there, and there is no h (pbx.c, __ast_pbx_run)."""
+        expect(ari.post("/channels/%s/continue" % call.far, {"context": "none"}), status=204)
+        expect_lines(events, call.far, [
+            "StasisEnd @ none,s,0 Stasis({app})", "ChannelVarset STASISSTATUS=SUCCESS @ {context},100,1 Stasis({app})",
+            "ChannelHangupRequest 16 soft @ none,s,1 ()", "ChannelDestroyed 0 @ none,s,1 ()"], call.names)
+        expect_lines(events, call.near, ["ChannelHangupRequest 0", "StasisEnd", "ChannelVarset STASISSTATUS=SUCCESS",
+                                         "ChannelDestroyed 0"])
+
+    def test_of_an_originated_leg_shows_the_new_place_at_once(self, ari, events, dialplan, call):
+        """The near leg: its exact new place; STASISSTATUS comes only at the end (pbx.c, pbx_outgoing_exec)."""
+        expect(ari.post("/channels/%s/continue" % call.near, {"context": "default", "extension": "answer"}), status=204)
+        expect_lines(events, call.near, [
+            "StasisEnd @ default,answer,1 Stasis({app})", "ChannelDialplan Answer() @ default,answer,1 Answer()",
+            "ChannelDialplan Wait(30) @ default,answer,2 Wait(30)"], call.names)
+
+    def test_of_an_originated_leg_to_nowhere_ends_it(self, ari, events, call):
+        """STASISSTATUS, and the place once more, before the end (pbx.c, pbx_outgoing_exec)."""
+        expect(ari.post("/channels/%s/continue" % call.near, {"context": "none"}), status=204)
+        expect_lines(events, call.near, [
+            "StasisEnd @ none,s,1 Stasis({app})", "ChannelVarset STASISSTATUS=SUCCESS",
+            "ChannelDialplan AppDial2((Outgoing Line)) @ none,s,1 AppDial2((Outgoing Line))", "ChannelDestroyed 0"],
+                     call.names)
+
+    def test_of_a_created_leg_ends_it(self, ari, events, dialled):
+        """It has no dialplan to go on with: cause 16 (resource_channels.c, stasis_app_exec_call_thread)."""
+        expect(ari.post("/channels/%s/answer" % dialled.far), status=204)
+        events.expect("Dial", peer=dialled.near, dialstatus="ANSWER")
+        events.waiting.clear()
+        expect(ari.post("/channels/%s/continue" % dialled.near), status=204)
+        expect_lines(events, dialled.near, ["StasisEnd", "ChannelVarset STASISSTATUS=SUCCESS", "ChannelDestroyed 16"])
+
+    def test_leaves_the_application(self, ari, events, dialplan, call):
+        """What is in the dialplan can not be controlled: 409 (resource_channels.c, find_control)."""
+        expect(ari.post("/channels/%s/continue" % call.far, {"context": "default", "extension": "answer"}), status=204)
+        events.expect("ChannelDialplan", channel=call.far, dialplan_app="Wait", dialplan_app_data="30")
+        expect(ari.post("/channels/%s/continue" % call.far), **OUTSIDE)
+
+    def test_to_an_application_that_is_not_there_fails_there(self, ari, events, dialplan, call):
+        """Stasis sets STASISSTATUS to FAILED, and the dialplan goes on (app_stasis.c)."""
+        expect(ari.post("/channels/%s/continue" % call.far, {"context": "default", "extension": "app"}), status=204)
+        expect_lines(events, call.far, [
+            "StasisEnd @ default,app,0 Stasis({app})", "ChannelVarset STASISSTATUS=SUCCESS",
+            "ChannelDialplan Stasis(theapp,one,two)", "ChannelVarset STASISSTATUS=",
+            "ChannelVarset STASISSTATUS=FAILED",
+            "ChannelHangupRequest 16 soft @ default,app,2 ()", "ChannelDestroyed 0"], call.names)
+
+
+class TestMove:
+    def test_ends_in_one_application_and_starts_in_the_other(self, ari, events, call):
+        """StasisEnd, then StasisStart; the dialplan stays as it was, no STASISSTATUS (res_stasis.c, app_move)."""
+        other = ari.events(ari.app + "-2")
+        expect(ari.post("/channels/%s/move" % call.far, {"app": other.app, "appArgs": "x,,y"}), status=204)
+        expect_lines(events, call.far, ["StasisEnd @ {context},100,1 Stasis({app})"], call.names)
+        expect_lines(other, call.far, ["StasisStart x,y @ {context},100,1 Stasis({app})"], call.names)
+
+    def test_may_be_to_the_same_application(self, ari, events, call):
+        """Out and in again (res_stasis.c, app_move)."""
+        expect(ari.post("/channels/%s/move" % call.far, {"app": ari.app}), status=204)
+        expect_lines(events, call.far, ["StasisEnd", "StasisStart"])
+
+    def test_lets_who_originated_listen_on(self, ari, events, call):
+        """Both applications hear the channel then (res_stasis.c; resource_channels.c)."""
+        other = ari.events(ari.app + "-2")
+        expect(ari.post("/channels/%s/move" % call.far, {"app": other.app}), status=204)
+        other.expect("StasisStart", channel=call.far)
+        expect(ari.post("/channels/%s/variable" % call.far, {"variable": "X", "value": "1"}), status=204)
+        other.expect("ChannelVarset", variable="X", channel=call.far)
+        events.expect("ChannelVarset", variable="X", channel=call.far)
+
+    def test_leaves_the_channel_in_its_bridge(self, ari, events, call):
+        """No bridge change (res_stasis.c, app_move)."""
+        other, bridge = ari.events(ari.app + "-2"), ari.bridge()
+        expect(ari.post("/bridges/%s/addChannel" % bridge, {"channel": call.far}), status=204)
+        expect(ari.post("/channels/%s/move" % call.far, {"app": other.app}), status=204)
+        other.expect("StasisStart", channel=call.far)
+        expect(ari.get("/bridges/" + bridge), has={"channels": [call.far]})
+
+    @rows("params, args", ("without arguments", {}, []), ("with arguments", {"appArgs": "a,b"}, ["a", "b"]))
+    def test_to_an_unknown_application_fails_later(self, ari, events, call, params, args):
+        """204, then ApplicationMoveFailed to the present application, which keeps the channel (res_stasis.c)."""
+        expect(ari.post("/channels/%s/move" % call.far, dict(params, app=ari.id("none"))), status=204)
+        events.expect("ApplicationMoveFailed", channel=call.far, destination=ari.id("none"), args=args)
+        expect(ari.post("/channels/%s/answer" % call.far), status=204)
+
+    @rows("leg, expected", ("a created leg", "near", {"status": 204}), ("the far leg of it", "far", OUTSIDE))
+    def test_does_not_mind_the_state(self, ari, events, created, leg, expected):
+        """No 412 (resource_channels.c, ast_ari_channels_move)."""
+        expect(ari.post("/channels/%s/move" % getattr(created, leg), {"app": ari.app}), **expected)
+
+    def test_needs_an_application(self, departure, ari, call):
+        """app is required: 400; it ends an Asterisk 16."""
+        expect(ari.post("/channels/%s/move" % call.far), **bad_request("Application name is required"))
+
+
+# --- channels: snoop and external media ---
+
+class TestSnoop:
+    @rows("channel, query, expected",
+          ("a bad direction to spy, before a bad one to whisper", "none", "spy=x&whisper=x",
+           bad_request("Invalid direction specified for spy")),
+          ("a bad direction to whisper, before no direction", "none", "whisper=x",
+           bad_request("Invalid direction specified for whisper")),
+          ("a direction in capitals", "none", "spy=BOTH&app={app}", bad_request("Invalid direction specified for spy")),
+          ("no direction, before no application", "none", "",
+           bad_request("Direction must be specified for at least spy or whisper")),
+          ("the direction none twice", "none", "spy=none&whisper=none",
+           bad_request("Direction must be specified for at least spy or whisper")),
+          ("no application, before an unknown channel", "none", "spy=both",
+           bad_request("Application name is required")),
+          ("an empty application", "none", "whisper=in&app=", bad_request("Application name is required")),
+          ("an unknown channel", "none", "spy=in&app={app}",
+           {"status": 404, "phrase": "Channel Not Found", "json": message("Provided channel was not found")}),
+          ("an id that is in use", "{near}", "spy=in&app={app}&snoopId={far}",
+           {"status": 500, "phrase": "Internal error", "json": message("Snoop channel could not be created")}))
+    def test_refuses(self, ari, unanswered, channel, query, expected):
+        """In this order (resource_channels.c, ari_channels_handle_snoop_channel)."""
+        path = "/channels/%s/snoop?%s" % (channel, query)
+        expect(ari.post(filled(path, unanswered.names)), **expected)
+
+    @rows("query", ("spying on both", "spy=both"), ("spying on one", "spy=in"), ("whispering", "whisper=out"),
+          ("spying and whispering", "spy=out&whisper=both"))
+    def test_makes_a_channel_by(self, ari, events, call, query):
+        """200 with a channel that is Up and comes into the application (res_stasis_snoop.c)."""
+        snoop = ari.id("s")
+        reply = ari.post("/channels/%s/snoop?%s&app=%s&snoopId=%s" % (call.near, query, ari.app, snoop))
+        expect(reply, status=200, has={
+            "id": snoop, "name": re.compile("Snoop/%s-[0-9a-f]{8}" % re.escape(call.near)), "state": "Up",
+            "dialplan": {"context": "default", "exten": "s", "priority": 1}})
+        expect_lines(events, snoop, ["StasisStart"])
+
+    def test_prefers_the_id_of_the_path(self, ari, call):
+        """POST .../snoop/ID ignores snoopId (resource_channels.c, ast_ari_channels_snoop_channel_with_id)."""
+        expect(ari.post("/channels/%s/snoop/%s" % (call.near, ari.id("path")), {
+            "spy": "in", "app": ari.app, "snoopId": ari.id("query")}), status=200, has={"id": ari.id("path")})
+
+    def test_gives_arguments(self, ari, events, call):
+        """appArgs (res_stasis_snoop.c)."""
+        path = "/channels/%s/snoop/%s" % (call.near, ari.id("s"))
+        expect(ari.post(path, {"spy": "in", "app": ari.app, "appArgs": "a,b"}), status=200)
+        events.expect("StasisStart", channel=ari.id("s"), args=["a", "b"])
+        expect(ari.get("/channels/" + ari.id("s")), status=200,
+               has={"dialplan": {"app_name": "Stasis", "app_data": ari.app + ",a,b"}})
+
+    @pytest.fixture
+    def snoop(self, ari, events, call):
+        """A Snoop channel on the near leg, in the application."""
+        expect(ari.post("/channels/%s/snoop/%s" % (call.near, ari.id("s")), {"spy": "both", "app": ari.app}),
+               status=200)
+        events.expect("StasisStart", channel=ari.id("s"))
+        return ari.id("s")
+
+    def test_ends_when_it_is_hung_up(self, ari, events, call, snoop):
+        """And its target does not (res_stasis_snoop.c)."""
+        expect(ari.delete("/channels/" + snoop), status=204)
+        expect_lines(events, snoop, ["ChannelHangupRequest 32 soft", "StasisEnd"])
+        expect(ari.get("/channels/" + call.near), status=200)
+
+    def test_ends_with_its_target(self, ari, events, call, snoop):
+        """StasisEnd alone (res_stasis_snoop.c)."""
+        expect(ari.delete("/channels/" + call.near), status=204)
+        expect_lines(events, snoop, ["StasisEnd"])
+
+    def test_into_no_application_leaves_nothing(self, departure, ari, call):
+        """The channel is simply gone; Asterisk keeps it in its list until its target ends."""
+        path = "/channels/%s/snoop/%s" % (call.near, ari.id("s"))
+        expect(ari.post(path, {"spy": "in", "app": ari.id("none")}), status=200)
+        ari.eventually("/channels/" + ari.id("s"), **NO_CHANNEL)
+
+
+class TestExternalMediaRefusals:
+    @rows("params, json, expected",
+          ("a variable that is no text, before a missing app", {}, {"variables": {"A": 1}}, ONLY_TEXTS),
+          ("no app, before a missing host", {}, {}, bad_request("app cannot be empty")),
+          ("an empty app", {"app": ""}, {}, bad_request("app cannot be empty")),
+          ("no host", {"app": "a", "encapsulation": "zip"}, {}, bad_request("external_host cannot be empty")),
+          ("an empty host", {"app": "a", "external_host": ""}, {}, bad_request("external_host cannot be empty")),
+          ("a host without a port", {"app": "a", "external_host": "127.0.0.1"}, {},
+           bad_request("external_host must be <host>:<port>")),
+          ("no format, before a bad encapsulation", {"app": "a", "external_host": "127.0.0.1:9",
+                                                     "encapsulation": "zip"},
+           {}, bad_request("format cannot be empty")),
+          ("an empty format", {"app": "a", "external_host": "127.0.0.1:9", "format": ""}, {},
+           bad_request("format cannot be empty")),
+          ("an unknown encapsulation, before an unknown format",
+           {"app": "a", "external_host": "127.0.0.1:9", "format": "none", "encapsulation": "zip"}, {},
+           {"status": 501, "json": message("The encapsulation and/or transport is not supported")}),
+          ("an unknown transport", {"app": "a", "external_host": "127.0.0.1:9", "format": "ulaw", "transport": "tcp"},
+           {},
+           {"status": 501, "json": message("The encapsulation and/or transport is not supported")}),
+          ("an unknown format", {"app": "a", "external_host": "127.0.0.1:9", "format": "nofmt"}, {},
+           bad_request("Provided format (nofmt) was not found")),
+          ("a host without an address", {"app": "a", "external_host": ":9", "format": "ulaw"}, {}, ALLOCATION_FAILED))
+    def test_are_made_for(self, ari, params, json, expected):
+        """In this order (resource_channels.c, ast_ari_channels_external_media)."""
+        expect(ari.post("/channels/externalMedia", params, **({"json": json} if json else {})), **expected)
+
+    def test_are_made_for_an_id_that_is_in_use(self, ari, unanswered):
+        """409 (resource_channels.c, ari_channels_handle_originate_with_id)."""
+        params = {"app": ari.app, "external_host": "127.0.0.1:9", "format": "ulaw", "channelId": unanswered.near}
+        expect(ari.post("/channels/externalMedia", params), status=409,
+               json=message("Channel with given unique ID already exists"))
+
+
+class TestExternalMedia:
+    def test_makes_a_channel(self, ari, events):
+        """200 with the channel: Down, named after the host (resource_channels.c, external_media_rtp_udp)."""
+        params = {"app": ari.app, "external_host": "127.0.0.1:9", "format": "ulaw", "channelId": ari.id("x"),
+                  "encapsulation": "RTP", "transport": "Udp", "connection_type": "any", "direction": "any"}
+        expect(ari.post("/channels/externalMedia", params), status=200, has={
+            "id": ari.id("x"), "name": re.compile(r"UnicastRTP/127\.0\.0\.1:9-0x[0-9a-f]+"), "state": "Down",
+            "dialplan": {"context": "default", "exten": "s", "priority": 1, "app_name": "AppDial2",
+                         "app_data": "(Outgoing Line)"}})
+
+    def test_comes_into_the_application_at_once(self, ari, events):
+        """Dialled and answered by itself (chan_rtp.c; dial.c)."""
+        params = {"app": ari.app, "external_host": "127.0.0.1:9", "format": "ulaw", "channelId": ari.id("x")}
+        expect(ari.post("/channels/externalMedia", params), status=200)
+        expect_lines(events, ari.id("x"), ["Dial", "ChannelStateChange Up", "Dial ANSWER",
+                                           "ChannelVarset STASISSTATUS=",
+                                           "StasisStart"])
+
+    def test_knows_where_it_listens(self, ari, events):
+        """Two variables (chan_rtp.c, unicast_rtp_request)."""
+        params = {"app": ari.app, "external_host": "127.0.0.1:9", "format": "ulaw", "channelId": ari.id("x")}
+        expect(ari.post("/channels/externalMedia", params), status=200)
+        variable_of(ari, ari.id("x"), "UNICASTRTP_LOCAL_ADDRESS", status=200, json={"value": str})
+        variable_of(ari, ari.id("x"), "UNICASTRTP_LOCAL_PORT", status=200, json={"value": re.compile(r"\d+")})
+
+    def test_ends_as_the_near_leg_of_a_call(self, ari, events):
+        """DELETE (channel.c)."""
+        params = {"app": ari.app, "external_host": "127.0.0.1:9", "format": "ulaw", "channelId": ari.id("x")}
+        expect(ari.post("/channels/externalMedia", params), status=200)
+        events.expect("StasisStart", channel=ari.id("x"))
+        events.waiting.clear()
+        expect(ari.delete("/channels/" + ari.id("x")), status=204)
+        expect_lines(events, ari.id("x"), ["ChannelHangupRequest 32 soft", "StasisEnd",
+                                           "ChannelVarset STASISSTATUS=SUCCESS", "ChannelDestroyed 16"])
+
+
+class TestMembersOfChannelEvents:
+    @rows("kind, names, operation",
+          ("ChannelStateChange", "ChannelStateChange", "type timestamp channel", "POST /channels/{far}/answer"),
+          ("Dial", "Dial", "type timestamp dialstatus forward dialstring peer", "POST /channels/{far}/ring"),
+          ("ChannelVarset", "ChannelVarset", "variable value type timestamp channel",
+           "POST /channels/{far}/variable?variable=X&value=1"),
+          ("ChannelCallerId", "ChannelCallerId", "type timestamp caller_presentation caller_presentation_txt channel",
+           "POST /channels/{far}/variable?variable=CALLERID(num)&value=1"),
+          ("ChannelConnectedLine", "ChannelConnectedLine", "type timestamp channel",
+           "POST /channels/{far}/variable?variable=CONNECTEDLINE(num)&value=1"),
+          ("ChannelDtmfReceived", "ChannelDtmfReceived", "type timestamp digit duration_ms channel",
+           "POST /channels/{far}/dtmf?dtmf=1"),
+          ("ChannelDialplan", "ChannelDialplan", "type timestamp dialplan_app dialplan_app_data channel",
+           "POST /channels/{far}/continue?extension=2"),
+          ("StasisStart", "StasisStart", "type timestamp args channel", "POST /channels/{far}/move?app={app}"),
+          ("StasisEnd", "StasisEnd", "type timestamp channel", "POST /channels/{far}/move?app={app}"),
+          ("ApplicationMoveFailed", "ApplicationMoveFailed", "type timestamp channel destination args",
+           "POST /channels/{far}/move?app=none-{app}"),
+          ("ChannelDestroyed", "ChannelDestroyed", "type timestamp cause cause_txt channel", "DELETE /channels/{far}"))
+    def test_are_in_order_in(self, compact, ari, events, unanswered, kind, names, operation):
+        """asterisk_id and application follow at the end (res_stasis.c; stasis_channels.c)."""
+        method, path = filled(operation, unanswered.names).split(" ")
+        expect(ari.request(method, path), status=204)
+        expect_members(events.request, events.expect(kind), names + " asterisk_id application")
+
+    @rows("leg, names", ("is hung up", "far", "cause soft type timestamp channel asterisk_id application"),
+          ("ends with its other leg", "near", "cause type timestamp channel asterisk_id application"))
+    def test_of_a_hangup_request_tell_whether_it(self, compact, ari, events, call, leg, names):
+        """soft, always true, is there or is not (stasis_channels.c, hangup_request_to_json)."""
+        expect(ari.delete("/channels/" + call.far), status=204)
+        expect_members(events.request, events.expect("ChannelHangupRequest", channel=getattr(call, leg)), names)
+
+    def test_of_channel_created_are_in_order(self, compact, ari, events):
+        """type, timestamp, channel (stasis_channels.c)."""
+        expect(subscribe(ari, "channel:"), status=200)
+        call = originated_call(ari)
+        expect_members(events.request, events.expect("ChannelCreated", channel=call.near),
+                       "type timestamp channel asterisk_id application")
+# --- bridges: make, look, destroy ---
+
+NO_BRIDGE = {"status": 404, "phrase": "Not found", "json": message("Bridge not found")}
+NO_MUSIC = {"status": 409, "json": message("Bridge isn't playing music")}
+BRIDGE_MEMBERS = "id technology bridge_type bridge_class creator name channels creationtime video_mode"
+
+
+def bridge_json(bridge, **members):
+    """A bridge as ARI shows it: mixing and empty, but for the given members."""
+    return dict({"id": bridge, "technology": "simple_bridge", "bridge_type": "mixing", "bridge_class": "stasis",
+                 "creator": "Stasis", "name": "", "channels": [], "creationtime": TIMESTAMP, "video_mode": "talker"},
+                **members)
+
+
+def bridge_failure(text):
+    """500 with the phrase that bridges use."""
+    return {"status": 500, "phrase": "Internal Error", "json": message(text)}
+
+
+class TestBridge:
+    def test_has_its_members_in_order(self, compact, ari):
+        """id, technology, ... video_mode (stasis_bridges.c, ast_bridge_snapshot_to_json)."""
+        reply = expect(ari.get("/bridges/" + ari.bridge()), status=200)
+        expect_members(reply.request, reply.json, BRIDGE_MEMBERS)
+
+    @rows("path, params, more",
+          ("an id in the path", "/bridges/{id}", {}, {}),
+          ("an id in the query", "/bridges", {"bridgeId": "{id}"}, {}),
+          ("an id in JSON", "/bridges", {}, {"json": {"bridgeId": "{id}"}}),
+          ("an id in a form", "/bridges", {}, {"form": "bridgeId={id}"}),
+          ("an id in the path and another elsewhere", "/bridges/{id}", {"bridgeId": "other"}, {}))
+    def test_is_made_with(self, ari, path, params, more):
+        """200, and not 201, with the bridge (resource_bridges.c, ast_ari_bridges_create)."""
+        names = {"id": ari.id("b")}
+        expect(ari.post(filled(path, names), filled(params, names), **filled(more, names)), status=200,
+               json=bridge_json(names["id"]))
+
+    def test_is_made_with_an_id_of_its_own(self, ari):
+        """Without an id: a UUID (bridge.c, bridge_base_init)."""
+        reply = ari.post("/bridges", {"name": ari.id("n")})
+        expect(reply, status=200, json=bridge_json(re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
+                                                   name=ari.id("n")))
+
+    @rows("kind, members",
+          ("mixing", "mixing", {}),
+          ("nothing: mixing", "", {}),
+          ("holding", "holding", {"bridge_type": "holding", "technology": "holding_bridge"}),
+          ("mixing with features that do not show", "mixing,dtmf_events,proxy_media", {}),
+          ("mixing with blanks and unknown words", " mixing , bogus ", {}),
+          ("a single video", "mixing,video_single", {"video_mode": "single"}),
+          ("video for all", "video_sfu", {"video_mode": "sfu", "technology": "softmix"}),
+          ("video for all, whatever else", "video_sfu,holding,mixing", {"video_mode": "sfu", "technology": "softmix"}))
+    def test_has_a_type(self, ari, kind, members):
+        """Words that decide type, technology and video mode (resource_bridges.c, bridges_create)."""
+        expect(ari.post("/bridges/" + ari.id("b"), {"type": kind}), status=200,
+               json=bridge_json(ari.id("b"), **members))
+
+    @rows("kind", ("both mixing and holding", "mixing,holding"), ("an unknown word alone", "bogus"),
+          ("a word in another case", "Mixing"), ("a feature alone", "dtmf_events"))
+    def test_can_not_be_made_as(self, ari, kind):
+        """Neither or both of mixing and holding: 500 (resource_bridges.c; res_stasis.c)."""
+        expect(ari.post("/bridges/" + ari.id("b"), {"type": kind}), **bridge_failure("Unable to create bridge"))
+        expect(ari.get("/bridges/" + ari.id("b")), status=404, json=message("Bridge not found"))
+
+    @rows("params", ("no parameters", {}), ("the same name", {"name": "one"}), ("an empty name", {"name": ""}))
+    def test_may_be_made_again_with(self, ari, params):
+        """200 without a body and a type, and nothing changes (resource_bridges.c, ast_ari_bridges_create_with_id)."""
+        bridge = ari.bridge(name="one")
+        expect(ari.post("/bridges/" + bridge, params), status=200, body=b"",
+               headers={"Content-type": None, "Content-Length": "0"})
+        expect(ari.get("/bridges/" + bridge), status=200, json=bridge_json(bridge, name="one"))
+
+    @rows("params, text",
+          ("another name", {"name": "two"}, "Changing bridge name is not implemented"),
+          ("a type", {"type": "mixing"}, "Supplying a bridge type when updating a bridge is not allowed."),
+          ("both: the name is looked at first", {"name": "two", "type": "mixing"},
+           "Changing bridge name is not implemented"),
+          ("a type and the same name", {"name": "one", "type": "holding"},
+           "Supplying a bridge type when updating a bridge is not allowed."))
+    def test_can_not_be_made_again_with(self, ari, params, text):
+        """500 (resource_bridges.c, ast_ari_bridges_create_with_id)."""
+        expect(ari.post("/bridges/" + ari.bridge(name="one"), params), **bridge_failure(text))
+
+    def test_can_not_be_made_twice_by_a_query(self, departure, ari):
+        """bridgeId of a bridge that exists is as the id in the path; Asterisk makes a second bridge of that id."""
+        bridge = ari.bridge(name="one")
+        expect(ari.post("/bridges", {"bridgeId": bridge, "name": "two"}),
+               **bridge_failure("Changing bridge name is not implemented"))
+
+    def test_is_listed_as_it_is_shown(self, ari):
+        """GET /bridges, in no promised order (resource_bridges.c, ast_ari_bridges_list)."""
+        bridge = ari.bridge(name="n")
+        reply = expect(ari.get("/bridges"), status=200)
+        if [one for one in reply.json if one["id"] == bridge] != [ari.get("/bridges/" + bridge).json]:
+            fail(reply.request, "a list with the bridge as GET /bridges/ID shows it", str(reply))
+
+    def test_is_destroyed(self, ari):
+        """204, and it is gone (resource_bridges.c, ast_ari_bridges_destroy)."""
+        bridge = ari.bridge()
+        expect(ari.delete("/bridges/" + bridge), status=204, body=b"")
+        expect(ari.get("/bridges/" + bridge), status=404, json=message("Bridge not found"))
+
+    def test_can_be_made_anew_when_it_was_destroyed(self, ari):
+        """The id is free (resource_bridges.c)."""
+        bridge = ari.bridge(name="one")
+        expect(ari.delete("/bridges/" + bridge), status=204)
+        expect(ari.post("/bridges/" + bridge, {"name": "two"}), status=200, json=bridge_json(bridge, name="two"))
+
+    @rows("kind, asked", ("BridgeCreated", "BridgeCreated", "POST"), ("BridgeDestroyed", "BridgeDestroyed", "DELETE"))
+    def test_is_announced_to_who_hears_of_all(self, ari, events, kind, asked):
+        """To those subscribed to all bridges (stasis/app.c)."""
+        expect(subscribe(ari, "bridge:"), status=200)
+        bridge = ari.bridge()
+        if asked == "DELETE":
+            expect(ari.delete("/bridges/" + bridge), status=204)
+        if not matches(events.expect(kind, bridge=bridge)["bridge"], bridge_json(bridge)):
+            fail(events.request, shown(bridge_json(bridge)), shown(events.waiting))
+
+    def test_is_announced_with_members_in_order(self, compact, ari, events):
+        """BridgeCreated: type, timestamp, bridge (stasis_bridges.c)."""
+        expect(subscribe(ari, "bridge:"), status=200)
+        event = events.expect("BridgeCreated", bridge=ari.bridge())
+        expect_members(events.request, event, "type timestamp bridge asterisk_id application")
+
+    @rows("method, path",
+          ("destroyed", "DELETE", ""), ("added to", "POST", "/addChannel"), ("removed from", "POST", "/removeChannel"),
+          ("given a video source", "POST", "/videoSource/none"), ("given no video source", "DELETE", "/videoSource"),
+          ("given music", "POST", "/moh"), ("given no music", "DELETE", "/moh"),
+          ("played to", "POST", "/play?skipms=-1"),
+          ("played to with an id", "POST", "/play/p"), ("recorded", "POST", "/record?maxDurationSeconds=-1"))
+    def test_that_is_unknown_can_not_be(self, ari, method, path):
+        """404 with a small f, before any parameter is looked at (resource_bridges.c, find_bridge)."""
+        expect(ari.request(method, "/bridges/" + ari.id("none") + path), **NO_BRIDGE)
+
+    def test_that_is_unknown_can_not_be_shown(self, ari):
+        """404 with the usual phrase (resource_bridges.c, ast_ari_bridges_get)."""
+        expect(ari.get("/bridges/" + ari.id("none")), status=404, phrase="Not Found", json=message("Bridge not found"))
+
+
+# --- bridges: channels in them ---
+
+def add(ari, bridge, *channels, **more):
+    """POST /bridges/ID/addChannel: 204."""
+    expect(ari.post("/bridges/%s/addChannel" % bridge, dict(more, channel=",".join(channels))), status=204)
+
+
+def remove(ari, bridge, *channels):
+    """POST /bridges/ID/removeChannel: 204."""
+    expect(ari.post("/bridges/%s/removeChannel" % bridge, {"channel": ",".join(channels)}), status=204)
+
+
+def name_of(ari, channel):
+    """The name of a channel, as BRIDGEPEER shows it."""
+    return ari.get("/channels/" + channel).json["name"]
+
+
+class Meeting:
+    """A bridge with the far legs of some calls in it, which joined in this order; what happened so far is forgotten."""
+
+    def __init__(self, ari, events, count, **params):
+        self.calls = [answered(ari, events, "m%d" % number) for number in range(count)]
+        self.legs = [call.far for call in self.calls]
+        self.names = {"name%d" % number: name_of(ari, leg) for number, leg in enumerate(self.legs)}
+        self.bridge = ari.bridge(**params)
+        for number, leg in enumerate(self.legs):
+            add(ari, self.bridge, leg)
+            events.expect("ChannelEnteredBridge", channel=leg)
+            if number:
+                for peer in self.legs[:number + 1]:
+                    events.expect("ChannelVarset", variable="BRIDGEPEER", channel=peer)
+        events.waiting.clear()
+
+
+@pytest.fixture
+def alone(ari, events):
+    """A mixing bridge with one channel."""
+    return Meeting(ari, events, 1)
+
+
+@pytest.fixture
+def couple(ari, events):
+    """A mixing bridge with two channels."""
+    return Meeting(ari, events, 2)
+
+
+@pytest.fixture
+def crowd(ari, events):
+    """A mixing bridge with three channels."""
+    return Meeting(ari, events, 3)
+
+
+NO_CHANNELS = bad_request("Missing parameter channel")
+NO_SUCH_CHANNEL = bad_request("Channel not found")
+FREE_CHANNEL = {"status": 422, "json": message("Channel not in Stasis application")}
+NOT_INSIDE = {"status": 422, "json": message("Channel not in this bridge")}
+
+
+class TestAddAndRemoveChannelRefusals:
+    @rows("operation", ("to add", "addChannel"), ("to remove", "removeChannel"))
+    @rows("more, expected",
+          ("no channel", {}, NO_CHANNELS),
+          ("an empty one", {"params": {"channel": ""}}, NO_CHANNELS),
+          ("several empty ones", {"params": {"channel": ",,"}}, NO_CHANNELS),
+          ("an empty JSON list", {"json": {"channel": []}}, NO_CHANNELS),
+          ("a JSON number", {"json": {"channel": 5}}, NO_CHANNELS),
+          ("an unknown one", {"params": {"channel": "none"}}, NO_SUCH_CHANNEL),
+          ("one in no application", {"params": {"channel": "{near}"}}, FREE_CHANNEL),
+          ("an unknown one before one in no application", {"params": {"channel": "none,{near}"}}, NO_SUCH_CHANNEL),
+          ("one in no application before an unknown one", {"params": {"channel": "{near},none"}}, FREE_CHANNEL),
+          ("two in one JSON text", {"json": {"channel": "{far},{near}"}}, NO_SUCH_CHANNEL),
+          ("one with a blank before it", {"params": {"channel": ",%20{far}"}}, NO_SUCH_CHANNEL))
+    def test_are_made_for(self, ari, unanswered, operation, more, expected):
+        """From the left, the first fault counts (resource_bridges.c, get_channels and find_channel_control)."""
+        expect(ari.post("/bridges/%s/%s" % (ari.bridge(), operation), **filled(more, unanswered.names)), **expected)
+
+    def test_add_nothing(self, ari, call):
+        """An unknown channel after a good one: nobody enters (resource_bridges.c, ast_ari_bridges_add_channel)."""
+        bridge = ari.bridge()
+        expect(ari.post("/bridges/%s/addChannel" % bridge, {"channel": call.far + ",none"}), **NO_SUCH_CHANNEL)
+        expect(ari.get("/bridges/" + bridge), status=200, has={"channels": []})
+
+    def test_remove_a_channel_that_is_in_no_bridge(self, ari, call):
+        """422 (resource_bridges.c, check_add_remove_channel)."""
+        expect(ari.post("/bridges/%s/removeChannel" % ari.bridge(), {"channel": call.far}), **NOT_INSIDE)
+
+    def test_remove_a_channel_that_is_in_another_bridge(self, ari, alone):
+        """422 (resource_bridges.c, check_add_remove_channel)."""
+        expect(ari.post("/bridges/%s/removeChannel" % ari.bridge("other"), {"channel": alone.legs[0]}), **NOT_INSIDE)
+
+    @rows("another, expected", ("is unknown", "none", NO_SUCH_CHANNEL), ("is not inside", "{near}", NOT_INSIDE))
+    def test_remove_nothing_when_one(self, ari, alone, another, expected):
+        """All are checked first (resource_bridges.c, ast_ari_bridges_remove_channel)."""
+        channels = "%s,%s" % (alone.legs[0], filled(another, alone.calls[0].names))
+        expect(ari.post("/bridges/%s/removeChannel" % alone.bridge, {"channel": channels}), **expected)
+        expect(ari.get("/bridges/" + alone.bridge), status=200, has={"channels": alone.legs})
+
+    def test_add_a_channel_that_is_being_recorded(self, ari, events, call):
+        """409 (res_stasis.c, recording rule; resource_bridges.c)."""
+        expect(ari.post("/channels/%s/record" % call.far, {"name": ari.id("r"), "format": "wav"}), status=201)
+        events.expect("RecordingStarted")
+        expect(ari.post("/bridges/%s/addChannel" % ari.bridge(), {"channel": call.far}), status=409,
+               json=message("Channel %s currently recording" % call.far))
+
+
+class TestJoining:
+    def test_is_told_with_bridge_and_channel(self, compact, ari, events, call):
+        """ChannelEnteredBridge: type, timestamp, bridge, channel (stasis_bridges.c)."""
+        add(ari, ari.bridge(), call.far)
+        event = events.expect("ChannelEnteredBridge", channel=call.far,
+                              bridge={"id": ari.id("bridge"), "channels": [call.far]})
+        expect_members(events.request, event, "type timestamp bridge channel asterisk_id application")
+
+    @rows("more", ("a query", {"params": {"channel": "{far}"}}), ("JSON", {"json": {"channel": "{far}"}}),
+          ("a JSON list", {"json": {"channel": ["{far}"]}}), ("a form", {"form": "channel={far}"}),
+          ("a list with empty members", {"params": {"channel": ",{far},"}}))
+    def test_is_asked_for_by(self, ari, events, call, more):
+        """204 (resource_bridges.c, ast_ari_bridges_add_channel)."""
+        bridge = ari.bridge()
+        expect(ari.post("/bridges/%s/addChannel" % bridge, **filled(more, call.names)), status=204, body=b"")
+        events.expect("ChannelEnteredBridge", channel=call.far)
+        expect(ari.get("/bridges/" + bridge), status=200, has={"channels": [call.far]})
+
+    def test_may_be_of_several_at_once(self, ari, events):
+        """One after the other (resource_bridges.c, ast_ari_bridges_add_channel)."""
+        one, two, bridge = answered(ari, events, "one").far, answered(ari, events, "two").far, ari.bridge()
+        add(ari, bridge, two, one)
+        events.expect("ChannelEnteredBridge", channel=two, bridge={"channels": [two]})
+        events.expect("ChannelEnteredBridge", channel=one, bridge={"channels": [one, two]})
+
+    def test_leaves_the_ids_sorted(self, ari, couple):
+        """By byte value, not by time (stasis_bridges.c, ast_bridge_snapshot_create)."""
+        expect(ari.get("/bridges/" + couple.bridge), has={"channels": sorted(couple.legs)})
+
+    def test_tells_each_of_two_its_peer(self, ari, events):
+        """BRIDGEPEER is the other's name (bridge.c, set_bridge_peer_vars_2party)."""
+        one, two, bridge = answered(ari, events, "one").far, answered(ari, events, "two").far, ari.bridge()
+        add(ari, bridge, one)
+        add(ari, bridge, two)
+        names = {"one": name_of(ari, one), "two": name_of(ari, two), "bridge": bridge}
+        expect_lines(events, one, ["ChannelEnteredBridge {bridge} simple_bridge", "ChannelVarset BRIDGEPEER={two}"],
+                     names)
+        expect_lines(events, two, ["ChannelEnteredBridge {bridge} simple_bridge", "ChannelVarset BRIDGEPEER={one}"],
+                     names)
+
+    def test_of_a_third_makes_a_softmix(self, ari, crowd):
+        """More than two members: softmix (bridge.c, smart_bridge_operation)."""
+        ari.eventually("/bridges/" + crowd.bridge, status=200,
+                       has={"technology": "softmix", "channels": sorted(crowd.legs)})
+
+    def test_of_a_third_is_told_with_the_technology_before(self, ari, events, couple):
+        """ChannelEnteredBridge comes before the switch (bridge_channel.c, bridge_channel_internal_push_full)."""
+        third = answered(ari, events, "third").far
+        add(ari, couple.bridge, third)
+        events.expect("ChannelEnteredBridge", channel=third, bridge={"technology": "simple_bridge"})
+
+    def test_of_a_third_puts_it_first_among_the_peers(self, ari, events, couple):
+        """The switch to softmix moves who joined to the head of the list (bridge.c, set_bridge_peer_vars)."""
+        third = answered(ari, events, "third").far
+        names = dict(couple.names, third=name_of(ari, third))
+        add(ari, couple.bridge, third)
+        events.expect("ChannelEnteredBridge", channel=third)
+        expect_lines(events, third, ["ChannelVarset BRIDGEPEER={name0},{name1}"], names)
+        expect_lines(events, couple.legs[0], ["ChannelVarset BRIDGEPEER={third},{name1}"], names)
+        expect_lines(events, couple.legs[1], ["ChannelVarset BRIDGEPEER={third},{name0}"], names)
+
+    def test_leaves_another_bridge_first(self, ari, events, alone):
+        """ChannelLeftBridge, then ChannelEnteredBridge (res_stasis.c, control_swap_channel_in_bridge)."""
+        other = ari.bridge("other")
+        add(ari, other, alone.legs[0])
+        expect_lines(events, alone.legs[0], ["ChannelLeftBridge {old} simple_bridge",
+                                             "ChannelEnteredBridge {new} simple_bridge"],
+                     {"old": alone.bridge, "new": other})
+
+    def test_the_same_bridge_again_leaves_it_first(self, ari, events, alone):
+        """The same (res_stasis.c, control_swap_channel_in_bridge)."""
+        add(ari, alone.bridge, alone.legs[0])
+        expect_lines(events, alone.legs[0], ["ChannelLeftBridge {old} simple_bridge",
+                                             "ChannelEnteredBridge {old} simple_bridge"],
+                     {"old": alone.bridge})
+
+    @rows("more", ("an unknown role", {"role": "bogus"}), ("mute", {"mute": "true"}),
+          ("absorbDTMF", {"absorbDTMF": "yes"}))
+    def test_takes(self, ari, events, call, more):
+        """Not validated, and not seen in the bridge (resource_bridges.c)."""
+        bridge = ari.bridge()
+        add(ari, bridge, call.far, **more)
+        events.expect("ChannelEnteredBridge", channel=call.far, bridge=bridge_json(bridge, channels=[call.far]))
+
+    def test_does_not_join_both_legs_of_a_pair(self, departure, ari, events, alone):
+        """204, but the other leg does not enter, and the bridge can be destroyed; Asterisk keeps it for ever."""
+        near = alone.calls[0].near
+        add(ari, alone.bridge, near)
+        events.expect_none("ChannelEnteredBridge", channel=near)
+        expect(ari.post("/bridges/%s/removeChannel" % alone.bridge, {"channel": near}), **NOT_INSIDE)
+
+
+class TestLeaving:
+    def test_is_told_with_bridge_and_channel(self, compact, ari, events, alone):
+        """ChannelLeftBridge: type, timestamp, bridge, channel; the channel is not in the bridge any more."""
+        remove(ari, alone.bridge, alone.legs[0])
+        event = events.expect("ChannelLeftBridge", channel=alone.legs[0], bridge={"id": alone.bridge, "channels": []})
+        expect_members(events.request, event, "type timestamp bridge channel asterisk_id application")
+
+    @rows("more", ("a query", {"params": {"channel": "{far}"}}), ("JSON", {"json": {"channel": ["{far}"]}}),
+          ("a form", {"form": "channel={far}"}))
+    def test_is_asked_for_by(self, ari, events, alone, more):
+        """204 (resource_bridges.c, ast_ari_bridges_remove_channel)."""
+        expect(ari.post("/bridges/%s/removeChannel" % alone.bridge, **filled(more, alone.calls[0].names)), status=204)
+        events.expect("ChannelLeftBridge", channel=alone.legs[0])
+
+    def test_takes_the_peer_away_first(self, ari, events, couple):
+        """BRIDGEPEER is unset, which tells of an empty one (bridge_channel.c, bridge_channel_internal_pull)."""
+        remove(ari, couple.bridge, couple.legs[0])
+        expect_lines(events, couple.legs[0], ["ChannelVarset BRIDGEPEER=", "ChannelLeftBridge {bridge} simple_bridge"],
+                     {"bridge": couple.bridge})
+        variable_of(ari, couple.legs[0], "BRIDGEPEER", **NO_VARIABLE)
+
+    def test_leaves_who_stays_alone_its_old_peer(self, ari, events, couple):
+        """With fewer than two members nobody is told (bridge.c, set_bridge_peer_vars)."""
+        remove(ari, couple.bridge, couple.legs[0])
+        events.expect("ChannelLeftBridge", channel=couple.legs[0])
+        variable_of(ari, couple.legs[1], "BRIDGEPEER", status=200, json={"value": couple.names["name0"]})
+
+    def test_of_one_of_three_makes_it_simple_again(self, ari, events, crowd):
+        """Told with the technology before; the others get each other as peers (bridge.c, smart_bridge_operation)."""
+        remove(ari, crowd.bridge, crowd.legs[0])
+        expect_lines(events, crowd.legs[0], ["ChannelVarset BRIDGEPEER=", "ChannelLeftBridge {bridge} softmix"],
+                     {"bridge": crowd.bridge})
+        expect_lines(events, crowd.legs[1], ["ChannelVarset BRIDGEPEER={name2}"], crowd.names)
+        expect_lines(events, crowd.legs[2], ["ChannelVarset BRIDGEPEER={name1}"], crowd.names)
+        ari.eventually("/bridges/" + crowd.bridge, has={"technology": "simple_bridge"})
+
+    def test_by_hanging_up_comes_before_the_end(self, ari, events, alone):
+        """ChannelHangupRequest, ChannelLeftBridge, StasisEnd; the bridge stays (res_stasis.c)."""
+        expect(ari.delete("/channels/" + alone.legs[0]), status=204)
+        expect_lines(events, alone.legs[0], ["ChannelHangupRequest 32 soft", "ChannelLeftBridge {bridge} simple_bridge",
+                                             "StasisEnd"],
+                     {"bridge": alone.bridge})
+        expect(ari.get("/bridges/" + alone.bridge), status=200, has={"channels": []})
+
+    def test_by_hanging_up_takes_the_peer_away_too(self, ari, events, couple):
+        """BRIDGEPEER between request and leaving (bridge_channel.c)."""
+        expect(ari.delete("/channels/" + couple.legs[0]), status=204)
+        expect_lines(events, couple.legs[0], ["ChannelHangupRequest 32 soft", "ChannelVarset BRIDGEPEER=",
+                                              "ChannelLeftBridge {bridge} simple_bridge", "StasisEnd"],
+                     {"bridge": couple.bridge})
+
+    def test_by_destroying_the_bridge_keeps_the_channels(self, ari, events, couple):
+        """They leave, and stay in their application (resource_bridges.c, ast_ari_bridges_destroy)."""
+        expect(ari.delete("/bridges/" + couple.bridge), status=204)
+        for leg in couple.legs:
+            events.expect("ChannelLeftBridge", channel=leg)
+            expect(ari.post("/channels/%s/answer" % leg), status=204)
+
+
+class TestWhoHearsOfABridge:
+    def test_is_the_application_of_a_channel_in_it(self, ari, events, call):
+        """It is subscribed before the channel enters (res_stasis.c, control_add_channel_to_bridge)."""
+        bridge = ari.bridge()
+        add(ari, bridge, call.far)
+        events.expect("ChannelEnteredBridge", channel=call.far)
+        expect(ari.application(), has={"bridge_ids": [bridge]})
+
+    def test_is_told_of_channels_of_others(self, ari, events, alone):
+        """An application hears all of a bridge that holds a channel of its own (stasis/app.c)."""
+        other = ari.events(ari.app + "-2")
+        stranger, _ = ari.pair(other, "other")
+        add(ari, alone.bridge, stranger)
+        events.expect("ChannelEnteredBridge", channel=stranger, application=ari.app)
+        other.expect("ChannelEnteredBridge", channel=stranger, application=other.app)
+
+    def test_is_not_told_the_peers_of_others(self, ari, events, alone):
+        """BRIDGEPEER goes to the application of the channel alone (stasis/app.c)."""
+        other = ari.events(ari.app + "-2")
+        stranger, _ = ari.pair(other, "other")
+        add(ari, alone.bridge, stranger)
+        other.expect("ChannelVarset", variable="BRIDGEPEER", channel=stranger)
+        events.expect("ChannelVarset", variable="BRIDGEPEER", channel=alone.legs[0])
+        events.expect_none("ChannelVarset", channel=stranger)
+
+    def test_is_nobody_any_more_when_the_last_channel_left(self, ari, events, alone):
+        """The subscription ends after ChannelLeftBridge (res_stasis.c)."""
+        remove(ari, alone.bridge, alone.legs[0])
+        events.expect("ChannelLeftBridge")
+        ari.eventually("/applications/" + ari.app, has={"bridge_ids": []})
+
+    def test_is_the_application_still_after_another_channel_left(self, ari, events, couple):
+        """Counted by channels (stasis/app.c)."""
+        remove(ari, couple.bridge, couple.legs[0])
+        events.expect("ChannelLeftBridge")
+        expect(ari.application(), has={"bridge_ids": [couple.bridge]})
+
+    def test_is_the_application_still_after_a_hangup(self, ari, events, alone):
+        """A channel that hung up leaves the subscription: BridgeDestroyed comes (res_stasis.c)."""
+        expect(ari.delete("/channels/" + alone.legs[0]), status=204)
+        events.expect("ChannelDestroyed", channel=alone.legs[0])
+        expect(ari.delete("/bridges/" + alone.bridge), status=204)
+        events.expect("BridgeDestroyed", bridge=alone.bridge)
+
+    def test_is_not_told_of_the_end_by_having_had_a_channel_in_it(self, ari, events, alone):
+        """DELETE: the channels leave, which unsubscribes, before BridgeDestroyed (res_stasis.c)."""
+        expect(ari.delete("/bridges/" + alone.bridge), status=204)
+        events.expect("ChannelLeftBridge", channel=alone.legs[0])
+        events.expect_none("BridgeDestroyed", bridge=alone.bridge)
+
+
+class TestPeersInABridge:
+    def test_are_told_again_at_a_mute(self, ari, events, couple):
+        """When a channel is muted at all, or no more, all members are told (bridge.c; res_mutestream.c)."""
+        expect(ari.post("/channels/%s/mute" % couple.legs[0], {"direction": "in"}), status=204)
+        expect_lines(events, couple.legs[0], ["ChannelVarset BRIDGEPEER={name1}"], couple.names)
+        expect_lines(events, couple.legs[1], ["ChannelVarset BRIDGEPEER={name0}"], couple.names)
+
+    @rows("method, operation", ("a hold", "POST", "hold"), ("music", "POST", "moh"), ("silence", "POST", "silence"),
+          ("ringing", "POST", "ring"))
+    def test_are_not_told_again_at(self, ari, events, couple, method, operation):
+        """These do not touch the bridge (bridge.c)."""
+        expect(ari.request(method, "/channels/%s/%s" % (couple.legs[0], operation)), status=204)
+        events.expect_none("ChannelVarset", channel=couple.legs[1], variable="BRIDGEPEER")
+
+    def test_are_told_again_at_a_snoop(self, ari, events, couple):
+        """A hook on a member renews them (bridge.c; res_stasis_snoop.c)."""
+        expect(ari.post("/channels/%s/snoop" % couple.legs[0], {"spy": "both", "app": ari.app}), status=200)
+        events.expect("ChannelVarset", channel=couple.legs[1], variable="BRIDGEPEER", value=couple.names["name0"])
+
+    def test_include_the_announcer_of_a_playback(self, ari, events, alone, sound):
+        """An inner channel counts as a member, and is not shown in the bridge (resource_bridges.c)."""
+        expect(ari.post("/bridges/%s/play" % alone.bridge, {"media": "sound:" + sound, "offsetms": 900}), status=201)
+        events.expect("ChannelVarset", channel=alone.legs[0], variable="BRIDGEPEER",
+                      value=re.compile("Announcer/ARI-[0-9a-f]{8};2"))
+        expect(ari.get("/bridges/" + alone.bridge), has={"channels": alone.legs})
+
+    def test_include_the_music(self, ari, events, alone):
+        """Its name is Announcer/ARI_MOH (resource_bridges.c, moh_channel)."""
+        expect(ari.post("/bridges/%s/moh" % alone.bridge), status=204)
+        events.expect("ChannelVarset", channel=alone.legs[0], variable="BRIDGEPEER",
+                      value=re.compile("Announcer/ARI_MOH-[0-9a-f]{8};2"))
+
+    def test_include_the_recorder(self, ari, events, alone):
+        """Its name is Recorder/ARI (resource_bridges.c, ast_ari_bridges_record)."""
+        expect(ari.post("/bridges/%s/record" % alone.bridge, {"name": ari.id("r"), "format": "wav"}), status=201)
+        events.expect("ChannelVarset", channel=alone.legs[0], variable="BRIDGEPEER",
+                      value=re.compile("Recorder/ARI-[0-9a-f]{8};2"))
+
+
+class TestConnectedLinesInABridge:
+    def test_are_exchanged_by_two(self, ari, events):
+        """Each is connected to the other's caller, told after its BRIDGEPEER (bridge_channel.c; bridge_basic)."""
+        one = answered(ari, events, "one", callerId="Ann <1>").far
+        two = answered(ari, events, "two", callerId="Bob <2>").far
+        bridge = ari.bridge()
+        names = {"one": name_of(ari, one), "two": name_of(ari, two), "bridge": bridge}
+        add(ari, bridge, one, two)
+        expect_lines(events, one, ["ChannelEnteredBridge {bridge} simple_bridge", "ChannelVarset BRIDGEPEER={two}",
+                                   "ChannelConnectedLine Bob <2>"], names)
+        expect_lines(events, two, ["ChannelEnteredBridge {bridge} simple_bridge", "ChannelVarset BRIDGEPEER={one}",
+                                   "ChannelConnectedLine Ann <1>"], names)
+
+    def test_reach_the_other_leg_without_a_word(self, ari, events):
+        """The far end's caller is the new one: seen in ChannelHangupRequest, told only at the end (core_unreal.c)."""
+        one, two = (answered(ari, events, "one", callerId="Ann <1>"), answered(ari, events, "two", callerId="Bob <2>"))
+        add(ari, ari.bridge(), one.far, two.far)
+        events.expect("ChannelConnectedLine", channel={"id": one.far, "connected": {"number": "2"}})
+        expect(ari.get("/channels/" + one.near), has={"caller": {"number": "1"}})
+        expect(ari.delete("/channels/" + one.near), status=204)
+        events.expect("ChannelHangupRequest", channel={"id": one.near, "caller": {"name": "Bob", "number": "2"}})
+        events.expect("ChannelCallerId", channel={"id": one.near, "caller": {"name": "Bob", "number": "2"}})
+
+    def test_are_cleared_by_music(self, ari, events):
+        """Inner channels have no caller (bridge_channel.c)."""
+        call, bridge = answered(ari, events, callerId="Ann <1>"), ari.bridge()
+        add(ari, bridge, call.far)
+        expect(ari.post("/bridges/%s/moh" % bridge), status=204)
+        events.expect("ChannelConnectedLine", channel={"id": call.far, "connected": {"name": "", "number": ""}})
+
+    def test_are_left_alone_in_a_holding_bridge(self, ari, events):
+        """No peers there (bridge.c)."""
+        one, two = (answered(ari, events, "one", callerId="Ann <1>"), answered(ari, events, "two", callerId="Bob <2>"))
+        add(ari, ari.bridge(type="holding"), one.far, two.far)
+        events.expect("ChannelEnteredBridge", channel=two.far)
+        events.expect_none("ChannelConnectedLine")
+        events.expect_none("ChannelVarset", variable="BRIDGEPEER")
+
+
+class TestHoldingBridge:
+    def test_stays_what_it_is(self, ari, events):
+        """Whatever its members (bridge_holding.c)."""
+        meeting = [answered(ari, events, word).far for word in ("one", "two", "three")]
+        bridge = ari.bridge(type="holding")
+        add(ari, bridge, *meeting)
+        events.expect("ChannelEnteredBridge", channel=meeting[2])
+        expect(ari.get("/bridges/" + bridge), status=200, json=bridge_json(
+            bridge, bridge_type="holding", technology="holding_bridge", channels=sorted(meeting)))
+
+    def test_plays_to_all(self, ari, events, call, sound):
+        """By an announcer (resource_bridges.c)."""
+        bridge, playback = ari.bridge(type="holding"), ari.id("p")
+        add(ari, bridge, call.far)
+        expect(ari.post("/bridges/%s/play/%s" % (bridge, playback), {"media": "sound:" + sound, "offsetms": 900}),
+               status=201)
+        expect_lines(events, playback, ["PlaybackStarted sound:%s playing" % sound,
+                                        "PlaybackFinished sound:%s done" % sound])
+
+    def test_has_one_announcer(self, ari, events, call):
+        """With a channel in that role a playback fails at once (bridge_holding.c)."""
+        bridge, playback = ari.bridge(type="holding"), ari.id("p")
+        add(ari, bridge, call.far, role="announcer")
+        expect(ari.post("/bridges/%s/play/%s" % (bridge, playback), {"media": "tone:ring"}), status=201)
+        expect_lines(events, playback, ["PlaybackStarted tone:ring playing", "PlaybackFinished tone:ring failed"])
+
+
+class TestMusicInABridge:
+    def test_is_started_and_stopped(self, ari):
+        """204 each (resource_bridges.c, ast_ari_bridges_start_moh, ..._stop_moh)."""
+        bridge = ari.bridge()
+        expect(ari.post("/bridges/%s/moh" % bridge), status=204, body=b"")
+        expect(ari.delete("/bridges/%s/moh" % bridge), status=204, body=b"")
+
+    @rows("more", ("again", {}), ("with another class", {"mohClass": "none"}))
+    def test_may_be_started(self, ari, more):
+        """The class is not validated (resource_bridges.c)."""
+        bridge = ari.bridge()
+        expect(ari.post("/bridges/%s/moh" % bridge), status=204)
+        expect(ari.post("/bridges/%s/moh" % bridge, more), status=204)
+
+    @rows("before", ("that never played", 0), ("that does not play any more", 1))
+    def test_can_not_be_stopped(self, ari, before):
+        """409 (resource_bridges.c, ast_ari_bridges_stop_moh)."""
+        bridge = ari.bridge()
+        for _ in range(before):
+            expect(ari.post("/bridges/%s/moh" % bridge), status=204)
+            expect(ari.delete("/bridges/%s/moh" % bridge), status=204)
+        expect(ari.delete("/bridges/%s/moh" % bridge), **NO_MUSIC)
+
+
+class TestVideoSource:
+    @rows("channel, expected",
+          ("is unknown", "none", NO_SUCH_CHANNEL), ("is in no application", "{near}", FREE_CHANNEL),
+          ("is not in the bridge", "{far}", NOT_INSIDE))
+    def test_can_not_be_a_channel_that(self, ari, unanswered, channel, expected):
+        """400, 422, 422 (resource_bridges.c, ast_ari_bridges_set_video_source)."""
+        expect(ari.post("/bridges/%s/videoSource/%s" % (ari.bridge(), filled(channel, unanswered.names))), **expected)
+
+    def test_is_set(self, ari, events, alone):
+        """204, BridgeVideoSourceChanged, and the bridge shows it (bridge.c, ast_bridge_set_single_src_video_mode)."""
+        expect(ari.post("/bridges/%s/videoSource/%s" % (alone.bridge, alone.legs[0])), status=204, body=b"")
+        single = bridge_json(alone.bridge, channels=alone.legs, video_mode="single", video_source_id=alone.legs[0])
+        event = events.expect("BridgeVideoSourceChanged", bridge=single)
+        expect(ari.get("/bridges/" + alone.bridge), status=200, json=single)
+        if "old_video_source_id" in event:
+            fail(events.request, "no old_video_source_id", shown(event))
+
+    def test_has_its_members_in_order(self, compact, ari, events, alone):
+        """video_source_id ends the bridge; type, timestamp, bridge the event (stasis_bridges.c)."""
+        expect(ari.post("/bridges/%s/videoSource/%s" % (alone.bridge, alone.legs[0])), status=204)
+        event = events.expect("BridgeVideoSourceChanged")
+        expect_members(events.request, event, "type timestamp bridge asterisk_id application")
+        expect_members(events.request, event["bridge"], BRIDGE_MEMBERS + " video_source_id")
+
+    def test_may_be_cleared_at_any_time(self, ari):
+        """204 (resource_bridges.c, ast_ari_bridges_clear_video_source)."""
+        expect(ari.delete("/bridges/%s/videoSource" % ari.bridge()), status=204, body=b"")
+
+    @pytest.fixture
+    def watched(self, ari, events, alone):
+        """A bridge whose only channel is its video source."""
+        expect(ari.post("/bridges/%s/videoSource/%s" % (alone.bridge, alone.legs[0])), status=204)
+        events.expect("BridgeVideoSourceChanged")
+        return alone
+
+    def test_is_shown_until_the_bridge_is_published_again(self, ari, watched):
+        """DELETE is not published (bridge.c, ast_bridge_remove_video_src; stasis_bridges.c)."""
+        expect(ari.delete("/bridges/%s/videoSource" % watched.bridge), status=204)
+        expect(ari.get("/bridges/" + watched.bridge), has={"video_mode": "single", "video_source_id": watched.legs[0]})
+
+    def test_that_was_cleared_is_told_when_a_channel_leaves(self, ari, events, watched):
+        """BridgeVideoSourceChanged with the old one, before ChannelLeftBridge (stasis_bridges.c)."""
+        expect(ari.delete("/bridges/%s/videoSource" % watched.bridge), status=204)
+        remove(ari, watched.bridge, watched.legs[0])
+        seen = expect_lines(events, watched.bridge, ["BridgeVideoSourceChanged talker",
+                                                     "ChannelLeftBridge {bridge} simple_bridge"],
+                            {"bridge": watched.bridge})
+        if seen[0].get("old_video_source_id") != watched.legs[0]:
+            fail(events.request, "old_video_source_id %s" % watched.legs[0], shown(seen[0]))
+        expect(ari.get("/bridges/" + watched.bridge), status=200, json=bridge_json(watched.bridge))
+
+    def test_is_still_shown_when_its_channel_has_left(self, ari, events, watched):
+        """The leaving is published, then the source forgotten (bridge_channel.c, bridge_channel_internal_join)."""
+        remove(ari, watched.bridge, watched.legs[0])
+        events.expect("ChannelLeftBridge", channel=watched.legs[0])
+        expect(ari.get("/bridges/" + watched.bridge), status=200,
+               json=bridge_json(watched.bridge, video_mode="single", video_source_id=watched.legs[0]))
+
+    def test_that_left_is_gone_when_the_bridge_is_published_again(self, ari, events, watched):
+        """The mode stays single, without a source (bridge.c, ast_bridge_remove_video_src)."""
+        remove(ari, watched.bridge, watched.legs[0])
+        add(ari, watched.bridge, watched.legs[0])
+        event = events.expect("BridgeVideoSourceChanged")
+        wanted = {"old_video_source_id": watched.legs[0],
+                  "bridge": bridge_json(watched.bridge, channels=watched.legs, video_mode="single")}
+        if not matches(event["bridge"], wanted["bridge"]) or not matches(event, wanted, whole=False):
+            fail(events.request, shown(wanted), shown(event))
+
+
+class TestDigitsInABridge:
+    def test_pass_from_one_call_to_the_other(self, ari, events, couple):
+        """From a near leg to its far leg, through the bridge, out at the other near leg (bridge_simple.c)."""
+        one, two = couple.calls
+        expect(ari.post("/channels/%s/dtmf" % one.near, {"dtmf": "2"}), status=204)
+        events.expect("ChannelDtmfReceived", digit="2", channel=one.far)
+        events.expect("ChannelDtmfReceived", digit="2", channel=two.near)
+
+    def test_sent_to_a_channel_in_it_leave_it(self, ari, events, couple):
+        """They come out at that channel's other leg alone (channel.c, ast_senddigit)."""
+        one, two = couple.calls
+        expect(ari.post("/channels/%s/dtmf" % one.far, {"dtmf": "3"}), status=204)
+        events.expect("ChannelDtmfReceived", digit="3", channel=one.near)
+        events.expect_none("ChannelDtmfReceived", digit="3", channel=two.near)
+
+    def test_are_absorbed(self, ari, events):
+        """absorbDTMF=true: not passed on (res_stasis.c; bridge_channel.c)."""
+        one, two, bridge = answered(ari, events, "one"), answered(ari, events, "two"), ari.bridge()
+        add(ari, bridge, one.far, absorbDTMF="true")
+        add(ari, bridge, two.far)
+        events.expect("ChannelEnteredBridge", channel=two.far)
+        expect(ari.post("/channels/%s/dtmf" % one.near, {"dtmf": "4"}), status=204)
+        events.expect("ChannelDtmfReceived", digit="4", channel=one.far)
+        expect(ari.post("/channels/%s/dtmf" % two.near, {"dtmf": "5"}), status=204)
+        events.expect("ChannelDtmfReceived", digit="5", channel=one.near)
+        if events.find("ChannelDtmfReceived", digit="4"):
+            fail(events.request, "no digit 4 on the other side", shown(events.waiting))
+# --- playbacks ---
+
+NO_PLAYBACK = {"status": 404, "json": message("Playback not found")}
+NOTHING_QUEUED = {"status": 500, "json": message("Failed to queue media for playback")}
+FOREVER = "tone:ring"                               # plays until somebody stops it
+NO_SOUND = "sound:no-such-sound"
+
+
+def play(ari, channel, *media, word="p", **more):
+    """POST /channels/ID/play/PLAYBACK: 201; the id of the playback."""
+    playback = ari.id(word)
+    expect(ari.post("/channels/%s/play/%s" % (channel, playback), json=dict(more, media=list(media))), status=201)
+    return playback
+
+
+def stop(ari, playback):
+    """DELETE /playbacks/ID: 204."""
+    expect(ari.delete("/playbacks/" + playback), status=204, body=b"")
+
+
+class TestPlaybackRefusals:
+    @rows("params, expected",
+          ("no medium", {}, NOTHING_QUEUED),
+          ("an empty medium", {"media": ""}, NOTHING_QUEUED),
+          ("an empty medium among others", {"media": "sound:a,,sound:b"}, NOTHING_QUEUED),
+          ("skipms below zero, before no medium", {"skipms": -1}, bad_request("skipms cannot be negative")),
+          ("offsetms below zero, before no medium", {"offsetms": -1}, bad_request("offsetms cannot be negative")),
+          ("both below zero", {"offsetms": -1, "skipms": -1}, bad_request("skipms cannot be negative")))
+    def test_on_a_channel_are_made_for(self, ari, unanswered, params, expected):
+        """After 404, 409 and 412: skipms, offsetms, media (resource_channels.c, ari_channels_handle_play)."""
+        expect(ari.post("/channels/%s/play/%s" % (unanswered.far, ari.id("p")), params), **expected)
+        expect(ari.get("/playbacks/" + ari.id("p")), **NO_PLAYBACK)
+
+    @rows("body", ("an empty list of media", {"media": []}), ("an empty text", {"media": ""}),
+          ("a number", {"media": 5}))
+    def test_in_json_are_made_for(self, ari, unanswered, body):
+        """The same (resource_channels.c, ari_channels_handle_play)."""
+        expect(ari.post("/channels/%s/play" % unanswered.far, json=body), **NOTHING_QUEUED)
+
+    @rows("params", ("no medium", {}), ("an empty medium", {"media": "sound:a,"}),
+          ("skipms below zero", {"media": "sound:a", "skipms": -1}),
+          ("offsetms below zero", {"media": "sound:a", "offsetms": -1}))
+    def test_on_a_bridge_are_made_for(self, ari, params):
+        """500 without a message (resource_bridges.c, ari_bridges_play_new)."""
+        expect(ari.post("/bridges/%s/play" % ari.bridge(), params), **ALLOCATION_FAILED)
+
+    @rows("method, path, expected",
+          ("shown", "GET", "", NO_PLAYBACK), ("stopped", "DELETE", "", NO_PLAYBACK),
+          ("paused", "POST", "/control?operation=pause", NO_PLAYBACK),
+          ("controlled without an operation, which is told first", "POST", "/control",
+           bad_request("Missing operation")),
+          ("controlled with an empty operation", "POST", "/control?operation=", bad_request("Invalid operation ")),
+          ("controlled with an unknown operation", "POST", "/control?operation=stop",
+           bad_request("Invalid operation stop")),
+          ("controlled in capitals", "POST", "/control?operation=Pause", bad_request("Invalid operation Pause")))
+    def test_are_made_for_an_unknown_playback_that_is(self, ari, method, path, expected):
+        """Operation, then playback (resource_playbacks.c, ast_ari_playbacks_control)."""
+        expect(ari.request(method, "/playbacks/" + ari.id("none") + path), **expected)
+
+
+class TestPlayback:
+    def test_is_queued_first(self, ari, call):
+        """201 with the playback and where it is (resource_channels.c, ari_channels_handle_play)."""
+        reply = ari.post("/channels/%s/play/%s" % (call.far, ari.id("p")), {"media": FOREVER})
+        expect(reply, status=201, headers={"Location": ari.path("/playbacks/" + ari.id("p"))},
+               json={"id": ari.id("p"), "media_uri": FOREVER, "target_uri": "channel:" + call.far, "language": "en",
+                     "state": "queued"})
+
+    def test_has_its_members_in_order(self, compact, ari, events, call):
+        """next_media_uri in its place when there is one (res_stasis_playback.c, playback_to_json)."""
+        playback = play(ari, call.far, FOREVER, NO_SOUND)
+        reply = expect(ari.get("/playbacks/" + playback), status=200)
+        expect_members(reply.request, reply.json, "id media_uri next_media_uri target_uri language state")
+
+    @rows("path, params, more",
+          ("an id in the path", "/play/{id}", {"media": FOREVER}, {}),
+          ("an id in the query", "/play", {"media": FOREVER, "playbackId": "{id}"}, {}),
+          ("an id in the path and another in the query", "/play/{id}", {"media": FOREVER, "playbackId": "q"}, {}),
+          ("media in JSON", "/play/{id}", {}, {"json": {"media": [FOREVER]}}),
+          ("media in a JSON text", "/play/{id}", {}, {"json": {"media": FOREVER}}),
+          ("media in a form", "/play/{id}", {}, {"form": "media=" + FOREVER}))
+    def test_is_asked_for_with(self, ari, call, path, params, more):
+        """Path over playbackId; JSON, form or query (resource_channels.c)."""
+        names = {"id": ari.id("p")}
+        expect(ari.post("/channels/%s%s" % (call.far, filled(path, names)), filled(params, names), **more), status=201,
+               has={"id": ari.id("p"), "media_uri": FOREVER})
+
+    def test_has_an_id_of_its_own(self, ari, call):
+        """A UUID without one (res_stasis_playback.c)."""
+        expect(ari.post("/channels/%s/play" % call.far, {"media": FOREVER}), status=201,
+               has={"id": re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")})
+
+    @rows("lang, language", ("as asked for", "fr", "fr"), ("of the channel without one", "", "en"))
+    def test_has_a_language(self, ari, call, lang, language):
+        """lang, else the channel's (res_stasis_playback.c)."""
+        expect(ari.post("/channels/%s/play" % call.far, {"media": FOREVER, "lang": lang}), status=201,
+               has={"language": language})
+
+    def test_starts_and_finishes(self, ari, events, call, sound):
+        """PlaybackStarted in state playing, PlaybackFinished in state done (res_stasis_playback.c)."""
+        playback = play(ari, call.far, "sound:" + sound, offsetms=900)
+        expect_lines(events, playback, ["PlaybackStarted sound:%s playing" % sound,
+                                        "PlaybackFinished sound:%s done" % sound])
+        ari.eventually("/playbacks/" + playback, **NO_PLAYBACK)
+
+    def test_starts_at_its_offset(self, ari, events, call, long_sound):
+        """offsetms counts from the beginning of the first medium (res_stasis_playback.c; main/app.c)."""
+        begin = time.monotonic()
+        playback = play(ari, call.far, "sound:" + long_sound, offsetms=2900)
+        events.expect("PlaybackFinished", playback={"id": playback, "state": "done"})
+        if time.monotonic() - begin > 2.5:
+            fail(events.request, "the end of a sound of 3 s, 0.1 s after its offset",
+                 "%.1f s" % (time.monotonic() - begin))
+
+    @rows("kind, media",
+          ("PlaybackStarted", "PlaybackStarted", [FOREVER]), ("PlaybackFinished", "PlaybackFinished", [NO_SOUND]),
+          ("PlaybackContinuing", "PlaybackContinuing", [NO_SOUND, NO_SOUND]))
+    def test_is_told_with_members_in_order(self, compact, ari, events, call, kind, media):
+        """type, timestamp, playback (stasis; res_stasis_playback.c)."""
+        play(ari, call.far, *media)
+        expect_members(events.request, events.expect(kind), "type timestamp playback asterisk_id application")
+
+    def test_goes_on_when_a_digit_comes(self, ari, events, call):
+        """DTMF does not stop it (res_stasis_playback.c)."""
+        playback = play(ari, call.far, FOREVER)
+        events.expect("PlaybackStarted")
+        expect(ari.post("/channels/%s/dtmf" % call.near, {"dtmf": "1"}), status=204)
+        events.expect("ChannelDtmfReceived", channel=call.far)
+        expect(ari.get("/playbacks/" + playback), status=200, has={"state": "playing"})
+
+    def test_tells_of_progress_on_a_channel_that_is_not_answered(self, ari, events, unanswered):
+        """It plays in state Ring, without an answer (resource_channels.c; app_control)."""
+        play(ari, unanswered.far, FOREVER)
+        events.expect("PlaybackStarted")
+        events.expect("Dial", peer=unanswered.near, dialstatus="PROGRESS")
+        expect(ari.get("/channels/" + unanswered.far), has={"state": "Ring"})
+
+    def test_fails_when_its_channel_is_hung_up(self, ari, events, call):
+        """PlaybackFinished in state failed, before StasisEnd; what is queued is told of too (res_stasis_playback.c)."""
+        one, two = play(ari, call.far, FOREVER, NO_SOUND), play(ari, call.far, FOREVER, word="q")
+        events.expect("PlaybackStarted", playback=one)
+        expect(ari.delete("/channels/" + call.far), status=204)
+        events.expect("PlaybackFinished", playback={"id": one, "state": "failed", "media_uri": FOREVER})
+        expect_lines(events, two, ["PlaybackStarted tone:ring playing", "PlaybackFinished tone:ring failed"])
+
+    def test_on_a_channel_in_a_bridge_names_the_channel(self, ari, events, alone):
+        """target_uri stays the channel (res_stasis_playback.c)."""
+        playback = play(ari, alone.legs[0], FOREVER)
+        events.expect("PlaybackStarted", playback={"id": playback, "target_uri": "channel:" + alone.legs[0]})
+        stop(ari, playback)
+        events.expect("PlaybackFinished", playback={"id": playback, "state": "done"})
+
+    def test_on_a_bridge_names_the_bridge(self, ari, events, alone, sound):
+        """target_uri is the bridge (resource_bridges.c, ast_ari_bridges_play)."""
+        playback = ari.id("p")
+        reply = ari.post("/bridges/%s/play/%s" % (alone.bridge, playback), {"media": "sound:" + sound, "offsetms": 900})
+        expect(reply, status=201, headers={"Location": ari.path("/playbacks/" + playback)},
+               json={"id": playback, "media_uri": "sound:" + sound, "target_uri": "bridge:" + alone.bridge,
+                     "language": "en",
+                     "state": "queued"})
+        expect_lines(events, playback, ["PlaybackStarted sound:%s playing" % sound,
+                                        "PlaybackFinished sound:%s done" % sound])
+
+    def test_on_a_bridge_may_have_its_id_in_the_query(self, ari):
+        """playbackId (resource_bridges.c, ast_ari_bridges_play)."""
+        params = {"media": FOREVER, "playbackId": ari.id("p")}
+        expect(ari.post("/bridges/%s/play" % ari.bridge(), params), status=201, has={"id": ari.id("p")})
+        stop(ari, ari.id("p"))
+
+    def test_on_a_bridge_ends_with_it(self, ari, alone):
+        """DELETE of the bridge: the playback disappears (resource_bridges.c, ast_ari_bridges_destroy)."""
+        expect(ari.post("/bridges/%s/play/%s" % (alone.bridge, ari.id("p")), {"media": FOREVER}), status=201)
+        expect(ari.delete("/bridges/" + alone.bridge), status=204)
+        ari.eventually("/playbacks/" + ari.id("p"), **NO_PLAYBACK)
+
+    def test_on_a_bridge_is_told_twice_to_who_hears_of_all_channels_and_bridges(self, ari, events):
+        """Once through the bridge and once through its announcer (stasis/app.c)."""
+        expect(subscribe(ari, "channel:", "bridge:"), status=200)
+        expect(ari.post("/bridges/%s/play/%s" % (ari.bridge(), ari.id("p")), {"media": NO_SOUND}), status=201)
+        for kind in ("PlaybackStarted", "PlaybackFinished"):
+            for _ in range(2):
+                events.expect(kind, playback=ari.id("p"))
+
+    def test_has_no_control_characters_in_its_location(self, departure, ari, call):
+        """They are escaped; Asterisk sends them raw."""
+        reply = ari.post("/channels/%s/play/%s%%0A" % (call.far, ari.id("p")), {"media": FOREVER})
+        expect(reply, status=201, headers={"Location": ari.path("/playbacks/%s%%0A" % ari.id("p"))})
+
+    def test_on_an_empty_bridge_plays_to_nobody(self, ari, events):
+        """No events, as nobody is subscribed to the bridge; the time runs (resource_bridges.c; stasis/app.c)."""
+        expect(ari.post("/bridges/%s/play/%s" % (ari.bridge(), ari.id("p")), {"media": NO_SOUND}), status=201)
+        ari.eventually("/playbacks/" + ari.id("p"), **NO_PLAYBACK)
+        events.expect_none("PlaybackStarted")
+
+
+class TestMedia:
+    @rows("medium, end",
+          ("a sound that is not there", NO_SOUND, "failed"),
+          ("a sound without a name", "sound:", "failed"),
+          ("a tone that is not there", "tone:bogus", "failed"),
+          ("a tone without a name", "tone:", "failed"),
+          ("digits", "digits:1", "done"),
+          ("characters", "characters:a", "done"))
+    def test_end_by_themselves(self, ari, events, call, medium, end):
+        """Started, then finished: done or failed (res_stasis_playback.c, play_on_channel)."""
+        playback = play(ari, call.far, medium)
+        expect_lines(events, playback, ["PlaybackStarted %s playing" % medium,
+                                        "PlaybackFinished %s %s" % (medium, end)])
+
+    @rows("medium",
+          ("an unknown scheme", "bogus:x"), ("no scheme", "ref-one"), ("a scheme in capitals", "SOUND:ref-one"),
+          ("a recording that is not stored", "recording:none-{id}"), ("a number that is none", "number:abc"))
+    def test_vanish(self, ari, events, call, medium):
+        """Started, and no word more: the playback is gone (res_stasis_playback.c, play_on_channel)."""
+        playback = play(ari, call.far, filled(medium, {"id": ari.id("x")}))
+        events.expect("PlaybackStarted", playback=playback)
+        events.expect_none("PlaybackFinished", playback=playback,
+                           after=lambda: ari.eventually("/playbacks/" + playback, **NO_PLAYBACK) and events.marker())
+
+    @rows("medium", ("a tone", "tone:busy"), ("a tone of a zone", "tone:ring;tonezone=us"))
+    def test_play_until_they_are_stopped(self, ari, events, call, medium):
+        """Tones have no end (res_stasis_playback.c; indications.c)."""
+        playback = play(ari, call.far, medium)
+        events.expect("PlaybackStarted", playback=playback)
+        expect(ari.get("/playbacks/" + playback), status=200, has={"state": "playing"})
+        stop(ari, playback)
+        events.expect("PlaybackFinished", playback={"id": playback, "state": "done"})
+
+    @rows("media, lines",
+          ("a good one after a bad one", [NO_SOUND, "digits:1"], [
+              "PlaybackStarted %s playing" % NO_SOUND, "PlaybackContinuing %s continuing" % NO_SOUND,
+              "PlaybackStarted digits:1 playing", "PlaybackFinished digits:1 done"]),
+          ("a bad one after a good one", ["digits:1", NO_SOUND], [
+              "PlaybackStarted digits:1 playing", "PlaybackContinuing digits:1 continuing",
+              "PlaybackStarted %s playing" % NO_SOUND, "PlaybackFinished %s failed" % NO_SOUND]),
+          ("one that vanishes before another", ["bogus:x", "digits:1"], [
+              "PlaybackStarted bogus:x playing", "PlaybackStarted digits:1 playing", "PlaybackFinished digits:1 done"]))
+    def test_of_a_list_follow_each_other(self, ari, events, call, media, lines):
+        """PlaybackContinuing between them; the last one decides the end (res_stasis_playback.c, play_on_channel)."""
+        expect_lines(events, play(ari, call.far, *media), lines)
+
+    def test_of_a_list_are_shown_with_the_next(self, ari, events, call):
+        """next_media_uri is there while there is one (res_stasis_playback.c)."""
+        playback = play(ari, call.far, NO_SOUND, FOREVER)
+        events.expect("PlaybackStarted", playback={"media_uri": NO_SOUND, "next_media_uri": FOREVER})
+        events.expect("PlaybackContinuing", playback={"media_uri": NO_SOUND, "next_media_uri": FOREVER})
+        events.expect("PlaybackStarted", playback={"media_uri": FOREVER})
+        expect(ari.get("/playbacks/" + playback), status=200, json={
+            "id": playback, "media_uri": FOREVER, "target_uri": "channel:" + call.far, "language": "en",
+            "state": "playing"})
+
+    def test_in_a_query_are_split_at_commas(self, ari, call):
+        """A list in the query (resource_channels.c)."""
+        expect(ari.post("/channels/%s/play" % call.far, {"media": "tone:ring,tone:busy"}), status=201,
+               has={"media_uri": "tone:ring", "next_media_uri": "tone:busy"})
+
+    def test_may_be_a_recording(self, ari, events, call, stored):
+        """recording:NAME; an empty one fails (res_stasis_playback.c)."""
+        playback = play(ari, call.far, "recording:" + stored)
+        events.expect("PlaybackFinished", playback={"id": playback, "state": "failed"})
+
+
+# What each operation does to a playback in each state: what GET says after it, or its refusal.
+CONTROLS = ("restart", "pause", "unpause", "reverse", "forward")
+PLAYBACK_STATES = {
+    # state      restart    pause     unpause    reverse    forward
+    "queued":  ("queued",  409,      409,       409,       409),
+    "playing": ("playing", "paused", "playing", "playing", "playing"),
+    "paused":  (409,       "paused", "playing", 409,       409),
+    "done":    (409,       409,      409,       409,       409),
+}
+
+
+class TestPlaybackControl:
+    @pytest.fixture
+    def playback_in(self, ari, events, call, long_sound):
+        """A function: the id of a playback in that state, on the far leg."""
+        def make(state):
+            first = play(ari, call.far, "sound:" + long_sound)
+            events.expect("PlaybackStarted", playback=first)
+            if state == "paused":
+                expect(ari.post("/playbacks/%s/control" % first, {"operation": "pause"}), status=204)
+                ari.eventually("/playbacks/" + first, has={"state": "paused"})
+            if state in ("playing", "paused"):
+                return first
+            second = play(ari, call.far, FOREVER, word="q")
+            if state == "done":
+                stop(ari, second)
+            return second
+        return make
+
+    @pytest.mark.parametrize("state, operation, outcome", [
+        pytest.param(state, operation, outcome, id="%s, one that is %s" % (operation, state))
+        for state, outcomes in PLAYBACK_STATES.items() for operation, outcome in zip(CONTROLS, outcomes)])
+    def test_can(self, ari, events, playback_in, state, operation, outcome):
+        """204, or 409 in the wrong state (res_stasis_playback.c, operations)."""
+        playback = playback_in(state)
+        reply = ari.post("/playbacks/%s/control" % playback, {"operation": operation})
+        if outcome == 409:
+            expect(reply, status=409, json=message("Can only %s while media is playing" % operation))
+        else:
+            expect(reply, status=204, body=b"")
+            ari.eventually("/playbacks/" + playback, status=200, has={"state": outcome})
+
+    @rows("state", ("playing", "playing"), ("paused", "paused"))
+    def test_stops_one_that_is(self, ari, events, playback_in, state):
+        """DELETE: PlaybackFinished in state done (res_stasis_playback.c, playback_stop)."""
+        playback = playback_in(state)
+        stop(ari, playback)
+        events.expect("PlaybackFinished", playback={"id": playback, "state": "done"})
+        ari.eventually("/playbacks/" + playback, **NO_PLAYBACK)
+
+    def test_stops_one_that_is_queued(self, ari, events, playback_in):
+        """It is done at once, told of in its turn, and never starts (res_stasis_playback.c)."""
+        playback = playback_in("queued")
+        stop(ari, playback)
+        expect(ari.get("/playbacks/" + playback), status=200, has={"state": "done"})
+        stop(ari, ari.id("p"))
+        expect_lines(events, playback, ["PlaybackFinished %s done" % FOREVER])
+
+    def test_stops_the_rest_of_a_list(self, ari, events, call, long_sound):
+        """The end shows the medium and the next one, which is not played (res_stasis_playback.c)."""
+        playback, medium = play(ari, call.far, "sound:" + long_sound, NO_SOUND), "sound:" + long_sound
+        events.expect("PlaybackStarted")
+        stop(ari, playback)
+        events.expect("PlaybackFinished", playback={"id": playback, "media_uri": medium, "next_media_uri": NO_SOUND,
+                                                    "state": "done"})
+        events.expect_none("PlaybackStarted", playback=playback)
+
+    def test_does_not_stop_the_rest_of_a_list_at_a_tone(self, ari, events, call):
+        """A tone that is stopped counts as played, and the next medium follows (main/app.c, ast_control_tone)."""
+        playback = play(ari, call.far, FOREVER, NO_SOUND)
+        events.expect("PlaybackStarted")
+        stop(ari, playback)
+        end = line_of(events.expect("PlaybackFinished", playback=playback))
+        if end != "PlaybackFinished %s failed" % NO_SOUND:
+            fail(events.request, "PlaybackFinished %s failed" % NO_SOUND, end)
+
+    def test_pauses_without_a_word_and_goes_on_with_one(self, ari, events, playback_in):
+        """Only unpause of a paused one is told of, as PlaybackStarted (res_stasis_playback.c)."""
+        playback = playback_in("playing")
+        for operation in ("unpause", "pause", "pause", "unpause"):
+            expect(ari.post("/playbacks/%s/control" % playback, {"operation": operation}), status=204)
+        events.expect("PlaybackStarted", playback={"id": playback, "state": "playing"})
+        events.expect_none("PlaybackStarted", playback=playback)
+
+    @rows("more", ("a query", {"params": {"operation": "pause"}}), ("JSON", {"json": {"operation": "pause"}}),
+          ("a form", {"form": "operation=pause"}))
+    def test_is_asked_for_by(self, ari, playback_in, more):
+        """JSON, form or query (res_ari_playbacks.c)."""
+        expect(ari.post("/playbacks/%s/control" % playback_in("playing"), **more), status=204)
+
+    def test_skips_forward(self, ari, events, call, long_sound):
+        """forward adds skipms (main/app.c, ast_control_streamfile)."""
+        begin = time.monotonic()
+        playback = play(ari, call.far, "sound:" + long_sound, skipms=2800)
+        events.expect("PlaybackStarted")
+        expect(ari.post("/playbacks/%s/control" % playback, {"operation": "forward"}), status=204)
+        events.expect("PlaybackFinished", playback={"id": playback, "state": "done"})
+        if time.monotonic() - begin > 2.5:
+            fail(events.request, "the end of a sound of 3 s, 0.2 s after a skip of 2.8",
+                 "%.1f s" % (time.monotonic() - begin))
+
+    def test_does_not_skip_over_the_end(self, ari, events, call, long_sound):
+        """At the end it is set back by skipms, so forward never ends a playback (main/app.c)."""
+        playback = play(ari, call.far, "sound:" + long_sound, skipms=3000)
+        events.expect("PlaybackStarted")
+        expect(ari.post("/playbacks/%s/control" % playback, {"operation": "forward"}), status=204)
+        events.expect_none("PlaybackFinished", playback=playback)
+        expect(ari.get("/playbacks/" + playback), status=200, has={"state": "playing"})
+
+
+class TestCommandQueue:
+    def test_plays_one_after_the_other(self, ari, events, call):
+        """Playbacks of a channel wait for each other (res_stasis.c, stasis_app_exec; control.c)."""
+        one, two = play(ari, call.far, FOREVER), play(ari, call.far, NO_SOUND, word="q")
+        expect(ari.get("/playbacks/" + two), status=200, has={"state": "queued"})
+        events.expect("PlaybackStarted", playback=one)
+        stop(ari, one)
+        expect_lines(events, call.far, ["PlaybackFinished tone:ring done", "PlaybackStarted %s playing" % NO_SOUND,
+                                        "PlaybackFinished %s failed" % NO_SOUND])
+
+    def test_of_a_bridge_plays_one_after_the_other(self, ari, events, alone):
+        """One announcer with a queue of its own (resource_bridges.c)."""
+        for word, medium in (("p", FOREVER), ("q", NO_SOUND)):
+            expect(ari.post("/bridges/%s/play/%s" % (alone.bridge, ari.id(word)), {"media": medium}), status=201)
+        events.expect("PlaybackStarted", playback=ari.id("p"))
+        stop(ari, ari.id("p"))
+        events.expect("PlaybackFinished", playback={"id": ari.id("p"), "state": "done"})
+        expect_lines(events, ari.id("q"), ["PlaybackStarted %s playing" % NO_SOUND,
+                                           "PlaybackFinished %s failed" % NO_SOUND])
+
+    def test_plays_on_both_legs_at_once(self, ari, events, call):
+        """Each channel has its own (control.c)."""
+        one, two = play(ari, call.far, FOREVER), play(ari, call.near, FOREVER, word="q")
+        events.expect("PlaybackStarted", playback=one)
+        events.expect("PlaybackStarted", playback=two)
+
+    def test_holds_a_variable_back(self, ari, events, call):
+        """204 at once, and set when the playback is over (control.c)."""
+        playback = play(ari, call.far, FOREVER)
+        events.expect("PlaybackStarted")
+        expect(ari.post("/channels/%s/variable" % call.far, {"variable": "Q", "value": "v"}), status=204)
+        variable_of(ari, call.far, "Q", **NO_VARIABLE)
+        stop(ari, playback)
+        expect_lines(events, call.far, ["PlaybackFinished tone:ring done", "ChannelVarset Q=v"])
+
+    def test_does_not_hold_a_bridge_back(self, departure, ari, events, call):
+        """addChannel acts and replies at once; Asterisk waits for the playback."""
+        play(ari, call.far, FOREVER)
+        events.expect("PlaybackStarted")
+        add(ari, ari.bridge(), call.far)
+        events.expect("ChannelEnteredBridge", channel=call.far)
+
+    def test_is_empty_when_a_command_is_answered(self, departure, ari, call):
+        """With nothing before it a command has taken effect when the reply comes; Asterisk takes up to 200 ms."""
+        expect(ari.post("/channels/%s/variable" % call.far, {"variable": "Q", "value": "v"}), status=204)
+        variable_of(ari, call.far, "Q", status=200, json={"value": "v"})
+
+    def test_does_not_hold_a_hangup_back(self, ari, events, call):
+        """DELETE of the channel does not wait (resource_channels.c, ast_ari_channels_hangup)."""
+        play(ari, call.far, FOREVER)
+        events.expect("PlaybackStarted")
+        expect(ari.delete("/channels/" + call.far), status=204)
+        events.expect("ChannelDestroyed", channel=call.far)
+
+
+# --- recordings: live ---
+
+NO_RECORDING = {"status": 404, "json": message("Recording not found")}
+NO_SESSION = {"status": 409, "json": message("Recording not in session")}
+UNKNOWN_FORMAT = {"status": 422, "json": message("specified format is unknown on this system")}
+BAD_NAME = {"status": 500, "json": message("Error parsing request")}
+EMPTY_WAV = bytes.fromhex("524946462400000057415645666d74201000000001000100401f0000803e0000020010006461746100000000")
+FORMATS = ("wav wav16 WAV sln raw sln12 sln16 sln24 sln32 sln44 sln48 sln96 sln192 ulaw ul mu ulw pcm au alaw al alw "
+           "gsm g722 g719 g723 g723sf g729 ilbc siren7 siren14 vox g726-16 g726-24 g726-32 g726-40 h263 h264").split()
+
+
+def in_use(name):
+    """409 for a name that is stored or being recorded."""
+    return {"status": 409, "json": message("Recording '%s' already exists and can not be overwritten" % name)}
+
+
+def record(ari, target, word="r", **params):
+    """POST .../record in format wav: 201; the name of the recording."""
+    name = ari.id(word)
+    expect(ari.post(target + "/record", dict({"name": name, "format": "wav"}, **params)), status=201)
+    return name
+
+
+@pytest.fixture
+def live(ari, events, call):
+    """The name of a recording of the far leg, in state recording."""
+    name = record(ari, "/channels/" + call.far)
+    events.expect("RecordingStarted", recording=name)
+    return name
+
+
+@pytest.fixture
+def queued(ari, events, call):
+    """The name of a recording of the far leg that waits behind a playback."""
+    play(ari, call.far, FOREVER)
+    events.expect("PlaybackStarted")
+    return record(ari, "/channels/" + call.far)
+
+
+@pytest.fixture
+def stored(ari, events, live):
+    """The name of a stored recording: an empty wav."""
+    expect(ari.post("/recordings/live/%s/stop" % live), status=204)
+    events.expect("RecordingFinished", recording=live)
+    ari.eventually("/recordings/live/" + live, **NO_RECORDING)
+    return live
+
+
+class TestRecordingRefusals:
+    @rows("channel, params, expected",
+          ("maxDurationSeconds below zero, before an unknown channel", "none",
+           {"maxDurationSeconds": "-1", "maxSilenceSeconds": "-1"},
+           bad_request("max_duration_seconds cannot be negative")),
+          ("maxSilenceSeconds below zero, before an unknown channel", "none", {"maxSilenceSeconds": "-1"},
+           bad_request("max_silence_seconds cannot be negative")),
+          ("an unknown channel, before terminateOn", "none", {"terminateOn": "x"}, NO_CHANNEL),
+          ("a channel in no application, before terminateOn", "{near}", {"terminateOn": "x"}, OUTSIDE),
+          ("terminateOn, before ifExists", "{far}", {"terminateOn": "5", "ifExists": "maybe"},
+           bad_request("terminateOn invalid")),
+          ("ifExists, before the format", "{far}", {"ifExists": "maybe", "format": "bogus"},
+           bad_request("ifExists invalid")),
+          ("an unknown format, before the name", "{far}", {"format": "bogus"}, UNKNOWN_FORMAT),
+          ("a format in another case", "{far}", {"format": "Wav", "name": "{id}"}, UNKNOWN_FORMAT),
+          ("an empty format", "{far}", {"format": "", "name": "{id}"}, UNKNOWN_FORMAT),
+          ("no format", "{far}", {"name": "{id}"}, UNKNOWN_FORMAT),
+          ("no name", "{far}", {"format": "wav"}, BAD_NAME),
+          ("an empty name", "{far}", {"format": "wav", "name": ""}, BAD_NAME),
+          ("a name outside the folder", "{far}", {"format": "wav", "name": "../{id}"}, BAD_NAME))
+    def test_on_a_channel_are_made_for(self, ari, unanswered, channel, params, expected):
+        """In this order (resource_channels.c, ast_ari_channels_record)."""
+        names = dict(unanswered.names, id=ari.id("r"))
+        expect(ari.post("/channels/%s/record" % filled(channel, names), filled(params, names)), **expected)
+
+    @rows("params, expected",
+          ("terminateOn, before ifExists", {"terminateOn": "5", "ifExists": "maybe"},
+           bad_request("terminateOn invalid")),
+          ("ifExists, before the format", {"ifExists": "maybe", "format": "bogus"}, bad_request("ifExists invalid")),
+          ("an unknown format, before the numbers", {"format": "bogus", "maxDurationSeconds": "-1"}, UNKNOWN_FORMAT),
+          ("no name", {"format": "wav"}, BAD_NAME),
+          ("a name outside the folder", {"format": "wav", "name": "../{id}"}, BAD_NAME))
+    def test_on_a_bridge_are_made_for(self, ari, params, expected):
+        """In this order (resource_bridges.c, ast_ari_bridges_record)."""
+        expect(ari.post("/bridges/%s/record" % ari.bridge(), filled(params, {"id": ari.id("r")})), **expected)
+
+    @rows("if_exists", ("fail", "fail"), ("overwrite", "overwrite"), ("append", "append"))
+    def test_are_made_for_a_name_that_is_being_recorded(self, ari, call, live, if_exists):
+        """409 whatever ifExists says (res_stasis_recording.c, stasis_app_control_record)."""
+        expect(ari.post("/channels/%s/record" % call.near, {"name": live, "format": "wav", "ifExists": if_exists}),
+               **in_use(live))
+
+    @rows("params", ("by default", {}), ("with fail", {"ifExists": "fail"}), ("in another format", {"format": "gsm"}))
+    def test_are_made_for_a_name_that_is_stored(self, ari, call, stored, params):
+        """409 (res_stasis_recording.c)."""
+        params = dict({"name": stored, "format": "wav"}, **params)
+        expect(ari.post("/channels/%s/record" % call.far, params), **in_use(stored))
+
+    @rows("method, path", ("shown", "GET", ""), ("cancelled", "DELETE", ""), ("stopped", "POST", "/stop"),
+          ("paused", "POST", "/pause"), ("unpaused", "DELETE", "/pause"), ("muted", "POST", "/mute"),
+          ("unmuted", "DELETE", "/mute"))
+    def test_are_made_for_an_unknown_recording_that_is(self, ari, method, path):
+        """404 (resource_recordings.c)."""
+        expect(ari.request(method, "/recordings/live/" + ari.id("none") + path), **NO_RECORDING)
+
+
+class TestRecording:
+    def test_is_queued_first(self, ari, call):
+        """201 with the recording and where it is (resource_channels.c, ast_ari_channels_record)."""
+        name = ari.id("r")
+        expect(ari.post("/channels/%s/record" % call.far, {"name": name, "format": "wav"}), status=201,
+               headers={"Location": ari.path("/recordings/live/" + name)},
+               json={"name": name, "format": "wav", "state": "queued", "target_uri": "channel:" + call.far})
+
+    @rows("more", ("JSON", {"json": {"name": "{id}", "format": "wav", "maxDurationSeconds": 5, "beep": False}}),
+          ("a form", {"form": "name={id}&format=wav"}), ("JSON over a query", {"params": {"format": "x"},
+                                                                               "json": {"name": "{id}",
+                                                                                        "format": "wav"}}))
+    def test_is_asked_for_with(self, ari, call, more):
+        """JSON over query over form (res_ari_channels.c)."""
+        expect(ari.post("/channels/%s/record" % call.far, **filled(more, {"id": ari.id("r")})), status=201,
+               has={"name": ari.id("r"), "format": "wav"})
+
+    @rows("params", ("terminateOn in any case", {"terminateOn": "ANY"}),
+          ("ifExists in any case", {"ifExists": "OverWrite"}),
+          ("an empty terminateOn", {"terminateOn": ""}), ("an empty ifExists", {"ifExists": ""}))
+    def test_takes(self, ari, call, params):
+        """Words without regard to case, and empty ones (resource_channels.c)."""
+        record(ari, "/channels/" + call.far, **params)
+
+    @pytest.mark.parametrize("form", FORMATS)
+    def test_has_format(self, ari, events, call, form):
+        """The formats of Asterisk's file modules (res_stasis_recording.c; main/file.c, ast_format_str_reduce)."""
+        name = record(ari, "/channels/" + call.far, format=form)
+        events.expect("RecordingStarted", recording={"name": name, "format": form})
+        expect(ari.get("/recordings/stored/" + name), status=200, json={"name": name, "format": form})
+
+    def test_of_format_wav49_is_stored_as_WAV(self, ari, events, call):
+        """The suffix of the file counts (main/file.c, build_filename)."""
+        name = record(ari, "/channels/" + call.far, format="wav49")
+        events.expect("RecordingStarted", recording={"name": name, "format": "wav49"})
+        expect(ari.get("/recordings/stored/" + name), status=200, json={"name": name, "format": "WAV"})
+
+    @rows("written, location, kept",
+          ("slashes", "{id}/a/b", "{id}%2Fa%2Fb", "{id}/a/b"), ("a slash before", "/{id}", "%2F{id}", "{id}"),
+          ("a dot", "{id}.wav", "{id}.wav", "{id}.wav"), ("other characters", "{id} \u00e9+(!)", "{id}%20%C3%A9%2B(!)",
+                                                          "{id} \u00e9+(!)"))
+    def test_may_have_a_name_with(self, ari, events, call, written, location, kept):
+        """Location is escaped; a leading slash is not stored (resource_channels.c; res_stasis_recording.c)."""
+        names = {"id": ari.id("r")}
+        reply = ari.post("/channels/%s/record" % call.far, json={"name": filled(written, names), "format": "wav"})
+        expect(reply, status=201, headers={"Location": ari.path("/recordings/live/" + filled(location, names))},
+               has={"name": filled(written, names)})
+        events.expect("RecordingStarted", recording=filled(written, names))
+        expect(ari.get("/recordings/live/" + filled(location, names)), status=200)
+        expect(ari.get("/recordings/stored/" + quote(filled(kept, names), safe="")), status=200,
+               has={"name": filled(kept, names)})
+
+    def test_is_started_and_finished(self, ari, events, call, live):
+        """RecordingFinished in state done with the whole seconds that were heard (res_stasis_recording.c)."""
+        expect(ari.get("/recordings/live/" + live), status=200,
+               json={"name": live, "format": "wav", "state": "recording", "target_uri": "channel:" + call.far})
+        expect(ari.post("/recordings/live/%s/stop" % live), status=204, body=b"")
+        events.expect("RecordingFinished", recording={"name": live, "format": "wav", "state": "done", "duration": 0,
+                                                      "target_uri": "channel:" + call.far})
+        ari.eventually("/recordings/live/" + live, **NO_RECORDING)
+
+    def test_has_its_members_in_order(self, compact, ari, events, call):
+        """name, format, state, target_uri, and what is known at the end (res_stasis_recording.c, recording_to_json)."""
+        name = record(ari, "/channels/" + call.far, maxSilenceSeconds="5")
+        event = events.expect("RecordingStarted")
+        expect_members(events.request, event, "type timestamp recording asterisk_id application")
+        expect_members(events.request, event["recording"], "name format state target_uri")
+        expect(ari.post("/recordings/live/%s/stop" % name), status=204)
+        event = events.expect("RecordingFinished")
+        expect_members(events.request, event, "type timestamp recording asterisk_id application")
+        expect_members(events.request, event["recording"],
+                       "name format state target_uri duration talking_duration silence_duration")
+
+    def test_is_stored_from_its_start(self, ari, live):
+        """The file is there while it is being written (res_stasis_recording.c)."""
+        expect(ari.get("/recordings/stored/" + live), status=200, json={"name": live, "format": "wav"})
+
+    def test_leaves_nothing_when_it_is_cancelled(self, ari, events, live):
+        """DELETE: RecordingFinished, also in state done, and no file (res_stasis_recording.c)."""
+        expect(ari.delete("/recordings/live/" + live), status=204, body=b"")
+        events.expect("RecordingFinished", recording={"name": live, "state": "done"})
+        ari.eventually("/recordings/stored/" + live, **NO_RECORDING)
+
+    def test_answers_its_channel(self, ari, events, unanswered):
+        """A channel in Ring is answered first (res_stasis_recording.c, record_file)."""
+        record(ari, "/channels/" + unanswered.far)
+        expect_lines(events, unanswered.far, ["ChannelStateChange Up", "RecordingStarted recording"])
+        events.expect("StasisStart", channel=unanswered.near)
+
+    def test_may_be_of_a_channel_that_is_down(self, ari, created):
+        """No 412 here (resource_channels.c, ast_ari_channels_record)."""
+        record(ari, "/channels/" + created.near)
+
+    def test_ends_with_its_channel(self, ari, events, call, live):
+        """RecordingFinished before StasisEnd, and it is stored (res_stasis_recording.c)."""
+        expect(ari.delete("/channels/" + call.far), status=204)
+        expect_lines(events, call.far, ["ChannelHangupRequest 32 soft", "RecordingFinished done", "StasisEnd"])
+        expect(ari.get("/recordings/stored/" + live), status=200)
+
+    @rows("digit, terminate", ("any digit", "5", "any"), ("any, with a star", "*", "any"),
+          ("any, with a letter", "d", "any"),
+          ("a hash", "#", "#"), ("a star", "*", "*"))
+    def test_is_ended_by(self, ari, events, call, digit, terminate):
+        """terminateOn; ChannelDtmfReceived comes first (res_stasis_recording.c; main/app.c)."""
+        record(ari, "/channels/" + call.far, terminateOn=terminate)
+        events.expect("RecordingStarted")
+        expect(ari.post("/channels/%s/dtmf" % call.near, {"dtmf": digit}), status=204)
+        expect_lines(events, call.far, ["ChannelDtmfReceived " + digit, "RecordingFinished done"])
+
+    @rows("digit, terminate", ("another digit", "5", "#"), ("a digit when none counts", "#", "none"),
+          ("a capital when any counts", "D", "any"))
+    def test_is_not_ended_by(self, ari, events, call, digit, terminate):
+        """terminateOn (res_stasis_recording.c; main/app.c)."""
+        name = record(ari, "/channels/" + call.far, terminateOn=terminate)
+        events.expect("RecordingStarted")
+        expect(ari.post("/channels/%s/dtmf" % call.near, {"dtmf": digit}), status=204)
+        events.expect("ChannelDtmfReceived", channel=call.far)
+        expect(ari.get("/recordings/live/" + name), status=200, has={"state": "recording"})
+
+    @rows("if_exists", ("overwrite", "overwrite"), ("append", "append"))
+    def test_may_have_a_stored_name_with(self, ari, events, call, stored, if_exists):
+        """201 (res_stasis_recording.c)."""
+        expect(ari.post("/channels/%s/record" % call.far, {"name": stored, "format": "wav", "ifExists": if_exists}),
+               status=201)
+        events.expect("RecordingStarted", recording=stored)
+
+    def test_waits_for_a_playback(self, ari, events, call, queued):
+        """The channel's queue (control.c)."""
+        expect(ari.get("/recordings/live/" + queued), status=200, has={"state": "queued"})
+        stop(ari, ari.id("p"))
+        expect_lines(events, call.far, ["PlaybackFinished tone:ring done", "RecordingStarted recording"])
+
+    def test_fails_in_a_bridge(self, ari, events, alone):
+        """RecordingFailed with its cause, in its turn; nothing is stored (res_stasis_recording.c, control rule)."""
+        name = record(ari, "/channels/" + alone.legs[0])
+        events.expect("RecordingFailed", recording={"name": name, "format": "wav", "state": "failed", "target_uri": str,
+                                                    "cause": "Cannot record channel while in bridge"})
+        ari.eventually("/recordings/live/" + name, **NO_RECORDING)
+        expect(ari.get("/recordings/stored/" + name), **NO_RECORDING)
+
+    def test_that_fails_has_its_members_in_order(self, compact, ari, events, alone):
+        """cause comes last (res_stasis_recording.c, recording_to_json)."""
+        record(ari, "/channels/" + alone.legs[0])
+        event = events.expect("RecordingFailed")
+        expect_members(events.request, event, "type timestamp recording asterisk_id application")
+        expect_members(events.request, event["recording"], "name format state target_uri cause")
+
+    def test_of_a_bridge_is_started_and_finished(self, ari, events, alone):
+        """target_uri is the bridge (resource_bridges.c, ast_ari_bridges_record)."""
+        name = ari.id("r")
+        expect(ari.post("/bridges/%s/record" % alone.bridge, {"name": name, "format": "wav"}), status=201,
+               headers={"Location": ari.path("/recordings/live/" + name)},
+               json={"name": name, "format": "wav", "state": "queued", "target_uri": "bridge:" + alone.bridge})
+        events.expect("RecordingStarted", recording=name)
+        expect(ari.post("/recordings/live/%s/stop" % name), status=204)
+        events.expect("RecordingFinished", recording={"name": name, "state": "done",
+                                                      "target_uri": "bridge:" + alone.bridge})
+
+    def test_of_a_bridge_may_be_one_of_several(self, ari, events, alone):
+        """Each has its own recorder (resource_bridges.c)."""
+        one, two = (record(ari, "/bridges/" + alone.bridge, word) for word in ("one", "two"))
+        events.expect("RecordingStarted", recording=one)
+        events.expect("RecordingStarted", recording=two)
+
+
+class TestDurationOfARecording:
+    @pytest.fixture
+    def heard(self, ari, call):
+        """A call whose near leg sends silence, so that the far one hears something."""
+        expect(ari.post("/channels/%s/silence" % call.near), status=204)
+        return call
+
+    def test_has_a_maximum(self, ari, events, heard):
+        """maxDurationSeconds=1: it ends by itself with duration 1 (res_stasis_recording.c; main/app.c)."""
+        name = record(ari, "/channels/" + heard.far, maxDurationSeconds="1")
+        events.expect("RecordingFinished", recording={"name": name, "state": "done", "duration": 1})
+
+    def test_ends_with_silence(self, ari, events, heard):
+        """maxSilenceSeconds=1: it ends, and tells talking and silence (res_stasis_recording.c; main/app.c)."""
+        name = record(ari, "/channels/" + heard.far, maxSilenceSeconds="1")
+        events.expect("RecordingFinished", recording={"name": name, "duration": 1, "talking_duration": 1,
+                                                      "silence_duration": 0})
+
+    def test_is_told_in_three_parts_when_silence_counts(self, ari, events, call):
+        """All zero when nothing was heard (res_stasis_recording.c)."""
+        name = record(ari, "/channels/" + call.far, maxSilenceSeconds="2")
+        events.expect("RecordingStarted")
+        expect(ari.post("/recordings/live/%s/stop" % name), status=204)
+        events.expect("RecordingFinished", recording={"name": name, "duration": 0, "talking_duration": 0,
+                                                      "silence_duration": 0})
+
+
+# What each operation does to a recording in each state: what GET says after it, or its refusal.
+LIVE_OPERATIONS = collections.OrderedDict((
+    ("stop", ("POST", "/stop")), ("cancel", ("DELETE", "")), ("pause", ("POST", "/pause")),
+    ("unpause", ("DELETE", "/pause")),
+    ("mute", ("POST", "/mute")), ("unmute", ("DELETE", "/mute"))))
+LIVE_STATES = {
+    # state        stop        cancel      pause     unpause      mute         unmute
+    "queued":    ("canceled", "canceled", 409,      409,         409,         409),
+    "canceled":  (409,        409,        409,      409,         409,         409),
+    "recording": (404,        404,        "paused", "recording", "recording", "recording"),
+    "paused":    (404,        404,        "paused", "recording", "paused",    "paused"),
+}
+
+
+class TestLiveRecording:
+    @pytest.mark.parametrize("state, operation, outcome", [
+        pytest.param(state, operation, outcome, id="%s, one that is %s" % (operation, state))
+        for state, outcomes in LIVE_STATES.items() for operation, outcome in zip(LIVE_OPERATIONS, outcomes)])
+    def test_can(self, request, ari, state, operation, outcome):
+        """204 or 409; nothing is told of but the end (resource_recordings.c; res_stasis_recording.c)."""
+        name = request.getfixturevalue("queued" if state in ("queued", "canceled") else "live")
+        if state == "canceled":
+            expect(ari.delete("/recordings/live/" + name), status=204)
+        if state == "paused":
+            expect(ari.post("/recordings/live/%s/pause" % name), status=204)
+        method, path = LIVE_OPERATIONS[operation]
+        reply = ari.request(method, "/recordings/live/" + name + path)
+        if outcome == 409:
+            expect(reply, **NO_SESSION)
+            return
+        expect(reply, status=204, body=b"")
+        if outcome == 404:
+            ari.eventually("/recordings/live/" + name, **NO_RECORDING)
+        else:
+            expect(ari.get("/recordings/live/" + name), status=200, has={"state": outcome})
+
+    def test_that_was_canceled_in_the_queue_runs_all_the_same(self, ari, events, call, queued):
+        """In its turn it is started (res_stasis_recording.c)."""
+        expect(ari.delete("/recordings/live/" + queued), status=204)
+        stop(ari, ari.id("p"))
+        events.expect("RecordingStarted", recording={"name": queued, "state": "recording"})
+
+
+# --- recordings: stored ---
+
+class TestStoredRecording:
+    def test_is_shown(self, ari, stored):
+        """Name and format (res_stasis_recording/stored.c, stasis_app_stored_recording_to_json)."""
+        expect(ari.get("/recordings/stored/" + stored), status=200, json={"name": stored, "format": "wav"})
+
+    def test_has_its_members_in_order(self, compact, ari, stored):
+        """name, format (res_stasis_recording/stored.c)."""
+        reply = expect(ari.get("/recordings/stored/" + stored), status=200)
+        expect_members(reply.request, reply.json, "name format")
+
+    def test_is_listed_by_name(self, ari, stored):
+        """GET /recordings/stored is sorted by byte value (res_stasis_recording/stored.c)."""
+        for word in ("b", "a", "B"):
+            expect(ari.post("/recordings/stored/%s/copy" % stored, {"destinationRecordingName": ari.id(word)}),
+                   status=200)
+        reply = expect(ari.get("/recordings/stored"), status=200)
+        mine = [one["name"] for one in reply.json if one["name"].startswith(ari.prefix)]
+        if mine != sorted(ari.id(word) for word in ("B", "a", "b", "r")):
+            fail(reply.request, "B, a, b, r", ", ".join(mine))
+
+    def test_is_deleted(self, ari, stored):
+        """204, and it is gone (resource_recordings.c, ast_ari_recordings_delete_stored)."""
+        expect(ari.delete("/recordings/stored/" + stored), status=204, body=b"")
+        expect(ari.get("/recordings/stored/" + stored), **NO_RECORDING)
+
+    def test_has_a_file(self, ari, stored):
+        """The bytes and their type; Content-Type has a capital here (ast_ari_recordings_get_stored_file)."""
+        reply = expect(ari.get("/recordings/stored/%s/file" % stored), status=200, body=EMPTY_WAV,
+                       headers={"Content-Type": "audio/wav", "Content-Length": "44"})
+        if EXACT and [name for name, _ in reply.headers if name.lower() == "content-type"] != ["Content-Type"]:
+            fail(reply.request, "one field Content-Type", shown(reply.headers))
+
+    def test_has_a_file_while_it_is_recorded(self, ari, live):
+        """The size in the head of a wav is filled in at the end (format_wav.c)."""
+        expect(ari.get("/recordings/stored/%s/file" % live), status=200, body=EMPTY_WAV[:4] + bytes(4) + EMPTY_WAV[8:])
+
+    def test_of_another_format_has_a_file_of_that_type(self, ari, events, call):
+        """audio/ and the suffix; an empty sln has no bytes (resource_recordings.c)."""
+        name = record(ari, "/channels/" + call.far, format="sln")
+        events.expect("RecordingStarted")
+        expect(ari.get("/recordings/stored/%s/file" % name), status=200, body=b"",
+               headers={"Content-Type": "audio/sln"})
+
+    @rows("more", ("a query", {"params": {"destinationRecordingName": "{id}"}}),
+          ("JSON", {"json": {"destinationRecordingName": "{id}"}}),
+          ("a form", {"form": "destinationRecordingName={id}"}))
+    def test_is_copied_by(self, ari, stored, more):
+        """200 with the new one, and no Location (resource_recordings.c, ast_ari_recordings_copy_stored)."""
+        copy = ari.id("copy")
+        expect(ari.post("/recordings/stored/%s/copy" % stored, **filled(more, {"id": copy})), status=200,
+               json={"name": copy, "format": "wav"}, headers={"Location": None})
+        expect(ari.get("/recordings/stored/" + copy), status=200)
+
+    @rows("written, kept", ("a suffix, which is dropped", "{id}.gsm", "{id}"), ("a new folder", "{id}/a", "{id}/a"))
+    def test_is_copied_to_a_name_with(self, ari, stored, written, kept):
+        """Format and suffix stay those of the source (res_stasis_recording/stored.c)."""
+        names = {"id": ari.id("copy")}
+        expect(ari.post("/recordings/stored/%s/copy" % stored, {"destinationRecordingName": filled(written, names)}),
+               status=200,
+               json={"name": filled(kept, names), "format": "wav"})
+
+    @rows("params, expected",
+          ("without a destination", {}, {"status": 400, "phrase": "Bad request",
+                                         "json": message("Invalid destination recording name")}),
+          ("to its own name", {"destinationRecordingName": "{id}"},
+           {"status": 409, "json": message("A recording with the same name already exists on the system")}),
+          ("to a name outside the folder", {"destinationRecordingName": "../{id}"},
+           {"status": 403, "json": message("Destination file path is forbidden")}))
+    def test_can_not_be_copied(self, ari, stored, params, expected):
+        """400, 409, 403 (resource_recordings.c, ast_ari_recordings_copy_stored)."""
+        expect(ari.post("/recordings/stored/%s/copy" % stored, filled(params, {"id": stored})), **expected)
+
+    @rows("method, path", ("shown", "GET", ""), ("deleted", "DELETE", ""), ("fetched", "GET", "/file"),
+          ("copied", "POST", "/copy?destinationRecordingName=x"), ("copied without a destination", "POST", "/copy"))
+    @rows("name", ("unknown", "{id}"), ("outside the folder", "..%2F{id}"))
+    def test_is_not_found_to_be(self, ari, method, path, name):
+        """404 (resource_recordings.c)."""
+        expect(ari.request(method, "/recordings/stored/" + name.format(id=ari.id("none")) + path), **NO_RECORDING)
+
+    @rows("name", ("its suffix", "{id}.wav"), ("a part of it", "{id}-"))
+    def test_is_not_found_by_its_name_and(self, ari, stored, name):
+        """The whole name without the suffix of the file (res_stasis_recording/stored.c)."""
+        expect(ari.get("/recordings/stored/" + name.format(id=stored)), **NO_RECORDING)
+
+
+# --- departures: text that is kept and is not UTF-8 ---
+
+class TestKeptTextThatIsNotUtf8:
+    @rows("request_line",
+          ("the value of a variable", "POST /channels/{far}/variable?variable=X&value=%FF"),
+          ("the name of a variable", "POST /channels/{far}/variable?variable=%FF&value=x"),
+          ("the arguments of an originated channel", "POST /channels?endpoint=Local/1@{context}&app={app}&appArgs=%FF"),
+          ("a caller id", "POST /channels?endpoint=Local/1@{context}&app={app}&callerId=%FF"),
+          ("the arguments of a created channel",
+           "POST /channels/create?endpoint=Local/1@{context}&app={app}&appArgs=%FF"),
+          ("the arguments of a move", "POST /channels/{far}/move?app={app}&appArgs=%FF"),
+          ("the arguments of a Snoop channel", "POST /channels/{far}/snoop?spy=in&app={app}&appArgs=%FF"),
+          ("a medium", "POST /channels/{far}/play?media=sound:%FF"),
+          ("the id of a playback", "POST /channels/{far}/play/%FF?media=sound:x"),
+          ("the name of a recording", "POST /channels/{far}/record?name=%FF&format=wav"),
+          ("the name of a copy", "POST /recordings/stored/{stored}/copy?destinationRecordingName=%FF"),
+          ("the name of a mailbox", "PUT /mailboxes/{stored}%FF"))
+    def test_is_refused_as(self, departure, ari, call, stored, request_line):
+        """What is kept or told must be UTF-8: else 400, after the other checks; Asterisk breaks replies with it."""
+        method, path = request_line.split(" ", 1)
+        for name, value in dict(call.names, stored=stored).items():
+            path = path.replace("{%s}" % name, value)
+        expect(ari.request(method, path), **bad_request("Invalid UTF-8"))
+# --- device states ---
+
+STATES = ("NOT_INUSE", "INUSE", "BUSY", "INVALID", "UNAVAILABLE", "RINGING", "RINGINUSE", "ONHOLD")
+UNCONTROLLED = {"status": 409, "json": message("Uncontrolled device specified")}
+NAMELESS_DEVICE = {"status": 404, "json": message("Device name is missing")}
+BAD_STATE = {"status": 500, "json": message("Unknown device")}
+
+
+def put_state(ari, device, state):
+    """PUT /deviceStates/NAME: 204."""
+    expect(ari.put("/deviceStates/" + quote(device, safe=":@"), {"deviceState": state}), status=204, body=b"")
+
+
+class TestDeviceState:
+    @pytest.mark.parametrize("state", STATES)
+    def test_may_be(self, ari, state):
+        """Eight of the nine states can be set (res_stasis_device_state.c, stasis_app_device_state_update)."""
+        device = "Stasis:" + ari.id("d")
+        put_state(ari, device, state)
+        expect(ari.get("/deviceStates/" + device), status=200, json={"name": device, "state": state})
+
+    def test_has_its_members_in_order(self, compact, ari):
+        """name, state (res_stasis_device_state.c, stasis_app_device_state_to_json)."""
+        reply = expect(ari.get("/deviceStates/Stasis:" + ari.id("d")), status=200)
+        expect_members(reply.request, reply.json, "name state")
+
+    @rows("more", ("a query", {"params": {"deviceState": "BUSY"}}), ("JSON", {"json": {"deviceState": "BUSY"}}),
+          ("a form", {"form": "deviceState=BUSY"}), ("small letters", {"params": {"deviceState": "busy"}}),
+          ("JSON over a query", {"params": {"deviceState": "INUSE"}, "json": {"deviceState": "BUSY"}}))
+    def test_is_set_by(self, ari, more):
+        """JSON over query over form; the name of a state in any case (res_ari_device_states.c)."""
+        device = "Stasis:" + ari.id("d")
+        expect(ari.put("/deviceStates/" + device, **more), status=204)
+        expect(ari.get("/deviceStates/" + device), status=200, json={"name": device, "state": "BUSY"})
+
+    @rows("name, shown_name", ("a blank", "Stasis:{id}%20x", "Stasis:{id} x"),
+          ("UTF-8", "Stasis:{id}%C3%A9", "Stasis:{id}\u00e9"))
+    def test_may_have_a_name_with(self, ari, name, shown_name):
+        """The decoded segment (res_ari.c)."""
+        names = {"id": ari.id("d")}
+        expect(ari.put("/deviceStates/" + filled(name, names), {"deviceState": "BUSY"}), status=204)
+        expect(ari.get("/deviceStates/" + filled(name, names)), status=200,
+               json={"name": filled(shown_name, names), "state": "BUSY"})
+
+    @rows("method, path, params, expected",
+          ("set where nobody controls it, before a bad state", "PUT", "lamp", {"deviceState": "nonsense"},
+           UNCONTROLLED),
+          ("set on a real technology", "PUT", "Local%2Flamp", {"deviceState": "BUSY"}, UNCONTROLLED),
+          ("set on a mailbox", "PUT", "MWI:x", {"deviceState": "BUSY"}, UNCONTROLLED),
+          ("set without a name, before a missing state", "PUT", "Stasis:", {}, NAMELESS_DEVICE),
+          ("set without a state", "PUT", "Stasis:{id}", {}, BAD_STATE),
+          ("set to nothing", "PUT", "Stasis:{id}", {"deviceState": ""}, BAD_STATE),
+          ("set to UNKNOWN", "PUT", "Stasis:{id}", {"deviceState": "UNKNOWN"}, BAD_STATE),
+          ("set to a word that is no state", "PUT", "Stasis:{id}", {"deviceState": "OFF"}, BAD_STATE),
+          ("set to a number", "PUT", "Stasis:{id}", {"deviceState": "1"}, BAD_STATE),
+          ("set to a state with a blank", "PUT", "Stasis:{id}", {"deviceState": " BUSY"}, BAD_STATE),
+          ("deleted where nobody controls it", "DELETE", "lamp", {}, UNCONTROLLED),
+          ("deleted without a name", "DELETE", "Stasis:", {}, NAMELESS_DEVICE))
+    def test_can_not_be(self, ari, method, path, params, expected):
+        """409, 404, 500 (resource_device_states.c; res_stasis_device_state.c)."""
+        expect(ari.request(method, "/deviceStates/" + path.format(id=ari.id("d")), params), **expected)
+
+    @rows("value", ("a number", 7), ("null", None), ("a list", ["BUSY"]))
+    def test_in_json_can_not_be(self, ari, value):
+        """A value that is no text is as none (res_ari_device_states.c)."""
+        expect(ari.put("/deviceStates/Stasis:" + ari.id("d"), json={"deviceState": value}), **BAD_STATE)
+
+    @rows("name, state",
+          ("one that was never set", "Stasis:{id}", "UNKNOWN"), ("one without a name", "Stasis:", "UNKNOWN"),
+          ("one for the dialplan", "Custom:{id}", "UNKNOWN"), ("a word", "{id}", "INVALID"),
+          ("a technology that is not there", "nope/{id}", "INVALID"), ("a blank", " ", "INVALID"),
+          ("a mailbox that is not there", "MWI:{id}", "INVALID"),
+          ("a Local device without a context", "Local/100", "INVALID"),
+          ("a Local device of an unknown context", "Local/100@none-{id}", "INVALID"))
+    def test_is_told_of(self, ari, name, state):
+        """GET never fails, and gives the name back (res_stasis_device_state.c; devicestate.c)."""
+        name = name.format(id=ari.id("d"))
+        expect(ari.get("/deviceStates/" + quote(name, safe="")), status=200, json={"name": name, "state": state})
+
+    def test_of_a_local_device_follows_its_channels(self, ari, events):
+        """NOT_INUSE when the extension exists, INUSE while it is called (core_local.c, local_devicestate)."""
+        path = "/deviceStates/" + quote("Local/100@" + ari.context, safe="")
+        ari.eventually(path, status=200, has={"state": "NOT_INUSE"})
+        call = originated_call(ari)
+        events.expect("StasisStart", channel=call.far)
+        ari.eventually(path, status=200, has={"state": "INUSE"})
+        ari.eventually(path.replace("100", "101"), status=200, has={"state": "NOT_INUSE"})
+        expect(ari.delete("/channels/" + call.near), status=204)
+        ari.eventually(path, status=200, has={"state": "NOT_INUSE"})
+
+    def test_of_a_custom_device_is_set_by_a_function(self, ari):
+        """DEVICE_STATE(Custom:NAME) as a global variable (func_devstate.c)."""
+        device = "Custom:" + ari.id("d")
+        expect(ari.post("/asterisk/variable", {"variable": "DEVICE_STATE(%s)" % device, "value": "BUSY"}), status=204)
+        ari.eventually("/deviceStates/" + device, status=200, json={"name": device, "state": "BUSY"})
+
+    def test_is_the_same_whatever_the_case_of_its_prefix(self, ari):
+        """The reply gives the name back as it was asked for (res_stasis_device_state.c)."""
+        name = ari.id("d")
+        put_state(ari, "stasis:" + name, "BUSY")
+        expect(ari.get("/deviceStates/STASIS:" + name), status=200, json={"name": "STASIS:" + name, "state": "BUSY"})
+
+    def test_is_deleted(self, ari):
+        """204, and it is UNKNOWN (res_stasis_device_state.c, stasis_app_device_state_delete)."""
+        device = "Stasis:" + ari.id("d")
+        put_state(ari, device, "BUSY")
+        expect(ari.delete("/deviceStates/" + device), status=204, body=b"")
+        expect(ari.get("/deviceStates/" + device), status=200, json={"name": device, "state": "UNKNOWN"})
+
+    def test_may_be_deleted_without_being_there(self, ari):
+        """204 (res_stasis_device_state.c)."""
+        expect(ari.delete("/deviceStates/Stasis:" + ari.id("none")), status=204)
+
+    def test_is_not_deleted_by_a_prefix_in_another_case(self, ari):
+        """204, and nothing happens (res_stasis_device_state.c)."""
+        device = "Stasis:" + ari.id("d")
+        put_state(ari, device, "BUSY")
+        expect(ari.delete("/deviceStates/STASIS:" + ari.id("d")), status=204)
+        expect(ari.get("/deviceStates/" + device), status=200, json={"name": device, "state": "BUSY"})
+
+    def test_is_listed_by_name(self, ari):
+        """Stored ones alone, by byte value, spelt Stasis: (resource_device_states.c, ast_ari_device_states_list)."""
+        for word in ("b", "B", "a"):
+            put_state(ari, "stasis:" + ari.id(word), "BUSY")
+        reply = expect(ari.get("/deviceStates"), status=200)
+        mine = [one for one in reply.json if ari.prefix in one["name"]]
+        wanted = [{"name": "Stasis:" + ari.id(word), "state": "BUSY"} for word in ("B", "a", "b")]
+        if mine != wanted:
+            fail(reply.request, shown(wanted), shown(mine))
+
+    @pytest.fixture
+    def watched(self, ari, events):
+        """The name of a device in state BUSY, to which the application is subscribed."""
+        device = "Stasis:" + ari.id("d")
+        put_state(ari, device, "BUSY")
+        expect(subscribe(ari, "deviceState:" + device), status=200)
+        return device
+
+    def test_is_not_sent_by_subscribing(self, ari, events, watched):
+        """The present state is not told (res_stasis_device_state.c)."""
+        events.expect_none("DeviceStateChanged", device_state=watched)
+
+    def test_is_not_sent_when_it_is_the_same(self, ari, events, watched):
+        """Only a change is told (devicestate.c)."""
+        put_state(ari, watched, "BUSY")
+        put_state(ari, watched, "INUSE")
+        if events.expect("DeviceStateChanged", device_state=watched)["device_state"]["state"] != "INUSE":
+            fail(events.request, "INUSE alone", shown(events.waiting))
+
+    def test_is_sent_as_unknown_when_it_is_deleted(self, ari, events, watched):
+        """At each DELETE (res_stasis_device_state.c, stasis_app_device_state_delete)."""
+        for _ in range(2):
+            expect(ari.delete("/deviceStates/" + watched), status=204)
+            events.expect("DeviceStateChanged", device_state={"name": watched, "state": "UNKNOWN"})
+
+    def test_is_not_sent_when_one_that_never_was_is_deleted(self, ari, events):
+        """Nothing changed (res_stasis_device_state.c)."""
+        device = "Stasis:" + ari.id("d")
+        expect(subscribe(ari, "deviceState:" + device), status=200)
+        expect(ari.delete("/deviceStates/" + device), status=204)
+        events.expect_none("DeviceStateChanged")
+
+
+# --- mailboxes ---
+
+class TestMailbox:
+    def test_is_made(self, ari):
+        """PUT makes it: 204 (resource_mailboxes.c, ast_ari_mailboxes_update)."""
+        box = ari.id("m")
+        expect(ari.put("/mailboxes/" + box, {"oldMessages": 1, "newMessages": 2}), status=204, body=b"")
+        expect(ari.get("/mailboxes/" + box), status=200, json={"name": box, "old_messages": 1, "new_messages": 2})
+
+    def test_has_its_members_in_order(self, compact, ari):
+        """name, old_messages, new_messages (res_stasis_mailbox.c, mailbox_to_json)."""
+        expect(ari.put("/mailboxes/" + ari.id("m")), status=204)
+        reply = expect(ari.get("/mailboxes/" + ari.id("m")), status=200)
+        expect_members(reply.request, reply.json, "name old_messages new_messages")
+
+    @rows("more, old, new",
+          ("both counts", {"params": {"oldMessages": 3, "newMessages": 4}}, 3, 4),
+          ("one count: the other is 0", {"params": {"newMessages": 4}}, 0, 4),
+          ("nothing: both are 0", {}, 0, 0),
+          ("JSON", {"json": {"oldMessages": 3, "newMessages": 4}}, 3, 4),
+          ("JSON and a query", {"params": {"oldMessages": 5, "newMessages": 6}, "json": {"oldMessages": 3}}, 3, 6),
+          ("a form", {"form": "oldMessages=3&newMessages=4"}, 3, 4),
+          ("numbers with other text", {"params": {"oldMessages": " 12abc", "newMessages": "9.9"}}, 12, 9),
+          ("text that is no number", {"params": {"oldMessages": "abc", "newMessages": "0x10"}}, 0, 0),
+          ("numbers below zero", {"params": {"oldMessages": -3, "newMessages": "--1"}}, -3, 0),
+          ("JSON that is no integer", {"json": {"oldMessages": "3", "newMessages": 4.5}}, 0, 0))
+    def test_is_set_again_by(self, ari, more, old, new):
+        """Both counts, each time (resource_mailboxes.c; res_ari_mailboxes.c)."""
+        box = ari.id("m")
+        expect(ari.put("/mailboxes/" + box, {"oldMessages": 1, "newMessages": 2}), status=204)
+        expect(ari.put("/mailboxes/" + box, **more), status=204)
+        expect(ari.get("/mailboxes/" + box), status=200, json={"name": box, "old_messages": old, "new_messages": new})
+
+    def test_is_listed_by_name(self, ari):
+        """By byte value (res_stasis_mailbox.c, stasis_app_mailboxes_to_json)."""
+        for word in ("b", "B", "a"):
+            expect(ari.put("/mailboxes/" + ari.id(word)), status=204)
+        reply = expect(ari.get("/mailboxes"), status=200)
+        mine = [one["name"] for one in reply.json if ari.prefix in one["name"]]
+        if mine != [ari.id(word) for word in ("B", "a", "b")]:
+            fail(reply.request, "B, a, b", ", ".join(mine))
+
+    def test_is_deleted(self, ari):
+        """204, and it is gone (resource_mailboxes.c, ast_ari_mailboxes_delete)."""
+        expect(ari.put("/mailboxes/" + ari.id("m")), status=204)
+        expect(ari.delete("/mailboxes/" + ari.id("m")), status=204, body=b"")
+        expect(ari.get("/mailboxes/" + ari.id("m")), status=404, json=message("Mailbox is does not exist"))
+
+    @rows("method, text", ("shown", "GET", "Mailbox is does not exist"),
+          ("deleted", "DELETE", "Mailbox does not exist"))
+    @rows("name", ("it was never made", "none"), ("it is spelt in another case", "M"))
+    def test_is_not_found_to_be(self, ari, method, text, name):
+        """404, in two spellings (resource_mailboxes.c)."""
+        expect(ari.put("/mailboxes/" + ari.id("m")), status=204)
+        expect(ari.request(method, "/mailboxes/" + ari.id(name)), status=404, json=message(text))
+
+    @rows("count, state", ("new messages", 1, "INUSE"), ("no new messages", 0, "NOT_INUSE"))
+    def test_is_a_device_with(self, ari, count, state):
+        """MWI:NAME (app.c, ast_app_has_voicemail; res_mwi_devstate.c)."""
+        expect(ari.put("/mailboxes/" + ari.id("m"), {"newMessages": count}), status=204)
+        ari.eventually("/deviceStates/MWI:" + ari.id("m"), status=200,
+                       json={"name": "MWI:" + ari.id("m"), "state": state})
+
+    def test_is_a_device_that_tells_of_changes(self, ari, events):
+        """DeviceStateChanged when new messages come or go, and when it is deleted (res_mwi_devstate.c)."""
+        device = "MWI:" + ari.id("m")
+        expect(subscribe(ari, "deviceState:" + device), status=200)
+        for new, state in ((2, "INUSE"), (1, None), (0, "NOT_INUSE"), (1, "INUSE")):
+            expect(ari.put("/mailboxes/" + ari.id("m"), {"newMessages": new}), status=204)
+            if state:
+                events.expect("DeviceStateChanged", device_state={"name": device, "state": state})
+        expect(ari.delete("/mailboxes/" + ari.id("m")), status=204)
+        events.expect("DeviceStateChanged", device_state={"name": device, "state": "NOT_INUSE"})
+
+
+# --- endpoints ---
+
+NO_ENDPOINT = {"status": 404, "json": message("Endpoint not found")}
+NO_RECEIVER = bad_request("To must be specified")
+
+
+class TestEndpoints:
+    def test_are_listed(self, ari):
+        """A list; Local channels make none (resource_endpoints.c, ast_ari_endpoints_list)."""
+        reply = expect(ari.get("/endpoints"), status=200, json=list)
+        for endpoint in reply.json:
+            expect_members(reply.request, endpoint, "technology resource state channel_ids")
+
+    def test_are_not_made_by_local_channels(self, ari, call):
+        """Local is no endpoint technology (core_local.c)."""
+        expect(ari.get("/endpoints/Local"), status=404, json=message("No Endpoints found - invalid tech Local"))
+        expect(ari.get("/endpoints/Local/100@" + ari.context), **NO_ENDPOINT)
+
+    @rows("written, name", ("unknown", "none-{id}", "none-{id}"), ("written with a blank", "no%20{id}", "no {id}"))
+    def test_are_not_found_when_the_technology_is(self, ari, written, name):
+        """404 names the technology (resource_endpoints.c, ast_ari_endpoints_list_by_tech)."""
+        expect(ari.get("/endpoints/" + written.format(id=ari.id("x"))), status=404,
+               json=message("No Endpoints found - invalid tech " + name.format(id=ari.id("x"))))
+
+    def test_are_not_found_when_the_resource_is_unknown(self, ari):
+        """404 (resource_endpoints.c, ast_ari_endpoints_get)."""
+        expect(ari.get("/endpoints/PJSIP/" + ari.id("none")), **NO_ENDPOINT)
+
+
+class TestSendMessageRefusals:
+    @rows("more, expected",
+          ("no receiver", {}, NO_RECEIVER), ("an empty one", {"params": {"to": "", "from": "a"}}, NO_RECEIVER),
+          ("a number in JSON", {"json": {"to": 5}}, NO_RECEIVER),
+          ("variables that are no object", {"json": {"variables": "a"}}, NO_RECEIVER),
+          ("a variable that is a number, before no receiver", {"json": {"variables": {"a": 1}}}, ONLY_TEXTS),
+          ("a variable that is null", {"params": {"to": "nope:bob"}, "json": {"variables": {"a": None}}}, ONLY_TEXTS),
+          ("a receiver of no technology", {"params": {"to": "nope:bob", "from": "a", "body": "hi"}}, NO_ENDPOINT),
+          ("a receiver without a scheme, and no sender", {"params": {"to": "bob"}}, NO_ENDPOINT),
+          ("a receiver in JSON", {"json": {"to": "nope:bob", "from": "a", "variables": {"a": "1"}}}, NO_ENDPOINT),
+          ("a receiver in a form", {"form": "to=nope:bob&from=a"}, NO_ENDPOINT))
+    def test_are_made_for(self, ari, more, expected):
+        """Variables, to, technology; from is not looked at (resource_endpoints.c, send_message)."""
+        expect(ari.put("/endpoints/sendMessage", **more), **expected)
+
+    @rows("more", ("a good message", {"params": {"from": "a", "body": "hi"}}),
+          ("a bad variable", {"json": {"variables": {"a": 1}}}))
+    def test_to_an_unknown_endpoint_are_made_first_for(self, ari, more):
+        """404 before all else (resource_endpoints.c, ast_ari_endpoints_send_message_to_endpoint)."""
+        expect(ari.put("/endpoints/nope/%s/sendMessage" % ari.id("none"), **more), **NO_ENDPOINT)
+
+
+# --- sounds ---
+
+class TestSounds:
+    def test_are_shown(self, ari, sound):
+        """id, formats, and a text when there is a description (resource_sounds.c, create_sound_blob)."""
+        reply = expect(ari.get("/sounds/" + quote(sound, safe="")), status=200, has={"id": sound})
+        for form in reply.json["formats"]:
+            expect_members(reply.request, form, "language format")
+
+    def test_are_listed(self, ari, sound):
+        """As they are shown, in no promised order (resource_sounds.c, ast_ari_sounds_list)."""
+        reply = expect(ari.get("/sounds"), status=200)
+        if [one for one in reply.json if one["id"] == sound] != [ari.get("/sounds/" + quote(sound, safe="")).json]:
+            fail(reply.request, "a list with %s as GET /sounds/ID shows it" % sound, str(reply))
+
+    @rows("query", ("their language", "lang={language}"), ("their format", "format={format}"),
+          ("both", "lang={language}&format={format}"), ("nothing", "lang=&format="))
+    def test_are_found_by(self, ari, sound, query):
+        """lang and format must both agree; an empty one does not count (resource_sounds.c, filter_langs)."""
+        form = ari.get("/sounds/" + quote(sound, safe="")).json["formats"][0]
+        reply = expect(ari.get("/sounds", filled(query, form)), status=200)
+        if sound not in [one["id"] for one in reply.json]:
+            fail(reply.request, "a list with " + sound, str(reply))
+
+    @rows("query", ("an unknown language", "lang=none"), ("a language in another case", "lang=EN"),
+          ("an unknown format", "format=none"), ("one of both", "lang=en&format=none"))
+    def test_are_not_found_by(self, ari, query):
+        """404 (resource_sounds.c, ast_ari_sounds_list)."""
+        expect(ari.get("/sounds", query), status=404, json=message("No sounds found that matched the query"))
+
+    @rows("name", ("by an unknown name", "none-{id}"), ("by a part of a name", "re"), ("by a path", "digits%2F{id}"),
+          ("with a suffix", "ref-one.wav"))
+    def test_are_not_found(self, ari, name):
+        """404 (resource_sounds.c, ast_ari_sounds_get)."""
+        expect(ari.get("/sounds/" + name.format(id=ari.id("x"))), status=404, json=message("Sound not found"))
+
+
+# --- asterisk: info, ping, modules ---
+
+INFO = collections.OrderedDict((
+    ("build", {"os": str, "kernel": str, "machine": str, "options": str, "date": str, "user": str}),
+    ("system", {"version": str, "entity_id": str}),
+    ("config", {"name": str, "default_language": str, "setid": {"user": str, "group": str}}),
+    ("status", {"startup_time": TIMESTAMP, "last_reload_time": TIMESTAMP})))
+
+
+class TestInfo:
+    @rows("more, sections",
+          ("everything", {}, "build system config status"),
+          ("one section", {"params": "only=status"}, "status"),
+          ("two, in the order of all", {"params": "only=status,build"}, "build status"),
+          ("one in capitals", {"params": "only=CONFIG"}, "config"),
+          ("nothing, for an unknown one", {"params": "only=nope"}, ""),
+          ("nothing, for an empty one", {"params": "only="}, ""),
+          ("one beside an unknown one", {"params": "only=nope,system"}, "system"),
+          ("no section after a blank", {"params": "only=config,%20system"}, "config"),
+          ("the last of two parameters", {"params": "only=config&only=system"}, "system"),
+          ("everything, for a parameter in capitals", {"params": "ONLY=status"}, "build system config status"),
+          ("one by JSON", {"json": {"only": "config"}}, "config"),
+          ("two by JSON", {"json": {"only": ["status", "system"]}}, "system status"),
+          ("one by JSON over a query", {"params": "only=system", "json": {"only": ["status"]}}, "status"),
+          ("everything, for an empty JSON list", {"json": {"only": []}}, "build system config status"))
+    def test_shows(self, ari, more, sections):
+        """only chooses, and does not order (resource_asterisk.c, ast_ari_asterisk_get_info)."""
+        reply = expect(ari.get("/asterisk/info", **more), status=200)
+        if list(reply.json) != sections.split():
+            fail(reply.request, sections, " ".join(reply.json))
+
+    @pytest.mark.parametrize("section", list(INFO))
+    def test_has_section(self, ari, section):
+        """Its members (resource_asterisk.c, ast_ari_asterisk_get_info)."""
+        reply = expect(ari.get("/asterisk/info", {"only": section}), status=200, has={section: INFO[section]})
+        known = [name for name in reply.json[section] if name in INFO[section]]
+        if known != list(INFO[section]):
+            fail(reply.request, " ".join(INFO[section]), " ".join(known))
+
+    @rows("value", ("a number", [1]), ("null", [None]))
+    def test_does_not_know_a_section_that_is(self, departure, ari, value):
+        """A member of only that is no text is as an unknown section; it ends an Asterisk 16."""
+        expect(ari.get("/asterisk/info", json={"only": value}), status=200, json={})
+
+
+class TestPing:
+    def test_is_answered(self, ari):
+        """pong, the time and the id of the server (resource_asterisk.c, ast_ari_asterisk_ping)."""
+        entity = ari.get("/asterisk/info").json["system"]["entity_id"]
+        expect(ari.get("/asterisk/ping"), status=200, json={"ping": "pong", "timestamp": TIMESTAMP,
+                                                            "asterisk_id": entity})
+
+    def test_has_its_members_in_order(self, compact, ari):
+        """ping, timestamp, asterisk_id (resource_asterisk.c)."""
+        reply = expect(ari.get("/asterisk/ping", {"ignored": "yes"}), status=200)
+        expect_members(reply.request, reply.json, "ping timestamp asterisk_id")
+
+
+NOT_RUNNING = {"status": 404, "json": message("Module could not be found in running modules")}
+NOT_LOADED = {"status": 404, "json": message("Module not found in running modules")}
+ALREADY_LOADED = {"status": 409, "json": message("Module is already loaded")}
+NOT_UNLOADED = {"status": 409, "json": message("Module could not be unloaded")}
+NOT_RELOADED = {"status": 409, "json": message("Module does not support reloading")}
+NOT_SHOWN = {"status": 409, "json": message("Module information could not be retrieved")}
+
+
+@pytest.fixture
+def echo(ari):
+    """A module that nobody uses and that can be unloaded: app_echo.so. It is loaded again when the case ends."""
+    if not matches(ari.get("/asterisk/modules/app_echo.so").json, {"use_count": 0}, whole=False):
+        pytest.skip("precondition missing: the module app_echo.so")
+    yield "app_echo.so"
+    ari.post("/asterisk/modules/app_echo.so")
+
+
+class TestModules:
+    def test_are_listed_by_name(self, ari):
+        """Without regard to case (resource_asterisk.c, ast_ari_asterisk_list_modules; loader.c)."""
+        reply = expect(ari.get("/asterisk/modules"), status=200, json=list)
+        names = [module["name"].lower() for module in reply.json]
+        if names != sorted(names) or "res_ari.so" not in names:
+            fail(reply.request, "a sorted list with res_ari.so", " ".join(names)[:300])
+
+    def test_are_listed_as_they_are_shown(self, ari):
+        """name, description, use_count, status, support_level (resource_asterisk.c, process_module_list)."""
+        reply = expect(ari.get("/asterisk/modules/res_stasis.so"), status=200, json={
+            "name": "res_stasis.so", "description": str, "use_count": int, "status": "Running",
+            "support_level": re.compile("core|extended|deprecated")})
+        expect_members(reply.request, reply.json, "name description use_count status support_level")
+        if reply.json["name"] not in [module["name"] for module in ari.get("/asterisk/modules").json]:
+            fail(reply.request, "the module in the list too", "it is not")
+
+    @rows("method, name, expected",
+          ("read one that is not there", "GET", "nope.so", NOT_RUNNING),
+          ("read one by a part of its name", "GET", "res_ar", NOT_RUNNING),
+          ("read one without its suffix", "GET", "res_ari", NOT_SHOWN),
+          ("read one in capitals", "GET", "RES_ARI.so", NOT_SHOWN),
+          ("load one that is there", "POST", "res_ari.so", ALREADY_LOADED),
+          ("load one that is there, without its suffix", "POST", "res_ari", ALREADY_LOADED),
+          ("load one that is built in", "POST", "logger", ALREADY_LOADED),
+          ("load one that can not be found", "POST", "nope.so",
+           {"status": 409, "json": message("Module load declined")}),
+          ("unload one that is not there", "DELETE", "nope.so", NOT_LOADED),
+          ("unload one that is in use", "DELETE", "res_stasis.so", NOT_UNLOADED),
+          ("unload one that is built in", "DELETE", "logger", NOT_UNLOADED),
+          ("reload one that is not there", "PUT", "nope.so", NOT_LOADED))
+    def test_refuse_to(self, ari, method, name, expected):
+        """404 and 409 (resource_asterisk.c, ast_ari_asterisk_*_module)."""
+        expect(ari.request(method, "/asterisk/modules/" + name), **expected)
+
+    @rows("name", ("with its suffix", "app_echo.so"), ("in another case", "App_Echo"))
+    def test_refuse_to_reload_one_that_can_not_be(self, ari, echo, name):
+        """409 (resource_asterisk.c, ast_ari_asterisk_reload_module)."""
+        expect(ari.put("/asterisk/modules/" + name), **NOT_RELOADED)
+
+    @rows("name", ("as it is written", "res_ari.so"), ("without its suffix", "res_ari"))
+    def test_can_be_reloaded(self, ari, name):
+        """204 (resource_asterisk.c, ast_ari_asterisk_reload_module)."""
+        expect(ari.put("/asterisk/modules/" + name), status=204, body=b"")
+
+    @rows("name", ("as it is written", "app_echo.so"), ("without its suffix", "app_echo"))
+    def test_can_be_unloaded_and_loaded(self, ari, echo, name):
+        """204 each, and it is gone in between (resource_asterisk.c)."""
+        expect(ari.delete("/asterisk/modules/" + name), status=204, body=b"")
+        expect(ari.get("/asterisk/modules/app_echo.so"), **NOT_RUNNING)
+        expect(ari.post("/asterisk/modules/" + name), status=204, body=b"")
+        expect(ari.get("/asterisk/modules/app_echo.so"), status=200, has={"name": "app_echo.so", "status": "Running"})
+
+
+# --- asterisk: log channels ---
+
+NO_LOG = {"status": 404, "json": message("Log channel does not exist")}
+LOG_EXISTS = {"status": 409, "json": message("Log channel already exists")}
+NO_LEVELS = bad_request("Configuration levels are required")
+
+
+def log_levels(ari, name):
+    """What GET /asterisk/logging says of the levels of a log channel that is a file; None when it is not there."""
+    found = [one["configuration"] for one in ari.get("/asterisk/logging").json if one["channel"].endswith("/" + name)]
+    return found[0] if found else None
+
+
+@pytest.fixture
+def log(ari):
+    """The name of a log file that may be added; it is deleted when the case ends."""
+    yield ari.id("log")
+    ari.delete("/asterisk/logging/" + ari.id("log"))
+
+
+class TestLogChannels:
+    def test_are_listed(self, ari):
+        """channel, type, status, configuration (resource_asterisk.c, ast_ari_asterisk_list_log_channels)."""
+        reply = expect(ari.get("/asterisk/logging"), status=200, json=list)
+        for one in reply.json:
+            expect_members(reply.request, one, "channel type status configuration")
+            if one["type"] not in ("Console", "File", "Syslog") or one["status"] != "Enabled":
+                fail(reply.request, "Console, File or Syslog, Enabled", shown(one))
+
+    @rows("levels, configuration",
+          ("one level", "notice", "NOTICE "), ("two, in the order of all", "verbose,debug", "DEBUG VERBOSE "),
+          ("all levels", "*", re.compile("DEBUG TRACE NOTICE WARNING ERROR VERBOSE DTMF .*")),
+          ("blanks and unknown ones", " error ,bogus", "ERROR "), ("a number behind verbose", "verbose(3)", "VERBOSE "),
+          ("a format before them", "[json]error", "ERROR "), ("unknown ones alone", "bogus", ""), ("a comma", ",", ""))
+    def test_are_added_with(self, ari, log, levels, configuration):
+        """204; levels are listed in one order, each with a blank behind it (logger.c, make_components)."""
+        expect(ari.post("/asterisk/logging/" + log, {"configuration": levels}), status=204, body=b"")
+        reply = ari.get("/asterisk/logging")
+        mine = [one for one in reply.json if one["channel"].endswith("/" + log)]
+        wanted = {"channel": str, "type": "File", "status": "Enabled", "configuration": configuration}
+        if len(mine) != 1 or not matches(mine[0], wanted):
+            fail(reply.request, shown(wanted), shown(mine))
+
+    @rows("more", ("JSON", {"json": {"configuration": "error"}}), ("a form", {"form": "configuration=error"}))
+    def test_are_added_by(self, ari, log, more):
+        """As by a query (res_ari_asterisk.c)."""
+        expect(ari.post("/asterisk/logging/" + log, **more), status=204)
+        if log_levels(ari, log) != "ERROR ":
+            fail("GET /asterisk/logging", "ERROR ", shown(log_levels(ari, log)))
+
+    def test_are_listed_with_the_newest_first(self, ari, log):
+        """Before those of the configuration (logger.c)."""
+        expect(ari.post("/asterisk/logging/" + log, {"configuration": "error"}), status=204)
+        reply = ari.get("/asterisk/logging")
+        if not reply.json[0]["channel"].endswith("/" + log):
+            fail(reply.request, "%s first" % log, str(reply))
+
+    def test_are_deleted(self, ari, log):
+        """204, and it is gone (resource_asterisk.c, ast_ari_asterisk_delete_log)."""
+        expect(ari.post("/asterisk/logging/" + log, {"configuration": "error"}), status=204)
+        expect(ari.delete("/asterisk/logging/" + log), status=204, body=b"")
+        expect(ari.delete("/asterisk/logging/" + log), **NO_LOG)
+
+    @rows("rotated, expected", ("itself", "{log}", {"status": 204, "body": b""}),
+          ("an unknown one", "none-{log}", NO_LOG))
+    def test_that_were_added_are_gone_after_rotating(self, ari, log, rotated, expected):
+        """Rotating reads the configuration again, even in vain (logger.c, ast_logger_rotate_channel)."""
+        expect(ari.post("/asterisk/logging/" + log, {"configuration": "error"}), status=204)
+        expect(ari.put("/asterisk/logging/%s/rotate" % rotated.format(log=log)), **expected)
+        expect(ari.delete("/asterisk/logging/" + log), **NO_LOG)
+
+    @rows("method, path, expected",
+          ("added without levels, before it exists", "POST", "console", NO_LEVELS),
+          ("added with empty levels", "POST", "{log}?configuration=", NO_LEVELS),
+          ("added as the console", "POST", "console?configuration=debug", LOG_EXISTS),
+          ("added as the console in capitals", "POST", "CONSOLE?configuration=debug", LOG_EXISTS),
+          ("added for an unknown facility of syslog", "POST", "syslog.nope?configuration=debug",
+           {"status": 500, "json": message("Allocation failed")}),
+          ("deleted without being there", "DELETE", "{log}", NO_LOG),
+          ("deleted without having been added", "DELETE", "console", NO_LOG),
+          ("rotated without being there", "PUT", "{log}/rotate", NO_LOG),
+          ("rotated without being a file", "PUT", "console/rotate", NO_LOG))
+    def test_can_not_be(self, ari, log, method, path, expected):
+        """400, 409, 500, 404 (resource_asterisk.c; logger.c)."""
+        expect(ari.request(method, "/asterisk/logging/" + path.format(log=log)), **expected)
+
+    def test_can_not_be_added_twice(self, ari, log):
+        """409 (logger.c, ast_logger_create_channel)."""
+        expect(ari.post("/asterisk/logging/" + log, {"configuration": "error"}), status=204)
+        expect(ari.post("/asterisk/logging/" + log, {"configuration": "debug"}), **LOG_EXISTS)
+
+    def test_have_names_that_are_case_sensitive(self, ari, log):
+        """Another case is another file (logger.c)."""
+        expect(ari.post("/asterisk/logging/" + log, {"configuration": "error"}), status=204)
+        expect(ari.delete("/asterisk/logging/" + log.upper()), **NO_LOG)
+
+
+# --- asterisk: global variables ---
+
+def global_variable(ari, name, value):
+    """GET /asterisk/variable has this value."""
+    expect(ari.get("/asterisk/variable", {"variable": name}), status=200, json={"value": value})
+
+
+@pytest.fixture
+def variable(ari):
+    """The name of a global variable, which is unset when the case ends."""
+    yield ari.id("V")
+    ari.post("/asterisk/variable", {"variable": ari.id("V")})
+
+
+class TestGlobalVariable:
+    @rows("more", ("a query", {"params": {"variable": "{name}", "value": "v"}}),
+          ("JSON", {"json": {"variable": "{name}", "value": "v"}}), ("a form", {"form": "variable={name}&value=v"}))
+    def test_is_set_by(self, ari, variable, more):
+        """204, and it can be read (resource_asterisk.c, ast_ari_asterisk_set_global_var)."""
+        expect(ari.post("/asterisk/variable", **filled(more, {"name": variable})), status=204, body=b"")
+        global_variable(ari, variable, "v")
+
+    def test_is_read_by_the_body_of_a_get_too(self, ari, variable):
+        """A body counts for any method (res_ari.c)."""
+        expect(ari.post("/asterisk/variable", {"variable": variable, "value": "v"}), status=204)
+        expect(ari.get("/asterisk/variable", json={"variable": variable}), status=200, json={"value": "v"})
+
+    @rows("more", ("no name", {}), ("an empty name", {"params": {"variable": "", "value": "x"}}),
+          ("a name that is no text", {"json": {"variable": 5}}))
+    @rows("method", ("read with", "GET"), ("set with", "POST"))
+    def test_is_not(self, ari, method, more):
+        """400 (resource_asterisk.c)."""
+        expect(ari.request(method, "/asterisk/variable", **more), **NO_NAME)
+
+    def test_is_empty_when_it_is_not_set(self, ari):
+        """No 404 here (resource_asterisk.c, ast_ari_asterisk_get_global_var)."""
+        global_variable(ari, ari.id("none"), "")
+
+    @rows("more", ("no value, which unsets it", {"params": {"variable": "{name}"}}),
+          ("an empty value", {"params": {"variable": "{name}", "value": ""}}),
+          ("a value that is no text", {"json": {"variable": "{name}", "value": 5}}))
+    def test_is_empty_again_with(self, ari, variable, more):
+        """Unset or empty, it reads the same (resource_asterisk.c)."""
+        expect(ari.post("/asterisk/variable", {"variable": variable, "value": "v"}), status=204)
+        expect(ari.post("/asterisk/variable", **filled(more, {"name": variable})), status=204)
+        global_variable(ari, variable, "")
+
+    @rows("value", ("blanks and signs", "two words + \"more\\/"), ("beyond ASCII", "caf\u00e9 \U0001f600"),
+          ("dialplan syntax", "${X}-$[1]"), ("line ends", "a\n\tb\u0001"))
+    def test_may_hold(self, ari, variable, value):
+        """Any text, taken literally (pbx_variables.c)."""
+        expect(ari.post("/asterisk/variable", json={"variable": variable, "value": value}), status=204)
+        global_variable(ari, variable, value)
+
+    @rows("read", ("another case", "{lower}"), ("a substring", "{name}:1"), ("a function", "GLOBAL({name})"))
+    def test_is_not_found_by(self, ari, variable, read):
+        """Names are literal and case-sensitive (pbx_variables.c)."""
+        expect(ari.post("/asterisk/variable", {"variable": variable, "value": "v"}), status=204)
+        global_variable(ari, read.format(name=variable, lower=variable.lower()), "")
+
+    @rows("written", ("one underscore", "_{name}"), ("two underscores", "__{name}"), ("a function", "GLOBAL({name})"))
+    def test_may_be_set_with(self, ari, variable, written):
+        """Underscores are taken off when it is stored; GLOBAL() writes it (pbx_variables.c; func_global.c)."""
+        expect(ari.post("/asterisk/variable", {"variable": written.format(name=variable), "value": "v"}), status=204)
+        global_variable(ari, variable, "v")
+
+    def test_of_an_unknown_function_is_set_in_vain(self, ari):
+        """204 (pbx_functions.c, ast_func_write)."""
+        expect(ari.post("/asterisk/variable", {"variable": "NOFUNC(x)", "value": "v"}), status=204)
+
+    @rows("name", ("EPOCH", "EPOCH"), ("ENTITYID", "ENTITYID"))
+    def test_is_built_in_as(self, ari, name):
+        """It reads without being set (pbx_variables.c, pbx_retrieve_variable)."""
+        expect(ari.get("/asterisk/variable", {"variable": name}), status=200, json={"value": re.compile(".+")})
+
+    @pytest.fixture
+    def everything(self, ari):
+        """An event socket for everything."""
+        return ari.events(subscribe_all=True)
+
+    @rows("written, told_name", ("as it is", "{name}", "{name}"), ("with its underscores", "__{name}", "__{name}"),
+          ("by what GLOBAL() names", "GLOBAL({name})", "{name}"))
+    def test_is_told_to_who_hears_everything(self, ari, everything, variable, written, told_name):
+        """ChannelVarset without a channel (stasis_channels.c, varset_to_json)."""
+        expect(ari.post("/asterisk/variable", {"variable": written.format(name=variable), "value": "v"}), status=204)
+        event = everything.expect("ChannelVarset", variable=told_name.format(name=variable), value="v")
+        if "channel" in event:
+            fail(everything.request, "no channel", shown(event))
+
+    def test_is_told_with_members_in_order(self, compact, ari, everything, variable):
+        """variable, value, type, timestamp (stasis_channels.c, varset_to_json)."""
+        expect(ari.post("/asterisk/variable", {"variable": variable, "value": "v"}), status=204)
+        event = everything.expect("ChannelVarset", variable=variable)
+        expect_members(everything.request, event, "variable value type timestamp asterisk_id application")
+
+    def test_is_told_when_it_is_unset(self, ari, everything, variable):
+        """Once, with an empty value (pbx_variables.c)."""
+        expect(ari.post("/asterisk/variable", {"variable": variable, "value": "v"}), status=204)
+        everything.expect("ChannelVarset", variable=variable, value="v")
+        for _ in range(2):
+            expect(ari.post("/asterisk/variable", {"variable": variable}), status=204)
+        everything.expect("ChannelVarset", variable=variable, value="")
+        everything.expect_none("ChannelVarset", variable=variable)
+
+    def test_is_told_to_who_hears_of_all_channels(self, ari, events, variable):
+        """Those subscribed to all channels (stasis/app.c)."""
+        expect(subscribe(ari, "channel:"), status=200)
+        expect(ari.post("/asterisk/variable", {"variable": variable, "value": "v"}), status=204)
+        events.expect("ChannelVarset", variable=variable)
+
+    def test_is_not_told_to_others(self, ari, events, call, variable):
+        """Not to those who hear of some channels (stasis/app.c)."""
+        expect(ari.post("/asterisk/variable", {"variable": variable, "value": "v"}), status=204)
+        events.expect_none("ChannelVarset", variable=variable)
+
+
+# --- asterisk: dynamic configuration ---
+
+MAILBOX_OBJECTS = "/asterisk/config/dynamic/res_mwi_external/mailboxes/"
+
+
+def tuples(new, old):
+    """A mailbox as an object of the configuration."""
+    return [{"attribute": "msgs_new", "value": new}, {"attribute": "msgs_old", "value": old}]
+
+
+def fields(**values):
+    """The body that sets these attributes."""
+    return {"fields": [{"attribute": name, "value": value} for name, value in values.items()]}
+
+
+@pytest.fixture
+def thing(ari):
+    """The path of a mailbox as an object of the configuration; it is deleted when the case ends."""
+    if ari.get(MAILBOX_OBJECTS + "none").json == message("configClass 'res_mwi_external' not found"):
+        pytest.skip("precondition missing: the configuration class res_mwi_external")
+    yield MAILBOX_OBJECTS + ari.id("o")
+    ari.delete(MAILBOX_OBJECTS + ari.id("o"))
+
+
+class TestDynamicConfiguration:
+    @rows("method", ("read", "GET"), ("set", "PUT"), ("deleted", "DELETE"))
+    @rows("path, text",
+          ("of an unknown class", "nope/thing/one", "configClass 'nope' not found"),
+          ("of a class with a blank", "a%20b/c/d", "configClass 'a b' not found"),
+          ("of a class in capitals", "RES_MWI_EXTERNAL/mailboxes/one", "configClass 'RES_MWI_EXTERNAL' not found"),
+          ("of an unknown type", "res_mwi_external/thing/one", "objectType 'thing' not found"),
+          ("of a type in another case", "res_mwi_external/Mailboxes/one", "objectType 'Mailboxes' not found"))
+    def test_has_no_object(self, ari, thing, method, path, text):
+        """404: class, then type (resource_asterisk.c, ast_ari_asterisk_get_object)."""
+        expect(ari.request(method, "/asterisk/config/dynamic/" + path), status=404, json=message(text))
+
+    @rows("method", ("read", "GET"), ("deleted", "DELETE"))
+    def test_has_no_unknown_object(self, ari, thing, method):
+        """404 (resource_asterisk.c)."""
+        expect(ari.request(method, thing), status=404, json=message("Object with id '%s' not found" % ari.id("o")))
+
+    @rows("body, new, old",
+          ("nothing", None, "0", "0"), ("an empty list of fields", {"fields": []}, "0", "0"),
+          ("fields that are no list", {"fields": "x"}, "0", "0"),
+          ("one field", fields(msgs_new="3"), "3", "0"),
+          ("two fields, in any order", fields(msgs_old="2", msgs_new="9"), "9", "2"),
+          ("a name in capitals", fields(MSGS_NEW="3"), "3", "0"),
+          ("a number with blanks before it, and a hexadecimal one", fields(msgs_new=" 7", msgs_old="0x10"), "7", "16"),
+          ("one field twice: the last counts",
+           {"fields": [{"attribute": "msgs_new", "value": "1"}, {"attribute": "msgs_new", "value": "2"}]}, "2", "0"))
+    def test_makes_an_object_of(self, ari, thing, body, new, old):
+        """200 with all attributes, in the order of the class (resource_asterisk.c, ast_ari_asterisk_update_object)."""
+        expect(ari.put(thing, **({} if body is None else {"json": body})), status=200, json=tuples(new, old))
+        expect(ari.get(thing), status=200, json=tuples(new, old))
+
+    @rows("body",
+          ("an unknown attribute", fields(nope="1")), ("an unknown attribute after a good one",
+                                                       fields(msgs_old="1", nope="1")),
+          ("a word for a number", fields(msgs_new="many")), ("a number below zero", fields(msgs_new="-1")),
+          ("a number with more text", fields(msgs_new="1x")), ("nothing for a number", fields(msgs_new="")),
+          ("a number beyond 32 bits", fields(msgs_new="4294967296")))
+    @rows("exists, text", ("make", False, "Creation"), ("change", True, "Update"))
+    def test_does_not(self, ari, thing, body, exists, text):
+        """400, and nothing changes, not even by the good fields (resource_asterisk.c; sorcery.c)."""
+        if exists:
+            expect(ari.put(thing, json=fields(msgs_new="5")), status=200)
+        expect(ari.put(thing, json=body), status=400, phrase="Bad request",
+               json=message("%s of object '%s' failed field value validation" % (text, ari.id("o"))))
+        if exists:
+            expect(ari.get(thing), status=200, json=tuples("5", "0"))
+        else:
+            expect(ari.get(thing), status=404)
+
+    def test_changes_an_object(self, ari, thing):
+        """The given fields alone (resource_asterisk.c, ast_ari_asterisk_update_object)."""
+        expect(ari.put(thing, json=fields(msgs_new="5", msgs_old="6")), status=200)
+        expect(ari.put(thing, json=fields(msgs_new="7")), status=200, json=tuples("7", "6"))
+
+    @rows("more", ("no body", {}), ("a body without fields", {"json": {"other": []}}),
+          ("fields in the query", {"params": "fields=x"}))
+    def test_does_not_change_an_object_by(self, ari, thing, more):
+        """400 (resource_asterisk.c, ast_ari_asterisk_update_object)."""
+        expect(ari.put(thing), status=200)
+        expect(ari.put(thing, **more), status=400, phrase="Bad request",
+               json=message("Fields must be provided to update object '%s'" % ari.id("o")))
+
+    def test_has_mailboxes_for_objects(self, ari, thing):
+        """What is made here is a mailbox, and the other way round (res_mwi_external.c)."""
+        expect(ari.put(thing, json=fields(msgs_new="3", msgs_old="1")), status=200)
+        expect(ari.get("/mailboxes/" + ari.id("o")), status=200,
+               json={"name": ari.id("o"), "old_messages": 1, "new_messages": 3})
+        expect(ari.put("/mailboxes/" + ari.id("o"), {"newMessages": 4}), status=204)
+        expect(ari.get(thing), status=200, json=tuples("4", "0"))
+
+    def test_deletes_an_object(self, ari, thing):
+        """204, and it is gone (resource_asterisk.c, ast_ari_asterisk_delete_object)."""
+        expect(ari.put(thing), status=200)
+        expect(ari.delete(thing), status=204, body=b"")
+        expect(ari.get(thing), status=404)
+
+    @rows("body", ("without a value", {"fields": [{"attribute": "msgs_new"}]}),
+          ("without an attribute", {"fields": [{"value": "1"}]}),
+          ("with a number", {"fields": [{"attribute": "msgs_new", "value": 1}]}),
+          ("that is a text", {"fields": ["msgs_new"]}))
+    def test_does_not_take_a_field(self, departure, ari, thing, body):
+        """A field that is no pair of texts is as a bad value; it ends an Asterisk 16."""
+        expect(ari.put(thing, json=body), status=400, phrase="Bad request",
+               json=message("Creation of object '%s' failed field value validation" % ari.id("o")))
 
 
 # === (c) promises ===
