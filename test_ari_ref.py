@@ -8600,14 +8600,27 @@ class TestDeclarations:
                 ari_ref.operation(method, path, "void", "x")(handler)
 
 
-def run(*arguments, **options):
-    return subprocess.run([sys.executable, ari_ref.__file__, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20, **options)
+def run(*arguments):
+    """main() with these arguments: (exit status, what it printed, what it complained of)."""
+    printed, complained = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(complained):
+        try:
+            status = ari_ref.main(list(arguments))
+        except SystemExit as end:
+            status = end.code
+    return status, printed.getvalue(), complained.getvalue()
+
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SAMPLE = os.path.join(HERE, "ari.conf.sample")
+AS_MODULE = "import sys; sys.path.insert(0, %r); import ari_ref; sys.exit(ari_ref.main())" % HERE
 
 
 @contextlib.contextmanager
-def serving(*arguments):
+def serving(*arguments, as_script=False):
     """The module as a process of its own on a free port: (process, URL)."""
-    process = subprocess.Popen([sys.executable, ari_ref.__file__, "--port", "0", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    start = [ari_ref.__file__] if as_script else ["-c", AS_MODULE]
+    process = subprocess.Popen([sys.executable, *start, "--port", "0", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         yield process, process.stdout.readline().decode().strip()
     finally:
@@ -8625,10 +8638,6 @@ def get(url, auth="asterisk:asterisk", path="/asterisk/ping", method="GET"):
             return reply.status
     except urllib.error.HTTPError as error:
         return error.code
-
-
-HERE = os.path.dirname(os.path.abspath(__file__))
-SAMPLE = os.path.join(HERE, "ari.conf.sample")
 
 
 @in_process
@@ -8651,47 +8660,56 @@ class TestCommandLine:
 
     def test_check_prints_what_takes_effect_and_no_password(self):
         """--check: exit status 0, nothing secret."""
-        done = run("--check", "--config", SAMPLE)
-        assert done.returncode == 0 and b"user reader: read-only" in done.stdout and b"readonly" not in done.stdout + done.stderr
+        status, printed, complained = run("--check", "--config", SAMPLE)
+        assert (status, complained) == (0, "") and "user reader: read-only" in printed and "readonly" not in printed
 
     def test_check_tells_a_problem_with_file_and_line(self, tmp_path):
         """--check: exit status 1."""
         (tmp_path / "bad.conf").write_text("[general]\nnope = 1\n")
-        done = run("--check", "--config", str(tmp_path / "bad.conf"))
-        assert done.returncode == 1 and b"bad.conf:2: unknown option" in done.stderr
+        status, _, complained = run("--check", "--config", str(tmp_path / "bad.conf"))
+        assert status == 1 and "bad.conf:2: unknown option" in complained
 
-    def test_says_where_it_looked_for_a_configuration(self, tmp_path):
+    def test_says_where_it_looked_for_a_configuration(self, tmp_path, monkeypatch):
         """Neither file is there: one line that names both and the sample, exit status 2."""
         if os.path.exists("/etc/asterisk/ari.conf"):
             pytest.skip("this machine has an ari.conf")
-        done = run(cwd=str(tmp_path))
-        assert done.returncode == 2 and all(word in done.stderr for word in (b" ari.conf ", b"/etc/asterisk/ari.conf", b"ari.conf.sample"))
+        monkeypatch.chdir(tmp_path)
+        status, _, complained = run()
+        assert status == 2 and all(word in complained for word in (" ari.conf ", "/etc/asterisk/ari.conf", "ari.conf.sample"))
+
+    def test_says_that_the_configuration_named_is_not_there(self):
+        """A file that is not there: exit status 2."""
+        status, _, complained = run("--config", "nowhere.conf")
+        assert status == 2 and "nowhere.conf is not there" in complained
 
     def test_operations_lists_all(self):
         """--operations: one line each."""
-        assert len(run("--operations").stdout.splitlines()) == 98
+        status, printed, _ = run("--operations")
+        assert status == 0 and len(printed.splitlines()) == 98
 
     def test_version_names_the_asterisk_it_is_like(self):
         """--version."""
-        assert b"16.30.1" in run("--version").stdout
+        status, printed, _ = run("--version")
+        assert status == 0 and "16.30.1" in printed
 
     def test_http_conf_that_is_not_enabled_refuses_to_start(self, tmp_path):
         """ARI needs the HTTP server."""
         (tmp_path / "http.conf").write_text("[general]\n")
-        done = run("--config", SAMPLE, "--http-conf", str(tmp_path / "http.conf"))
-        assert done.returncode == 1 and b"enabled" in done.stderr
+        status, _, complained = run("--config", SAMPLE, "--http-conf", str(tmp_path / "http.conf"))
+        assert status == 1 and "enabled" in complained
 
     def test_a_port_in_use_is_told_in_one_line(self):
         """Exit status 1."""
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
-            done = run("--config", SAMPLE, "--port", str(taken.getsockname()[1]))
+            done = subprocess.run([sys.executable, "-c", AS_MODULE, "--config", SAMPLE, "--port", str(taken.getsockname()[1])],
+                                  stderr=subprocess.PIPE)
         assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
 
     def test_ends_in_order_on_sigterm(self):
         """Event sockets get 1001, the exit status is 0."""
-        with serving("--config", SAMPLE) as (process, url):
+        with serving("--config", SAMPLE, as_script=True) as (process, url):
             with socket.create_connection(urlsplit(url).netloc.split(":")) as sock:
                 sock.sendall(b"GET /ari/events?app=a&api_key=asterisk:asterisk HTTP/1.1\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n"
                              b"Sec-WebSocket-Version: 13\r\n\r\n")
