@@ -944,13 +944,14 @@ class ChunkReader:
 class Request:
     """A head and its body, as section 10 answers it. `body_problem` is what went wrong with reading the body, if anything:
     "large" or "broken"."""
-    __slots__ = ("head", "body", "body_problem", "prefix", "pairs", "json", "user")
+    __slots__ = ("head", "body", "body_problem", "prefix", "pairs", "json", "user", "call")
 
     def __init__(self, head: Head, body: bytes = b"", body_problem: str = "", prefix: str = "") -> None:
         self.head, self.body, self.body_problem, self.prefix = head, body, body_problem, prefix
         self.pairs: list[tuple[str, str]] = []          # form, then query
         self.json = None                                # the JSON body, when it is an object
         self.user: User | None = None
+        self.call: Callable | None = None               # what answers it, once that is known
 
     def ari_path(self) -> str | None:
         """The raw path behind /ari/, "" for /ari itself; None outside it (main/http.c, handle_uri)."""
@@ -4860,7 +4861,6 @@ def route_tree() -> Route:
 ROUTES = route_tree()
 
 
-@functools.lru_cache(maxsize=CACHED_HEADS)
 def find_route(path: str) -> tuple[Route, dict[str, str]]:
     """The node that a raw path leads to, and the values of its wildcards; AriError 404 when there is none.
 
@@ -4948,23 +4948,33 @@ def answer(request: Request, stasis: Stasis, config: Config) -> Response | Upgra
 
     HttpError where the answer is a page (of the handshake only).
     """
-    method, path = request.head.method, request.ari_path()
     try:
-        if path.startswith("api-docs/"):
-            require(method == "GET", 405, "Unsupported method")
-            return ok(api_document(path[len("api-docs/"):], request))
-        route, values = find_route(path)
-        if method == "OPTIONS":
-            return Response(204, headers=[("Allow", ",".join(["OPTIONS"] + route.methods)),
-                                          *preflight_headers(request.head, config, route.methods)])
-        declared = OPERATIONS.get(route.path, {}).get(method)
-        if not declared:
-            raise AriError(405, "Invalid method", headers=(("Allow", ",".join(["OPTIONS"] + route.methods)),))
-        upgrade_headers = handshake_headers(request.head) if declared.is_upgrade else []
-        result = declared.handler(stasis, **parse_parameters(declared, request, values))
-        return result._replace(headers=upgrade_headers) if declared.is_upgrade else result
+        request.call = request.call or resolve(request, config)
+        return request.call(stasis)
     except AriError as error:
         return json_error(error)
+
+
+def resolve(request: Request, config: Config) -> Callable[[Stasis], Response | Upgrade]:
+    """What answers a request: the operation with its arguments, or what needs no operation. AriError when nothing does."""
+    method, path = request.head.method, request.ari_path()
+    if path.startswith("api-docs/"):
+        require(method == "GET", 405, "Unsupported method")
+        document = api_document(path[len("api-docs/"):], request)
+        return lambda stasis: ok(document)
+    route, values = find_route(path)
+    allow = ("Allow", ",".join(["OPTIONS"] + route.methods))
+    if method == "OPTIONS":
+        headers = [allow, *preflight_headers(request.head, config, route.methods)]
+        return lambda stasis: Response(204, headers=headers)
+    declared = OPERATIONS.get(route.path, {}).get(method)
+    if not declared:
+        raise AriError(405, "Invalid method", headers=(allow,))
+    if not declared.is_upgrade:
+        return functools.partial(declared.handler, **parse_parameters(declared, request, values))
+    headers = handshake_headers(request.head)
+    arguments = parse_parameters(declared, request, values)
+    return lambda stasis: declared.handler(stasis, **arguments)._replace(headers=headers)
 
 
 def api_document(name: str, request: Request) -> dict:
