@@ -147,7 +147,7 @@ def wrap_integer(number: int, bits: int = 32) -> int:
 C_INTEGER = re.compile(r"[ \t-\r]*([+-]?[0-9]{1,4000})", re.ASCII)
 
 
-def split_quoted(text: str, keep_brackets: bool = True) -> list[str]:
+def split_quoted(text: str) -> list[str]:
     """Split at commas outside quotes, parentheses and brackets; quotes and backslashes vanish (AST_STANDARD_APP_ARGS)."""
     items, item, depth, quoted, escaped = [], [], {"(": 0, "[": 0}, False, False
     for char in text:
@@ -767,10 +767,9 @@ BLANKS = bytes(range(1, 33))            # what Asterisk trims (ast_skip_blanks):
 METHODS = ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS")
 REQUEST_LINE = re.compile(rb"[\x01-\x20]*([^\x00-\x20]+)[\x01-\x20]+([^\x00-\x20]+)")
 BLANK_LINE = re.compile(rb"\n[\x01-\x09\x0b-\x20]*\n")
-DIGITS = re.compile(r"[0-9]{1,10}", re.ASCII)
 CODINGS = ("identity", "chunked")
-# Clients on a kept connection send the same head again and again: what follows from a head alone is worked out once.
-CACHED_HEADS = 64
+# Clients on a kept connection send the same head again and again: what follows from a small head alone is worked out once.
+CACHED_HEADS, CACHED_HEAD_BYTES = 64, 4096
 FRAMING_FIELDS = (b"content-length", b"transfer-encoding")
 
 
@@ -779,7 +778,7 @@ class Head:
 
     Text is UTF-8 with surrogateescape, so that bytes which are no UTF-8 survive until somebody asks for them.
     """
-    __slots__ = ("method", "target", "path", "query", "fields", "by_name", "content_length", "is_chunked", "closes")
+    __slots__ = ("method", "target", "path", "query", "fields", "by_name", "content_length", "is_chunked", "closes", "is_small")
 
     def __init__(self, method: str, target: str, fields: list[tuple[str, str]]) -> None:
         self.method, self.target, self.fields = method, target, fields
@@ -787,7 +786,7 @@ class Head:
         self.by_name: dict[str, str] = {}
         for name, value in fields:
             self.by_name.setdefault(name.lower(), value)
-        self.content_length, self.is_chunked = 0, False
+        self.content_length, self.is_chunked, self.is_small = 0, False, False
         self.closes = self.by_name.get("connection", "").lower() == "close"
 
     def exact(self, name: str) -> str:
@@ -799,7 +798,6 @@ class Head:
         return next((value for spelling, value in reversed(self.fields) if spelling.lower() == name), "")
 
 
-@functools.lru_cache(maxsize=CACHED_HEADS)
 def head_end(buffer: bytes, checked: int) -> int:
     """How many bytes of `buffer` are a head that can be judged; 0 while it can still grow.
 
@@ -826,7 +824,6 @@ def header_field(line: bytes) -> tuple[str, str] | None:
     return (decode(name), decode(value)) if name and value else None
 
 
-@functools.lru_cache(maxsize=CACHED_HEADS)
 def parse_head(head: bytes) -> Head:
     """The Head in bytes that head_end() has measured; HttpError for the first rule that they break."""
     if b"\0" in head:
@@ -847,8 +844,13 @@ def parse_head(head: bytes) -> Head:
             if len(fields) > MAX_FIELDS:
                 raise HttpError(413, "Too many headers")
     parsed = Head(decode(match.group(1)).upper(), decode(match.group(2)), fields)
+    parsed.is_small = len(head) <= CACHED_HEAD_BYTES
     parsed.content_length, parsed.is_chunked = body_framing(lines[1:], parsed)
     return parsed
+
+
+known_end = functools.lru_cache(CACHED_HEADS)(head_end)
+known_head = functools.lru_cache(CACHED_HEADS)(parse_head)
 
 
 def decode(data: bytes) -> str:
@@ -1054,7 +1056,6 @@ def authenticate(request: Request, config: Config) -> User | None:
     return user if password_matches(user, given[1], config.decoy) else None
 
 
-@functools.lru_cache(maxsize=CACHED_HEADS)
 def cors_headers(head: Head, config: Config) -> list[tuple[str, str]]:
     """What a cross-origin answer carries: nothing unless the Origin is allowed, compared byte for byte."""
     origin = head.exact("Origin") if config.allowed_origins else ""
@@ -5169,7 +5170,8 @@ class HttpConnection(socketserver.BaseRequestHandler):
             response = html_error(error, serving.http.server_name)
         closes = response.closes or head is None or head.closes or not (is_read or self.discard_body(head))
         self.request.sendall(serving.response_bytes(response, head, closes))
-        logger.info("%s %s %d", self.peer, masked(head), response.status) if logger.isEnabledFor(logging.INFO) else None
+        if logger.isEnabledFor(logging.INFO):
+            logger.info("%s %s %d", self.peer, masked(head), response.status)
         return not closes
 
     def read_head(self) -> Head:
@@ -5178,7 +5180,8 @@ class HttpConnection(socketserver.BaseRequestHandler):
         if not self.buffer:
             self.buffer = self.reader.read(serving.http.keep_alive)
         deadline = time.monotonic() + HEAD_SECONDS
-        end = head_end(self.buffer, 0)
+        is_small = len(self.buffer) <= CACHED_HEAD_BYTES
+        end = known_end(self.buffer, 0) if is_small else head_end(self.buffer, 0)
         while not end:
             checked = len(self.buffer)
             try:
@@ -5190,7 +5193,7 @@ class HttpConnection(socketserver.BaseRequestHandler):
                 raise HttpError(400, "Timeout")
             end = head_end(self.buffer, checked)
         head, self.buffer = self.buffer[:end], self.buffer[end:]
-        return parse_head(head)
+        return known_head(head) if is_small and end <= CACHED_HEAD_BYTES else parse_head(head)
 
     def read_body(self, head: Head) -> tuple[bytes, str, bool]:
         """(body, problem, whether it has been read): only a body that ARI looks at is read here."""
@@ -5228,11 +5231,11 @@ class HttpConnection(socketserver.BaseRequestHandler):
             if head.is_chunked:
                 self.read_chunks(False)
                 return True
-            left = head.content_length - len(self.buffer)
-            self.buffer = self.buffer[head.content_length:]
-            while left > 0:
+            left = head.content_length
+            while left > len(self.buffer):
+                left -= len(self.buffer)
                 self.buffer = self.reader.read(self.serving.http.inactivity)
-                left, self.buffer = left - len(self.buffer), self.buffer[max(0, left):] if left < len(self.buffer) else b""
+            self.buffer = self.buffer[left:]
             return True
         except (Gone, ValueError):
             return False
@@ -5399,7 +5402,7 @@ class Server:
     def respond(self, head: Head, body: bytes, problem: str) -> Response | Upgrade:
         """Answer a request; HttpError where the answer is a page."""
         config = self.config
-        if body or problem:
+        if body or problem or not head.is_small:
             request = Request(head, body, problem, self.http.prefix)
             refusal = admit(request, config)
         else:
