@@ -5079,15 +5079,33 @@ class EventSocket:
 
     def write(self) -> None:
         """Send what is queued until STOP; end the connection when that fails."""
-        data = self.queue.get()
-        while data is not STOP and self.send(data):
-            data = self.queue.get()
-        if data is not STOP:
-            logger.info("WebSocket connection from '%s' forcefully closed due to fatal write error", self.peer)
-            shut_down(self.sock, socket.SHUT_RDWR)
+        frames: list = []
+        while STOP not in frames:
+            frames = [self.queue.get()]
+            while not self.queue.empty():
+                frames.append(self.queue.get())
+            if not self.send_together([frame for frame in frames if frame is not STOP]):
+                logger.info("WebSocket connection from '%s' forcefully closed due to fatal write error", self.peer)
+                shut_down(self.sock, socket.SHUT_RDWR)
+                return
+
+    def send_together(self, frames: list[bytes]) -> bool:
+        """Send frames in one write as far as they go, the rest one by one; False when that fails."""
+        data = b"".join(frames)
+        try:
+            sent = self.sock.send(data, socket.MSG_DONTWAIT)
+        except OSError:
+            sent = 0                    # send() finds out why
+        if sent == len(data):
+            return not self.is_broken
+        for frame in frames:
+            if not self.send(frame[sent:]):
+                return False
+            sent = max(0, sent - len(frame))
+        return True
 
     def send(self, data: bytes) -> bool:
-        """Write data whole within the write timeout; False when that fails."""
+        """Write what is left of a frame whole within the write timeout; False when that fails."""
         deadline = time.monotonic() + self.write_seconds
         while data and not self.is_broken:
             try:
