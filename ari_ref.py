@@ -53,6 +53,7 @@ import base64
 import codecs
 import collections
 import configparser
+import contextlib
 import email.utils
 import enum
 import functools
@@ -2634,19 +2635,20 @@ class Recordings:
         self.lengths.setdefault(name, {})[suffix] = length_ms
 
     def delete(self, name: str) -> None:
+        """Remove the files of a recording; OSError leaves it as it is."""
         name = name.lstrip("/")
-        self.being_written.discard(name)
-        for suffix in self.lengths.pop(name, {}):
-            if self.folder:
+        for suffix in self.lengths.get(name, {}) if self.folder else ():
+            if os.path.exists(self.path(name, suffix)):
                 os.remove(self.path(name, suffix))
+        self.being_written.discard(name)
+        self.lengths.pop(name, None)
 
     def copy(self, name: str, copied_name: str) -> None:
-        """Copy the first file of a recording to another name."""
+        """Copy the first file of a recording to another name; OSError leaves everything as it is."""
         suffix, length = self.get(name)
-        data = self.data(name)
-        self.lengths[copied_name.lstrip("/")] = {suffix: length}
         if self.folder:
-            self.write_bytes(copied_name.lstrip("/"), suffix, data)
+            self.write_bytes(copied_name.lstrip("/"), suffix, self.data(name))
+        self.lengths[copied_name.lstrip("/")] = {suffix: length}
 
     def data(self, name: str) -> bytes:
         """The bytes of the file."""
@@ -4441,6 +4443,16 @@ def stored_json(stasis: Stasis, name: str) -> dict:
     return {"name": name.lstrip("/"), "format": found[0]}
 
 
+@contextlib.contextmanager
+def refusing_file_errors(status: int, message: str) -> Iterator[None]:
+    """An OSError inside becomes this refusal."""
+    try:
+        yield
+    except OSError as error:
+        logger.warning("%s: %s", message, error)
+        raise AriError(status, message) from None
+
+
 def live_recording(stasis: Stasis, name: str) -> LiveRecording:
     recording = stasis.live_recordings.get(name)
     require(recording is not None, 404, "Recording not found")
@@ -4460,7 +4472,8 @@ def recording_get_stored(stasis, recording_name):
 @operation("DELETE", "/recordings/stored/{recordingName}", "void", "Delete a stored recording.", documented=NO_STORED)
 def recording_delete_stored(stasis, recording_name):
     stored_json(stasis, recording_name)
-    stasis.recordings.delete(recording_name)
+    with refusing_file_errors(500, "Delete failed"):
+        stasis.recordings.delete(recording_name)
     return no_content()
 
 
@@ -4468,7 +4481,8 @@ def recording_delete_stored(stasis, recording_name):
            documented={403: "The file cannot be read.", **NO_STORED})
 def recording_get_stored_file(stasis, recording_name):
     suffix = stored_json(stasis, recording_name)["format"]
-    return Response(200, content=("Content-Type", "audio/" + suffix, stasis.recordings.data(recording_name)))
+    with refusing_file_errors(403, "Recording could not be opened"):
+        return Response(200, content=("Content-Type", "audio/" + suffix, stasis.recordings.data(recording_name)))
 
 
 @operation("POST", "/recordings/stored/{recordingName}/copy", "StoredRecording", "Copy a stored recording.",
@@ -4483,7 +4497,8 @@ def recording_copy_stored(stasis, recording_name, destination_recording_name):
     copied = folder + slash + (file.rpartition(".")[0] if "." in file else file)
     require(stasis.recordings.get(copied) is None, 409, "A recording with the same name already exists on the system")
     require_utf8(copied)
-    stasis.recordings.copy(recording_name, copied)
+    with refusing_file_errors(500, "Copy failed"):
+        stasis.recordings.copy(recording_name, copied)
     return ok(stored_json(stasis, copied))
 
 

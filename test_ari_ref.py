@@ -798,6 +798,22 @@ class TestRecordingFiles:
         recording.stop()
         assert stasis.outbox[-1][0]["type"] == "RecordingFailed"
 
+    @pytest.mark.parametrize("method, path, status, text", [
+        ("GET", "/recordings/stored/r/file", 403, "Recording could not be opened"),
+        ("DELETE", "/recordings/stored/r", 500, "Delete failed"),
+        ("POST", "/recordings/stored/r/copy?destinationRecordingName=c", 500, "Copy failed")])
+    def test_a_file_that_fails_is_a_refusal_and_changes_nothing(self, tmp_path, method, path, status, text):
+        """What the operating system refuses is the operation's own error, and the recording stays."""
+        store = ari_ref.Recordings(str(tmp_path))
+        store.end("r", "wav", 0)
+        (tmp_path / "r.wav").unlink()
+        (tmp_path / "r.wav").mkdir()
+        stasis, request = stasis_with(recordings=store), ari_ref.Request(ari_ref.Head(method, "/ari" + path, []))
+        config = read_config(tmp_path, USER)
+        request.pairs = ari_ref.parse_pairs(request.head.query)
+        response = ari_ref.answer(request, stasis, config)
+        assert (response.status, response.value, list(store.lengths)) == (status, {"message": text}, ["r"])
+
     @rows("name, inside", ("a plain name", "a", True), ("a folder", "a/b", True), ("up and down", "a/../b", True), ("out", "../a", False), ("out by a slash", "/../a", False),
           ("the folder itself", "a/..", False))
     def test_names_never_lead_out(self, name, inside):
