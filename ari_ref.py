@@ -5178,7 +5178,7 @@ class HttpConnection(socketserver.BaseRequestHandler):
         self.serving: Server = self.server.serving
         self.peer = "%s:%s" % self.client_address[:2]
         self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(self.serving.http.inactivity), 0))
-        self.reader, self.buffer = Reader(self.request), b""
+        self.reader, self.buffer, self.lingers = Reader(self.request), b"", False
         try:
             while self.serve_request():
                 pass
@@ -5197,11 +5197,13 @@ class HttpConnection(socketserver.BaseRequestHandler):
             if isinstance(response, Upgrade):
                 rest, self.buffer = self.buffer, b""
                 EventSocket(serving, self.reader, self.peer).run(response, rest)
+                self.lingers = True
                 return False
         except HttpError as error:
             head, is_read = None if error.close else head, error.close
             response = html_error(error, serving.http.server_name)
         closes = response.closes or head is None or head.closes or not (is_read or self.discard_body(head))
+        self.lingers = closes and (response.closes or not head.closes or bool(self.buffer))
         self.request.sendall(serving.response_bytes(response, head, closes))
         if logger.isEnabledFor(logging.INFO):
             logger.info("%s %s %d", self.peer, masked(head), response.status)
@@ -5274,11 +5276,12 @@ class HttpConnection(socketserver.BaseRequestHandler):
             return False
 
     def finish(self) -> None:
-        """Read on for a moment behind the last answer: closing with bytes unread would reset it away."""
-        shut_down(self.request, socket.SHUT_WR)
+        """Read on for a moment behind an answer that more may follow: closing with bytes unread would reset it away."""
         deadline = time.monotonic() + LINGER_SECONDS
         try:
-            while time.monotonic() < deadline and not self.serving.is_closing:
+            if self.lingers:
+                shut_down(self.request, socket.SHUT_WR)
+            while self.lingers and time.monotonic() < deadline and not self.serving.is_closing:
                 self.reader.read(LINGER_SECONDS)
         except Gone:
             pass
