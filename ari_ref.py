@@ -29,8 +29,8 @@ Sections, in the order of what they need:
 The arrow rule: a section uses names of the sections above it only (annotations apart).
 
 The lock rule: Stasis is a plain object, and whoever calls it holds Server.lock. It is taken in four places, all in section
-11: around answer(), when timers are due, when an event socket opens, when one ends. Under it nobody touches a socket,
-sleeps or waits. Events go into the queue of each event socket under the lock, so that every application sees them in
+11: around answer(), when timers are due, when an event socket opens, when one ends (and once to wake the timers when
+the server ends). Under it nobody touches a socket, sleeps or waits. Events go into the queue of each event socket under the lock, so that every application sees them in
 one order; the socket's own writer thread sends them without it.
 
 Marks in comments: "RFC 6455 5.5.2: ..." a rule by its number; "Asterisk: ..." behaviour that is kept although it surprises;
@@ -5035,12 +5035,11 @@ def described_resource(name: str) -> dict:
 # Sockets, threads, timers, and the one lock. http.server accepts connections and gives each a thread; what is said on them
 # comes from the sections above. No other section imports socket or threading.
 #
-# Server.lock guards the model. It is taken in four places: around answer(), when timers are due, when an event socket opens,
-# when one ends. Under it nobody touches a socket, sleeps or waits. Events go into each socket's queue under the lock, so
-# that every application sees them in one order; the socket's own writer sends them without it.
+# Server.lock guards the model; the docstring of the module says where it is taken and what may happen under it.
 
 BACKLOG = 512                           # connections that wait to be accepted
 LINGER_SECONDS = 1.0                    # how long a closing connection is still read, so that its last answer is not reset away
+CLOSING_SECONDS = 0.3                   # how long the end waits for writers, and then for the rest
 ACCEPT_POLL_SECONDS = 0.2               # how often the accepting thread looks whether to stop
 RECEIVE_BYTES = 65536
 STOP = object()                         # ends a writer
@@ -5148,14 +5147,14 @@ class EventSocket:
             self.end(self.protocol.close_code)
         except Gone:
             self.end(Close.NORMAL)
+        self.writer.join(self.write_seconds + LINGER_SECONDS)
 
     def end(self, code: int) -> None:
-        """Unregister the applications first, then send the close frame (RFC 6455 5.5.1), then end TCP."""
+        """Unregister the applications first, then let the writer send the close frame and stop (RFC 6455 5.5.1)."""
         if self.server.close_event_socket(self):
             self.protocol.close(code)
             self.put(self.protocol.to_send())
         self.queue.put(STOP)
-        self.writer.join(self.write_seconds + LINGER_SECONDS)
 
 
 def wait_writable(sock: socket.socket, seconds: float) -> bool:
@@ -5363,6 +5362,13 @@ class Listener(http.server.ThreadingHTTPServer):
         logger.exception("a fault of ari_ref on the connection from %s", client_address)
 
 
+def join_all(threads: list[threading.Thread]) -> None:
+    """Wait for threads to end, for so long together."""
+    deadline = time.monotonic() + CLOSING_SECONDS
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+
+
 class Server:
     """ARI on a socket: the model, its lock, and the threads around it.
 
@@ -5422,16 +5428,15 @@ class Server:
         self.listener.shutdown()
         self.listener.server_close()
         self.is_closing = True
-        for event_socket in list(self.event_sockets):
+        event_sockets, sessions = list(self.event_sockets), dict(self.sessions)
+        for event_socket in event_sockets:
             event_socket.end(Close.GOING_AWAY)
         with self.lock:
             self.timers_changed.notify_all()
-        for sock, thread in list(self.sessions.items()):
+        join_all([event_socket.writer for event_socket in event_sockets])
+        for sock in sessions:
             shut_down(sock, socket.SHUT_RDWR)
-            if thread is not threading.current_thread():
-                thread.join(LINGER_SECONDS)
-        for thread in self.threads:
-            thread.join(LINGER_SECONDS)
+        join_all([*sessions.values(), *self.threads])
 
     # --- under the lock
 
