@@ -2350,8 +2350,8 @@ class LiveRecording:
     What it "hears" is reckoned, not listened to: `heard_ms` grows while audio arrives and it is not paused.
     """
     __slots__ = ("stasis", "name", "format", "target", "max_seconds", "max_silence_seconds", "if_exists", "terminate_on",
-                 "beeps", "state", "deletes", "is_started", "base_ms", "heard_ms", "hears_since", "silence_ms", "last_frame",
-                 "limit", "timer")
+                 "beeps", "state", "deletes", "is_started", "base_ms", "heard_ms", "hears_since", "last_frame", "limit",
+                 "timer")
 
     def __init__(self, target: Channel | Bridge, name: str, recording_format: str, max_seconds: int,
                  max_silence_seconds: int, if_exists: str, terminate_on: str, beeps: bool) -> None:
@@ -2360,7 +2360,7 @@ class LiveRecording:
         self.if_exists, self.terminate_on, self.beeps = if_exists, terminate_on, beeps
         self.state = "queued"
         self.deletes = self.is_started = False
-        self.base_ms = self.heard_ms = self.silence_ms = 0.0
+        self.base_ms = self.heard_ms = 0.0              # what was there before, and what was added; all of it silence
         self.hears_since: float | None = None
         self.last_frame, self.limit = 0.0, float("inf")
         self.timer: Timer | None = None
@@ -2382,6 +2382,12 @@ class LiveRecording:
                 return
             self.target.queue.current = self
             self.target.answer()
+        self.start()
+        if self.is_started:
+            self.listen()
+
+    def start(self) -> None:
+        """Make the file and say so; it fails without one, and is over at once where the beep it begins with is missing."""
         try:
             self.base_ms = self.stasis.recordings.begin(self.name, self.format, self.if_exists == "append")
         except OSError as error:
@@ -2398,7 +2404,6 @@ class LiveRecording:
         if self.max_seconds:
             # Asterisk: whole seconds of the clock are compared, so it ends up to a second late.
             self.limit = int(self.stasis.now) + self.max_seconds + 1
-        self.listen()
 
     def hears_audio(self) -> bool:
         """True while frames arrive: from the channel's other leg, or from the bridge."""
@@ -2413,13 +2418,12 @@ class LiveRecording:
         if self.hears_since is not None:
             if self.state == "recording":
                 self.heard_ms += (now - self.hears_since) * 1000
-                self.silence_ms += (now - self.hears_since) * 1000
             self.last_frame = now
         self.hears_since = now if hears else None
         if hears:
             due = self.limit
             if self.max_silence_seconds and self.state == "recording":
-                due = min(due, now + self.max_silence_seconds - self.silence_ms / 1000)
+                due = min(due, now + self.max_silence_seconds - self.heard_ms / 1000)
         else:
             due = self.last_frame + NO_AUDIO_SECONDS
         if due <= now:
@@ -2449,18 +2453,17 @@ class LiveRecording:
     def stop(self, deletes: bool = False) -> None:
         """Stop or cancel; one that still waits is canceled, and Asterisk records it all the same in its turn."""
         if self.state == "queued":
-            self.state, self.deletes = "canceled", deletes
+            self.state = "canceled"
             return
         self.require_session()
         self.deletes = deletes
         self.finish()
 
     def abandon(self) -> None:
-        """The channel has hung up: a running recording is done, a waiting one never was."""
-        if self.is_started:
-            self.finish()
-        else:
-            self.fail("The channel has hung up")
+        """The channel has hung up: the recording is done; one that waited starts first (after which Asterisk waits 4 s)."""
+        if not self.is_started:
+            self.start()
+        self.finish()
 
     def finish(self) -> None:
         """RecordingFinished with what was heard; the file stays unless the recording was cancelled."""
