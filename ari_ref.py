@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Asterisk 16's REST Interface (ARI) in one file: exact on the wire, with a small Stasis model in memory behind it.
 
-It is a stand-in for Asterisk 16.30.1 where applications of ARI are written, tested and taught: calls are made, answered, bridged,
-recorded and hung up with nothing but HTTP, and every status line, header, error text and event is Asterisk's. It is not a
-telephone system: no audio is mixed or sent, nobody outside can be called, and it belongs on no open network.
+It is a stand-in for Asterisk 16.30.1 where applications of ARI are written, tested and taught: calls are made, answered,
+bridged, recorded and hung up with nothing but HTTP, and every status line, header, error text and event is Asterisk's.
+It is not a telephone system: no audio is mixed or sent, nobody outside can be called, and it belongs on no open network.
 
 Three ways in:
 
@@ -30,8 +30,8 @@ The arrow rule: a section uses names of the sections above it only (annotations 
 
 The lock rule: Stasis is a plain object, and whoever calls it holds Server.lock. It is taken in four places, all in section
 11: around answer(), when timers are due, when an event socket opens, when one ends (and once to wake the timers when
-the server ends). Under it nobody touches a socket, sleeps or waits. Events go into the queue of each event socket under the lock, so that every application sees them in
-one order; the socket's own writer thread sends them without it.
+the server ends). Under it nobody touches a socket, sleeps or waits. Events go into the queue of each event socket under
+the lock, so that every application sees them in one order; the socket's own writer thread sends them without it.
 
 Marks in comments: "RFC 6455 5.5.2: ..." a rule by its number; "Asterisk: ..." behaviour that is kept although it surprises;
 "Not Asterisk: ..." a deliberate difference; "departure N" the same by its number in the README.
@@ -513,13 +513,21 @@ class HttpConfig:
         self.is_enabled, self.address, self.port, self.prefix = True, "127.0.0.1", 8088, ""
         self.server_name, self.session_limit = SERVER_NAME, 100
         self.inactivity, self.keep_alive = 30.0, 15.0
-        self.tls_address, self.tls_certificate, self.tls_key = None, None, None
+        self.tls_address, self.tls_certificate, self.tls_key = "", "", ""
         self.warnings: list[str] = []
+
+
+HTTP_NUMBERS = {                        # option: attribute, and what it is multiplied with
+    "bindport": ("port", 1), "sessionlimit": ("session_limit", 1), "session_inactivity": ("inactivity", 1e-3),
+    "session_keep_alive": ("keep_alive", 1e-3),
+}
+HTTP_TEXTS = {"bindaddr": "address", "servername": "server_name", "tlsbindaddr": "tls_address",
+              "tlscertfile": "tls_certificate", "tlsprivatekey": "tls_key"}
 
 
 def read_http_config(path: str) -> HttpConfig:
     """http.conf at `path`; what ARI has no use for is skipped with a warning."""
-    config, tls = HttpConfig(), {}
+    config, has_tls = HttpConfig(), False
     reader = ConfigReader(path)
     config.warnings, config.is_enabled = reader.warnings, False
     for section, where, options in reader.read():
@@ -527,27 +535,23 @@ def read_http_config(path: str) -> HttpConfig:
             config.warnings.append("%s: [%s] ignored" % (where, section))
             continue
         for name, (value, where) in options.items():
-            if name == "enabled":
-                config.is_enabled = is_true(value)
-            elif name in ("bindport", "sessionlimit", "session_inactivity", "session_keep_alive"):
+            if name in HTTP_NUMBERS:
                 if not C_LITERAL.fullmatch(value) or not 0 <= c_literal(value) < 2**31:
                     raise ConfigError(where, "%s must be a whole number, not '%s'" % (name, value))
-                number = c_literal(value)
-                attribute, factor = {"bindport": ("port", 1), "sessionlimit": ("session_limit", 1),
-                                     "session_inactivity": ("inactivity", 1e-3), "session_keep_alive": ("keep_alive", 1e-3)}[name]
-                setattr(config, attribute, number * factor)
-            elif name in ("bindaddr", "servername"):
-                setattr(config, {"bindaddr": "address", "servername": "server_name"}[name], value)
+                attribute, factor = HTTP_NUMBERS[name]
+                setattr(config, attribute, c_literal(value) * factor)
+            elif name in HTTP_TEXTS:
+                setattr(config, HTTP_TEXTS[name], value)
+            elif name == "enabled":
+                config.is_enabled = is_true(value)
+            elif name == "tlsenable":
+                has_tls = is_true(value)
             elif name == "prefix":
-                config.prefix = "/" + value.strip("/") if value.strip("/") else ""
-            elif name in ("tlsenable", "tlsbindaddr", "tlscertfile", "tlsprivatekey"):
-                tls[name] = value
+                config.prefix = ("/" + value.strip("/")).rstrip("/")
             else:
                 config.warnings.append("%s: option '%s' ignored" % (where, name))
-    if is_true(tls.get("tlsenable", "")):
-        config.tls_address = tls.get("tlsbindaddr") or config.address
-        config.tls_certificate = tls.get("tlscertfile")
-        config.tls_key = tls.get("tlsprivatekey") or config.tls_certificate
+    if not has_tls:
+        config.tls_address = config.tls_certificate = config.tls_key = ""
     return config
 
 
@@ -1522,7 +1526,8 @@ class Channel(Subject):
     __slots__ = ("name", "state", "caller", "connected", "context", "exten", "priority", "app_name", "app_data", "language",
                  "variables", "near_leg", "far_leg", "dialstring", "repeats_dialstring", "is_dialled", "when_answered",
                  "timer", "application", "resting_app", "runs_dialplan", "runs_stasis", "is_in_dialplan", "is_created", "queue",
-                 "bridge", "was_bridged", "absorbs_dtmf", "is_announcer", "told_connected", "muted", "snoops", "target", "is_silence_on", "is_over")
+                 "bridge", "was_bridged", "absorbs_dtmf", "is_announcer", "told_connected", "muted", "snoops", "target",
+                 "is_silence_on", "is_over")
 
     def __init__(self, stasis: Stasis, channel_id: str, name: str, state: str, place: tuple[str, str, int]) -> None:
         super().__init__(stasis, channel_id)
@@ -3525,7 +3530,8 @@ MODULES = {                             # name: description, whether it can be r
 }
 LOG_FOLDER = "/var/log/asterisk/"
 LOG_LEVELS = ("DEBUG", "TRACE", "NOTICE", "WARNING", "ERROR", "VERBOSE", "DTMF", "CC", "FAX", "SECURITY")
-CONFIGURED_LOGS = (("full", "File", "DEBUG NOTICE WARNING ERROR VERBOSE "), ("console", "Console", "NOTICE WARNING ERROR VERBOSE "))
+CONFIGURED_LOGS = (("full", "File", "DEBUG NOTICE WARNING ERROR VERBOSE "),
+                   ("console", "Console", "NOTICE WARNING ERROR VERBOSE "))
 MAILBOX_COUNT = re.compile(r"[ \t-\r]*(0[xX][0-9a-fA-F]{1,8}|0[0-7]*|[1-9][0-9]{0,9})", re.ASCII)
 
 
@@ -4333,7 +4339,8 @@ def listed_channels(stasis: Stasis, ids) -> list[Channel]:
 
 
 @operation("POST", "/bridges/{bridgeId}/addChannel", "void", "Add channels.", CHANNELS,
-           query("role", text, "Role in a holding bridge."), query("absorbDTMF", flag, "Whether to keep digits from the others.", default=False),
+           query("role", text, "Role in a holding bridge."),
+           query("absorbDTMF", flag, "Whether to keep digits from the others.", default=False),
            query("mute", flag, "Whether to mute the channel.", default=False), documented=NO_MEMBER)
 def bridge_add_channel(stasis, bridge_id, channel, role, absorb_dtmf, mute):
     """Events: ChannelLeftBridge of the bridge before, ChannelEnteredBridge, BRIDGEPEER of all members."""
@@ -4634,8 +4641,8 @@ def stasis_device(device_name: str) -> str:
 
 @operation("GET", "/deviceStates", "List[DeviceState]", "List the device states of one's own.")
 def device_list(stasis):
-    return ok([{"name": "Stasis:" + name, "state": state}
-               for name, state in sorted(stasis.device_states.items(), key=lambda item: encode(item[0]))])
+    return ok([{"name": "Stasis:" + name, "state": stasis.device_states[name]}
+               for name in sorted(stasis.device_states, key=encode)])
 
 
 @operation("GET", "/deviceStates/{deviceName}", "DeviceState", "Show a device state.")
@@ -4673,7 +4680,7 @@ def mailbox_json(name: str, mailbox: Mailbox) -> dict:
 
 @operation("GET", "/mailboxes", "List[Mailbox]", "List the mailboxes.")
 def mailbox_list(stasis):
-    return ok([mailbox_json(name, mailbox) for name, mailbox in sorted(stasis.mailboxes.items(), key=lambda item: encode(item[0]))])
+    return ok([mailbox_json(name, stasis.mailboxes[name]) for name in sorted(stasis.mailboxes, key=encode)])
 
 
 @operation("GET", "/mailboxes/{mailboxName}", "Mailbox", "Show a mailbox.", documented={404: "No such mailbox."})
@@ -4747,8 +4754,8 @@ def event_user_event(stasis, event_name, application, source, variables):
     require_utf8(event_name)
     carried = dict(variables) if isinstance(variables, dict) else {}
     carried["eventname"] = event_name
-    stasis.emit([found], {"type": "ChannelUserevent", "timestamp": stasis.timestamp(), "eventname": event_name, "userevent": carried,
-                          **{kind: shown[kind] for kind in EVENT_KINDS if kind in shown}})
+    stasis.emit([found], {"type": "ChannelUserevent", "timestamp": stasis.timestamp(), "eventname": event_name,
+                          "userevent": carried, **{kind: shown[kind] for kind in EVENT_KINDS if kind in shown}})
     return no_content()
 
 
@@ -4773,7 +4780,7 @@ def application_get(stasis, application_name):
     return ok(stasis.application_json(find_application(stasis, application_name)))
 
 
-EVENT_SOURCE = query("eventSource", many(text), "Event sources: channel:ID, bridge:ID, endpoint:TECH/RESOURCE, deviceState:NAME.", True)
+EVENT_SOURCE = query("eventSource", many(text), "URIs: channel:ID, bridge:ID, endpoint:TECH/RESOURCE, deviceState:NAME.", True)
 
 
 @operation("POST", "/applications/{applicationName}/subscription", "Application", "Follow event sources.", EVENT_SOURCE,
@@ -5615,7 +5622,7 @@ def tls_context(options: argparse.Namespace, settings: HttpConfig) -> ssl.SSLCon
     if not certificate:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, options.tls_key or settings.tls_key)
+    context.load_cert_chain(certificate, options.tls_key or settings.tls_key or None)
     return context
 
 
@@ -5638,7 +5645,8 @@ def serve(config: Config | None, settings: HttpConfig, path: str, options: argpa
     signals = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)   # before any thread starts: only the wait below takes them
     try:
-        server = Server(config, http_config=settings, sounds=options.sounds, recordings=options.recordings, config_path=path, tls=tls)
+        server = Server(config, http_config=settings, sounds=options.sounds, recordings=options.recordings,
+                        config_path=path, tls=tls)
     except OSError as error:
         print("ari_ref: cannot serve on %s port %d: %s" % (settings.address, settings.port, error), file=sys.stderr)
         return 1

@@ -226,8 +226,8 @@ class TestHttpConf:
         ("limits silence between requests", "session_keep_alive = 500", "keep_alive", 0.5),
         ("allows 100 sessions by default", "", "session_limit", 100), ("waits 15 s by default", "", "keep_alive", 15.0),
         ("waits 30 s inside a request by default", "", "inactivity", 30.0),
-        ("takes a certificate with its key", "tlsenable = yes\ntlsbindaddr = 1.2.3.4\ntlscertfile = c", "tls_key", "c"),
-        ("takes no certificate while TLS is off", "tlscertfile = c", "tls_certificate", None),
+        ("takes a certificate", "tlsenable = yes\ntlscertfile = c", "tls_certificate", "c"),
+        ("takes no certificate while TLS is off", "tlscertfile = c", "tls_certificate", ""),
     )
     def test_option(self, tmp_path, text, attribute, value):
         """An option and what it comes to; times in seconds."""
