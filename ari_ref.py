@@ -1396,7 +1396,8 @@ class Connection:
 ALL_TOPICS = {"channel": "__AST_CHANNEL_ALL_TOPIC", "bridge": "__AST_BRIDGE_ALL_TOPIC",
               "endpoint": "__AST_ENDPOINT_ALL_TOPIC", "deviceState": "__AST_DEVICE_STATE_ALL_TOPIC"}
 FOLLOWED_KINDS = ("channel", "bridge", "endpoint")      # what keeps an application without a socket
-DIALPLAN = {                            # context, exten: what priorities 1, 2, ... run, besides the stasis-* contexts
+# Not Asterisk: this, and a context stasis-APP for each application, is all the dialplan there is.
+DIALPLAN = {                            # context, exten: what priorities 1, 2, ... run
     ("default", "answer"): (("Answer", ""), ("Wait", "30")),
     ("default", "app"): (("Stasis", "theapp,one,two"),),
 }
@@ -1475,11 +1476,12 @@ class Subject:
 
 class CommandQueue:
     """What one channel does in turn: commands take no time, playbacks and recordings do, and all else waits behind them."""
-    __slots__ = ("waiting", "current")
+    __slots__ = ("waiting", "current", "is_running")
 
     def __init__(self) -> None:
         self.waiting: collections.deque = collections.deque()
         self.current: Playback | LiveRecording | None = None
+        self.is_running = False
 
     def add(self, command: Callable[[], None], medium: Playback | LiveRecording | None = None) -> None:
         """Run `command` now, or when the media before it have ended; `medium` is what it begins, if anything."""
@@ -1487,8 +1489,15 @@ class CommandQueue:
         self.run()
 
     def run(self) -> None:
-        while self.waiting and self.current is None:
-            self.waiting.popleft()[0]()
+        """Take commands until a medium runs; what ends at once comes back here and finds the loop going on."""
+        if self.is_running:
+            return
+        self.is_running = True
+        try:
+            while self.waiting and self.current is None:
+                self.waiting.popleft()[0]()
+        finally:
+            self.is_running = False
 
     def ended(self, medium: Playback | LiveRecording) -> None:
         """Go on: `medium` is over."""
@@ -3038,6 +3047,7 @@ class Stasis:
             return states.get(name, "UNKNOWN")
         if kind == "MWI" and name in self.known_mailboxes:
             return "INUSE" if self.mailboxes.get(name, Mailbox(0, 0)).new_messages > 0 else "NOT_INUSE"
+        # Not Asterisk: Local devices have a state, but nobody is told when it changes.
         technology, _, rest = device.partition("/")
         exten, at, context = rest.partition("/")[0].partition("@")
         if technology == "Local" and at:
@@ -3518,6 +3528,7 @@ def describe_models(resource: str) -> dict:
 
 # --- 9.1 /asterisk
 
+# Not Asterisk: a few modules and two log channels stand for the many of a real server.
 MODULES = {                             # name: description, whether it can be reloaded, whether it can be unloaded
     "app_echo.so": ("Simple Echo Application", False, True),
     "logger": ("Logger", True, False),

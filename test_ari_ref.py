@@ -600,6 +600,18 @@ class TestModel:
         stasis.advance(1010.5)
         assert playback.state == "done"
 
+    def test_any_number_of_playbacks_may_wait_and_fail(self):
+        """A thousand media that do not exist, behind one that does, fail one after the other."""
+        stasis = stasis_with("demo", sounds=ari_ref.Sounds({"en": {"one": {"wav": 1000.0}}}))
+        far = originate(stasis).far_leg
+        far.answer()
+        for number in range(1001):
+            playback = ari_ref.Playback(far, far.queue, "p%d" % number, ["sound:none" if number else "sound:one"], "en", 0, 3000)
+            far.queue.add(playback.begin, playback)
+        told(stasis)
+        stasis.advance(1001.0)
+        assert told(stasis) == ["PlaybackFinished"] + ["PlaybackStarted", "PlaybackFinished"] * 1000 and not stasis.playbacks
+
     def test_a_recording_that_hears_nothing_ends_after_four_seconds(self):
         """No audio for 4 s: done, with a duration of 0 (main/app.c)."""
         stasis = stasis_with("demo")
