@@ -1230,10 +1230,6 @@ class FrameHead(NamedTuple):
     mask: bytes
     size: int
 
-    def __str__(self) -> str:
-        name = Opcode(self.opcode).name.lower()
-        return "%s, %d bytes%s" % (name, self.length, "" if self.is_final else ", more follows")
-
 
 def parse_frame_head(buffer: bytes) -> FrameHead | None:
     """The frame head at the start of `buffer`, None while it is incomplete; WebSocketError for what no client may send."""

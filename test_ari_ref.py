@@ -507,11 +507,6 @@ class TestFrameCodec:
         connection.close(1000)
         assert connection.to_send().hex() == "880203e9" and connection.receive(b"\x89\x80\0\0\0\0") == [] and connection.is_closed
 
-    def test_a_frame_head_reads_well(self):
-        """A frame head tells what it is, for the log."""
-        assert str(ari_ref.parse_frame_head(bytes.fromhex("018500000000"))) == "text, 5 bytes, more follows"
-        assert str(ari_ref.WebSocketError(1002, "why")) == "1002 why"
-
 
 class Hearer:
     """Stands in for an event socket."""
