@@ -2019,7 +2019,8 @@ class Bridge(Subject):
     """A bridge and its members in order, internal ones included.
 
     A smart (plain mixing) bridge is simple_bridge up to two members and softmix above; others keep their technology. A
-    join or leave first publishes and tells, then changes the technology, then tells the members who their peers are.
+    join or leave first publishes and tells, then changes the technology, then tells the members who their peers are, and
+    publishes again. Internal channels count as members, but leave when no other is left.
     """
     kind = "bridge"
     __slots__ = ("name", "is_holding", "is_smart", "technology", "video_mode", "video_source", "members", "announcer", "music",
@@ -3620,9 +3621,9 @@ def asterisk_ping(stasis):
     return ok({"ping": "pong", "timestamp": stasis.timestamp(), "asterisk_id": stasis.entity_id})
 
 
-def find_module(stasis: Stasis, name: str) -> str | None:
-    """The loaded module of that name in any case, with or without .so."""
-    return next((module for module in MODULES if module not in stasis.unloaded_modules
+def find_module(stasis: Stasis, name: str, is_loaded: bool = True) -> str | None:
+    """The module of that name in any case, with or without .so, when it is loaded (or is not)."""
+    return next((module for module in MODULES if (module not in stasis.unloaded_modules) == is_loaded
                  and name.lower() in (module.lower(), module.lower().partition(".so")[0])), None)
 
 
@@ -3649,8 +3650,7 @@ def asterisk_get_module(stasis, module_name):
 @operation("POST", "/asterisk/modules/{moduleName}", "void", "Load a module.", documented={409: "It cannot be loaded."})
 def asterisk_load_module(stasis, module_name):
     require(find_module(stasis, module_name) is None, 409, "Module is already loaded")
-    unloaded = next((name for name in stasis.unloaded_modules
-                     if module_name.lower() in (name.lower(), name.lower().partition(".so")[0])), None)
+    unloaded = find_module(stasis, module_name, is_loaded=False)
     require(unloaded is not None, 409, "Module load declined")
     stasis.unloaded_modules.discard(unloaded)
     return no_content()
@@ -4035,7 +4035,8 @@ def channel_send_dtmf(stasis, channel_id, dtmf, before, between, duration, after
     return command(channel, lambda: channel.send_digits(dtmf, duration))
 
 
-DIRECTION = query("direction", text, "Which way: to the channel, from it, or both.", default="both", allowed=["both", "in", "out"])
+DIRECTION = query("direction", text, "Which way: to the channel, from it, or both.", default="both",
+                  allowed=["both", "in", "out"])
 DIRECTIONS = {"in": {"in"}, "out": {"out"}, "both": {"in", "out"}}
 
 
@@ -4239,7 +4240,8 @@ def channel_snoop_channel(stasis, channel_id, spy, whisper, app, app_args, snoop
 def channel_dial(stasis, channel_id, caller, timeout):
     """Events: Dial of the near leg, then those of the far one. Twice is refused (departure 5)."""
     channel = controlled_channel(stasis, channel_id)
-    require(channel.state == "Down" and not (channel.is_created and channel.is_dialled), 409, "Channel is not in the 'Down' state")
+    may_be_dialled = channel.state == "Down" and not (channel.is_created and channel.is_dialled)
+    require(may_be_dialled, 409, "Channel is not in the 'Down' state")
     require(channel.is_created, 409, "Dialing a channel not created by ARI")
     parent = stasis.find_channel(caller) if caller else None
     return command(channel, lambda: stasis.dial(channel, parent, timeout))
@@ -4300,7 +4302,8 @@ def bridge_list(stasis):
     return ok([bridge.published for bridge in stasis.bridges.values()])
 
 
-@operation("POST", "/bridges", "Bridge", "Make a bridge.", BRIDGE_TYPE, query("bridgeId", text, "Id for the bridge."), BRIDGE_NAME)
+@operation("POST", "/bridges", "Bridge", "Make a bridge.", BRIDGE_TYPE, query("bridgeId", text, "Id for the bridge."),
+           BRIDGE_NAME)
 @operation("POST", "/bridges/{bridgeId}", "Bridge", "Make a bridge under an id.", BRIDGE_TYPE,
            in_path("bridgeId"), BRIDGE_NAME, nickname="createWithId")
 def bridge_create(stasis, type, bridge_id, name):
@@ -4584,7 +4587,8 @@ def sounds_json(stasis: Stasis, lang: str | None, wanted_format: str | None) -> 
 
 
 @operation("GET", "/sounds", "List[Sound]", "List the sounds.",
-           query("lang", text, "Language wanted.", keys=OPTIONAL_KEYS), query("format", text, "Format wanted.", keys=OPTIONAL_KEYS))
+           query("lang", text, "Language wanted.", keys=OPTIONAL_KEYS),
+           query("format", text, "Format wanted.", keys=OPTIONAL_KEYS))
 def sound_list(stasis, lang, format):
     found = sounds_json(stasis, lang, format)
     require(bool(found), 404, "No sounds found that matched the query")
@@ -4966,7 +4970,8 @@ def admit(request: Request, config: Config) -> Response | None:
         read_parameters(request)
         request.user = authenticate(request, config)
         if request.user is None:
-            raise AriError(401, "Authentication required", headers=(("WWW-Authenticate", 'Basic realm="%s"' % config.auth_realm),))
+            challenge = ("WWW-Authenticate", 'Basic realm="%s"' % config.auth_realm)
+            raise AriError(401, "Authentication required", headers=(challenge,))
         method, path = request.head.method, request.ari_path()
         require(not request.user.is_read_only or method in ("GET", "OPTIONS"), 403, "Write access denied")
         if path.endswith("/"):
