@@ -28,10 +28,11 @@ Sections, in the order of what they need:
 
 The arrow rule: a section uses names of the sections above it only (annotations apart).
 
-The lock rule: Stasis is a plain object, and whoever calls it holds Server.lock. It is taken in four places, all in section
-11: around answer(), when timers are due, when an event socket opens, when one ends (and once to wake the timers when
-the server ends). Under it nobody touches a socket, sleeps or waits. Events go into the queue of each event socket under
-the lock, so that every application sees them in one order; the socket's own writer thread sends them without it.
+The lock rule: Stasis is a plain object, and whoever calls it holds Server.lock. Server.change() takes it, in section 11, around
+answer(), when timers are due, when an event socket opens and when one ends; elsewhere it is taken only to say who writes to
+an event socket and how long the timers may sleep. Under it nobody touches a socket, sleeps or waits. Events go into the
+queue of each event socket under the lock, so that every application sees them in one order; each socket has one writer
+at a time, which sends them without the lock.
 
 Marks in comments: "RFC 6455 5.5.2: ..." a rule by its number; "Asterisk: ..." behaviour that is kept although it surprises;
 "Not Asterisk: ..." a deliberate difference; "departure N" the same by its number in the README.
@@ -68,7 +69,6 @@ import json
 import keyword
 import logging
 import math
-import queue
 import re
 import secrets
 import select
@@ -5064,7 +5064,7 @@ LINGER_SECONDS = 1.0                    # how long a closing connection is still
 CLOSING_SECONDS = 0.3                   # how long the end waits for writers, and then for the rest
 ACCEPT_POLL_SECONDS = 0.2               # how often the accepting thread looks whether to stop
 RECEIVE_BYTES = 65536
-STOP = object()                         # ends a writer
+FRAMES_AT_ONCE = 64                     # how many waiting frames go into one write
 
 
 class Gone(Exception):
@@ -5092,91 +5092,88 @@ class Reader:
 
 
 class EventSocket:
-    """An open WebSocket: the queue of what is to be sent, and the thread that sends it.
+    """An open WebSocket. Its frames wait in a queue, and one writer at a time sends them.
 
-    A frame that cannot be written whole within the write timeout, or a queue that is full, ends the socket; nobody else
-    waits for it. The reading thread is that of the HTTP connection.
+    Whoever has queued frames, and finds no writer, is it for as long as the socket takes them at once; a thread of the
+    socket's own goes on where it does not. So a slow peer holds up nobody, and a quick one costs no change of threads. A frame
+    that cannot be written whole within the write timeout, or a queue that is full, ends the socket. The reading thread is
+    that of the HTTP connection.
     """
 
     def __init__(self, server: Server, reader: Reader, peer: str) -> None:
         self.server, self.reader, self.sock, self.peer = server, reader, reader.sock, peer
         self.write_seconds = server.config.write_timeout_ms / 1000
         self.protocol = Connection()
-        self.queue: queue.SimpleQueue = queue.SimpleQueue()
+        self.frames: collections.deque[bytes] = collections.deque()
+        self.has_writer = True          # changes under the lock; nobody writes before run() does
         self.is_broken = False
-        self.writer = threading.Thread(target=self.write, name="events to " + peer, daemon=True)
 
     def put(self, data: bytes) -> None:
         """Queue a frame; it never waits. A full queue is treated like a write that timed out."""
-        if self.queue.qsize() < MAX_QUEUED_FRAMES:
-            self.queue.put(data)
+        if len(self.frames) < MAX_QUEUED_FRAMES:
+            self.frames.append(data)
         else:
             self.is_broken = True
 
-    def write(self) -> None:
-        """Send what is queued until STOP; end the connection when that fails."""
-        frames: list = []
-        while STOP not in frames:
-            frames = [self.queue.get()]
-            while not self.queue.empty():
-                frames.append(self.queue.get())
-            if not self.send_together([frame for frame in frames if frame is not STOP]):
-                logger.info("WebSocket connection from '%s' forcefully closed due to fatal write error", self.peer)
-                shut_down(self.sock, socket.SHUT_RDWR)
-                return
-
-    def send_together(self, frames: list[bytes]) -> bool:
-        """Send frames in one write as far as they go, the rest one by one; False when that fails."""
-        data = b"".join(frames)
-        try:
-            sent = self.sock.send(data, socket.MSG_DONTWAIT)
-        except OSError:
-            sent = 0                    # send() finds out why
-        if sent == len(data):
-            return not self.is_broken
-        for frame in frames:
-            if not self.send(frame[sent:]):
-                return False
-            sent = max(0, sent - len(frame))
-        return True
-
-    def send(self, data: bytes) -> bool:
-        """Write what is left of a frame whole within the write timeout; False when that fails."""
+    def write(self, is_patient: bool = False) -> None:
+        """Send what waits, as the writer: at least one frame. `is_patient` in the socket's own thread, which may wait."""
         deadline = time.monotonic() + self.write_seconds
-        while data and not self.is_broken:
+        while not self.is_broken:
             try:
-                data = data[self.sock.send(data, socket.MSG_DONTWAIT):]
+                sent = self.sock.send(b"".join(itertools.islice(self.frames, FRAMES_AT_ONCE)), socket.MSG_DONTWAIT)
             except BlockingIOError:
-                self.is_broken = not wait_writable(self.sock, deadline - time.monotonic())
+                if not is_patient:
+                    threading.Thread(target=self.write, args=(True,), name="events to " + self.peer, daemon=True).start()
+                    return
+                sent, self.is_broken = 0, self.is_broken or not wait_writable(self.sock, deadline - time.monotonic())
             except OSError:
-                self.is_broken = True
-        return not self.is_broken
+                sent, self.is_broken = 0, True
+            if self.drop_sent(sent):
+                deadline = time.monotonic() + self.write_seconds        # of the frame that is the first now
+            if not self.frames and self.server.end_writing(self):
+                return
+        logger.info("WebSocket connection from '%s' forcefully closed due to fatal write error", self.peer)
+        shut_down(self.sock, socket.SHUT_RDWR)
+
+    def drop_sent(self, size: int) -> bool:
+        """Take so many bytes from the head of the queue; True when that ends a frame."""
+        ends_frame = False
+        while self.frames and size >= len(self.frames[0]):
+            size -= len(self.frames.popleft())
+            ends_frame = True
+        if size:
+            self.frames[0] = self.frames[0][size:]
+        return ends_frame
 
     def run(self, upgrade: Upgrade, rest: bytes) -> None:
         """Say 101, register the applications, then read frames until the connection is over."""
         lines = ["%s: %s\r\n" % header for header in upgrade.headers]
         self.put(encode("HTTP/1.1 101 %s\r\n%s\r\n" % (PHRASES[101], "".join(lines))))
         self.server.open_event_socket(self, upgrade)
-        self.writer.start()             # only now: who was replaced hears it before the newcomer's 101
+        self.write()                    # only now: who was replaced hears it before the newcomer's 101
         try:
             self.protocol.receive(rest)
             while not self.protocol.is_closed:
                 if self.protocol.output:
-                    self.put(self.protocol.to_send())
+                    self.send(self.protocol.to_send())
                 data = self.reader.read(HALF_FRAME_SECONDS if self.protocol.is_inside_frame else 0)
                 for opcode, payload in self.protocol.receive(data):
                     logger.debug("%s: %s frame of %d bytes", self.peer, Opcode(opcode).name.lower(), len(payload))
             self.end(self.protocol.close_code)
         except Gone:
             self.end(Close.NORMAL)
-        self.writer.join(self.write_seconds + LINGER_SECONDS)
+        self.server.wait_written([self], self.write_seconds + LINGER_SECONDS)
+
+    def send(self, data: bytes) -> None:
+        self.put(data)
+        if self.server.begin_writing(self):
+            self.write()
 
     def end(self, code: int) -> None:
-        """Unregister the applications first, then let the writer send the close frame and stop (RFC 6455 5.5.1)."""
+        """Unregister the applications first, then send the close frame (RFC 6455 5.5.1)."""
         if self.server.close_event_socket(self):
             self.protocol.close(code)
-            self.put(self.protocol.to_send())
-        self.queue.put(STOP)
+            self.send(self.protocol.to_send())
 
 
 def wait_writable(sock: socket.socket, seconds: float) -> bool:
@@ -5406,7 +5403,7 @@ class Server:
         self.is_refused = config is None
         self.stamps = {path: file_stamp(path) for path in self.config.files}
         self.lock = threading.Lock()
-        self.timers_changed = threading.Condition(self.lock)
+        self.timers_changed, self.all_written = threading.Condition(self.lock), threading.Condition(self.lock)
         self.clock_offset = time.time() - time.monotonic()
         self.stasis = Stasis(lambda: str(uuid.uuid4()), self.now(), ":".join("%02x" % byte for byte in secrets.token_bytes(6)),
                              read_sounds(sounds) if sounds else None, Recordings(recordings) if recordings else None)
@@ -5454,8 +5451,8 @@ class Server:
         for event_socket in event_sockets:
             event_socket.end(Close.GOING_AWAY)
         with self.lock:
-            self.timers_changed.notify_all()
-        join_all([event_socket.writer for event_socket in event_sockets])
+            self.timers_changed.notify()
+        self.wait_written(event_sockets, CLOSING_SECONDS)
         for sock in sessions:
             shut_down(sock, socket.SHUT_RDWR)
         join_all([*sessions.values(), *self.threads])
@@ -5472,59 +5469,92 @@ class Server:
             request, refusal = admit_head(head, config, self.http.prefix)
         if refusal:
             return refusal
-        with self.lock:
-            self.stasis.advance(self.now())
-            try:
-                response = answer(request, self.stasis, config)
-            except HttpError:
-                raise
-            except Exception:
-                logger.exception("a fault of ari_ref in %s", masked(request.head))
-                response = json_error(AriError(500, "Internal error"))
-            self.pass_on()
-        return response
+        try:
+            return self.change(lambda stasis: answer(request, stasis, config))
+        except HttpError:
+            raise
+        except Exception:
+            logger.exception("a fault of ari_ref in %s", masked(request.head))
+            return json_error(AriError(500, "Internal error"))
 
-    def run_timers(self) -> None:
-        """Run what falls due, until the server closes."""
-        with self.lock:
-            while not self.is_closing:
+    def change(self, action: Callable[[Stasis], object]):
+        """What action(model) comes to; its events are sent as soon as the lock is free again."""
+        unwritten: list[EventSocket] = []
+        try:
+            with self.lock:
                 self.stasis.advance(self.now())
-                self.pass_on()
-                self.wakes_at = self.stasis.next_due() or math.inf
-                self.timers_changed.wait(None if self.wakes_at == math.inf else max(0.0, self.wakes_at - self.now()))
+                try:
+                    return action(self.stasis)
+                finally:
+                    unwritten = self.pass_on()
+        finally:
+            for event_socket in unwritten:
+                event_socket.write()
 
-    def open_event_socket(self, event_socket: EventSocket, upgrade: Upgrade) -> None:
-        with self.lock:
-            self.stasis.advance(self.now())
-            self.event_sockets.add(event_socket)
-            self.stasis.open_applications(event_socket, upgrade.applications, upgrade.follows_all)
-            self.pass_on()
-
-    def close_event_socket(self, event_socket: EventSocket) -> bool:
-        """Unregister; False when that has been done before."""
-        with self.lock:
-            is_open = event_socket in self.event_sockets
-            self.event_sockets.discard(event_socket)
-            self.stasis.advance(self.now())
-            self.stasis.close_applications(event_socket)
-            self.pass_on()
-        return is_open
-
-    def pass_on(self) -> None:
-        """Put the events of the outbox into the queues of their sockets, and let the timer thread look again.
+    def pass_on(self) -> list[EventSocket]:
+        """Put the events of the outbox into the queues of their sockets; those for which the caller is now the writer.
 
         Each gets the server's identity at its end, and the application's name, unless the event has that inside.
         """
-        outbox, self.stasis.outbox = self.stasis.outbox, []
+        outbox, self.stasis.outbox, unwritten = self.stasis.outbox, [], []
         for event, hearers in outbox:
             event["asterisk_id"] = self.stasis.entity_id
             text, pretty = dump_json(event, self.config.is_pretty), self.config.is_pretty
-            for connection, name in hearers:
+            for event_socket, name in hearers:
                 whole = text if "application" in event else add_member(text, "application", name, pretty)
-                connection.put(encode_frame(Opcode.TEXT, whole.encode()))
+                event_socket.put(encode_frame(Opcode.TEXT, whole.encode()))
+                if not event_socket.has_writer:
+                    event_socket.has_writer = True
+                    unwritten.append(event_socket)
         due = self.stasis.next_due()
         if due is not None and due < self.wakes_at:
             self.timers_changed.notify()
+        return unwritten
+
+    def run_timers(self) -> None:
+        """Run what falls due, until the server closes."""
+        while not self.is_closing:
+            self.change(lambda stasis: None)
+            with self.lock:
+                self.wakes_at = self.stasis.next_due() or math.inf
+                if not self.is_closing:
+                    self.timers_changed.wait(None if self.wakes_at == math.inf else max(0.0, self.wakes_at - self.now()))
+
+    def open_event_socket(self, event_socket: EventSocket, upgrade: Upgrade) -> None:
+        def register(stasis: Stasis) -> None:
+            self.event_sockets.add(event_socket)
+            stasis.open_applications(event_socket, upgrade.applications, upgrade.follows_all)
+        self.change(register)
+
+    def close_event_socket(self, event_socket: EventSocket) -> bool:
+        """Unregister; False when that has been done before."""
+        def unregister(stasis: Stasis) -> bool:
+            is_open = event_socket in self.event_sockets
+            self.event_sockets.discard(event_socket)
+            stasis.close_applications(event_socket)
+            return is_open
+        return self.change(unregister)
+
+    def begin_writing(self, event_socket: EventSocket) -> bool:
+        """True when something waits there and the caller is now its writer."""
+        with self.lock:
+            if event_socket.has_writer or not event_socket.frames:
+                return False
+            event_socket.has_writer = True
+            return True
+
+    def end_writing(self, event_socket: EventSocket) -> bool:
+        """True, and the caller is the writer of this socket no more, when nothing waits there."""
+        with self.lock:
+            event_socket.has_writer = bool(event_socket.frames)
+            self.all_written.notify_all()
+            return not event_socket.has_writer
+
+    def wait_written(self, event_sockets: list[EventSocket], seconds: float) -> None:
+        """Wait until nothing waits in their queues any more, but not longer."""
+        with self.lock:
+            self.all_written.wait_for(lambda: not any(event_socket.has_writer and not event_socket.is_broken
+                                                      for event_socket in event_sockets), seconds)
 
     # --- configuration
 

@@ -8576,12 +8576,12 @@ class TestShape:
             assert not re.search(r"\b(socket|threading)\.[a-z]", line), "line %d: %s" % (number, line)
 
     def test_there_is_one_lock_and_it_is_taken_in_the_places_named(self):
-        """One threading.Lock; `with self.lock` around answer(), timers, opening and ending event sockets, and closing."""
+        """One threading.Lock: around every change of the model, for the writers of event sockets, and for the timers' sleep."""
         text = source()
         assert len(re.findall(r"threading\.(?:R?Lock|Semaphore|Event)\(", text)) == 1
         taken = [node.name for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef) for inner in ast.walk(node)
                  if isinstance(inner, ast.With) and any("lock" in ast.dump(item.context_expr) for item in inner.items)]
-        assert sorted(taken) == ["close", "close_event_socket", "open_event_socket", "respond", "run_timers"]
+        assert sorted(taken) == ["begin_writing", "change", "close", "end_writing", "run_timers", "wait_written"]
 
     def test_the_standard_library_is_enough(self):
         """Every import is of the standard library."""
