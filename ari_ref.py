@@ -3325,17 +3325,15 @@ def operation(method: str, path: str, response_class: str, summary: str, *parame
     return declare
 
 
-def ok(value) -> Response:
-    return Response(200, value)
-
-
 def created(location: str, value) -> Response:
     """201 with Location; control characters in it are percent-encoded (departure 4)."""
     return Response(201, value, headers=(("Location", "/ari" + CONTROL.sub(lambda m: "%%%02X" % ord(m.group()), location)),))
 
 
-def no_content() -> Response:
-    return Response(204)
+def existing(thing, message: str, status: int = 404, phrase: str | None = None):
+    """`thing`, refused where it is None."""
+    require(thing is not None, status, message, phrase)
+    return thing
 
 
 class Upgrade(NamedTuple):
@@ -3520,7 +3518,8 @@ def describe_models(resource: str) -> dict:
 
 # === 9. Operations ===
 # The 98 operations, by resource in the order of the API description: declaration above behaviour. Each looks up, checks,
-# changes, announces, answers, in this order unless a comment says otherwise: the order of checks shows on the wire.
+# changes, announces, answers, in this order unless a comment says otherwise: the order of checks shows on the wire. What an
+# operation returns is the JSON of a 200, nothing is a 204, and a Response is itself.
 # No operation sees a header, a socket or the lock. Rules: res/ari/resource_*.c of Asterisk 16.30.1.
 
 # --- 9.1 /asterisk
@@ -3552,9 +3551,9 @@ def find_mailbox_object(stasis: Stasis, config_class: str, object_type: str, id:
     return mailbox
 
 
-def mailbox_attributes(mailbox: Mailbox) -> Response:
+def mailbox_attributes(mailbox: Mailbox) -> list[dict]:
     pairs = [*mailbox.extra, ("msgs_new", str(mailbox.new_messages)), ("msgs_old", str(mailbox.old_messages))]
-    return ok([{"attribute": attribute, "value": value} for attribute, value in pairs])
+    return [{"attribute": attribute, "value": value} for attribute, value in pairs]
 
 
 NO_OBJECT = {404: "No such class, type or object."}
@@ -3596,7 +3595,6 @@ def asterisk_update_object(stasis, config_class, object_type, id, fields):
 def asterisk_delete_object(stasis, config_class, object_type, id):
     find_mailbox_object(stasis, config_class, object_type, id, True)
     stasis.set_mailbox(id, None)
-    return no_content()
 
 
 @operation("GET", "/asterisk/info", "AsteriskInfo", "Tell about the server.",
@@ -3613,12 +3611,12 @@ def asterisk_get_info(stasis, only):
         "status": {"startup_time": started, "last_reload_time": ari_timestamp(stasis.reloaded)},
     }
     wanted = [word.lower() for word in only if word is not None] if only else list(sections)
-    return ok({name: section for name, section in sections.items() if name in wanted})
+    return {name: section for name, section in sections.items() if name in wanted}
 
 
 @operation("GET", "/asterisk/ping", "AsteriskPing", "Answer.")
 def asterisk_ping(stasis):
-    return ok({"ping": "pong", "timestamp": stasis.timestamp(), "asterisk_id": stasis.entity_id})
+    return {"ping": "pong", "timestamp": stasis.timestamp(), "asterisk_id": stasis.entity_id}
 
 
 def find_module(stasis: Stasis, name: str, is_loaded: bool = True) -> str | None:
@@ -3635,50 +3633,43 @@ def module_json(name: str) -> dict:
 
 @operation("GET", "/asterisk/modules", "List[Module]", "List the modules.")
 def asterisk_list_modules(stasis):
-    return ok([module_json(name) for name in sorted(MODULES, key=str.lower) if name not in stasis.unloaded_modules])
+    return [module_json(name) for name in sorted(MODULES, key=str.lower) if name not in stasis.unloaded_modules]
 
 
 @operation("GET", "/asterisk/modules/{moduleName}", "Module", "Show a module.",
            documented={404: "No such module runs.", 409: "Nothing is known of the module."})
 def asterisk_get_module(stasis, module_name):
-    found = find_module(stasis, module_name)
-    require(found is not None, 404, "Module could not be found in running modules")
-    require(found == module_name, 409, "Module information could not be retrieved")
-    return ok(module_json(found))
+    module = existing(find_module(stasis, module_name), "Module could not be found in running modules")
+    require(module == module_name, 409, "Module information could not be retrieved")
+    return module_json(module)
 
 
 @operation("POST", "/asterisk/modules/{moduleName}", "void", "Load a module.", documented={409: "It cannot be loaded."})
 def asterisk_load_module(stasis, module_name):
     require(find_module(stasis, module_name) is None, 409, "Module is already loaded")
-    unloaded = find_module(stasis, module_name, is_loaded=False)
-    require(unloaded is not None, 409, "Module load declined")
+    unloaded = existing(find_module(stasis, module_name, is_loaded=False), "Module load declined", 409)
     stasis.unloaded_modules.discard(unloaded)
-    return no_content()
 
 
 @operation("DELETE", "/asterisk/modules/{moduleName}", "void", "Unload a module.",
            documented={404: "No such module runs.", 409: "It cannot be unloaded."})
 def asterisk_unload_module(stasis, module_name):
-    found = find_module(stasis, module_name)
-    require(found is not None, 404, "Module not found in running modules")
-    require(MODULES[found][2], 409, "Module could not be unloaded")
-    stasis.unloaded_modules.add(found)
-    return no_content()
+    module = existing(find_module(stasis, module_name), "Module not found in running modules")
+    require(MODULES[module][2], 409, "Module could not be unloaded")
+    stasis.unloaded_modules.add(module)
 
 
 @operation("PUT", "/asterisk/modules/{moduleName}", "void", "Reload a module.",
            documented={404: "No such module runs.", 409: "It cannot be reloaded."})
 def asterisk_reload_module(stasis, module_name):
     """Reloading res_ari.so reads ari.conf again, reloading logger forgets the log channels that were added."""
-    found = find_module(stasis, module_name)
-    require(found is not None, 404, "Module not found in running modules")
-    require(MODULES[found][1], 409, "Module does not support reloading")
-    if found == "logger":
+    module = existing(find_module(stasis, module_name), "Module not found in running modules")
+    require(MODULES[module][1], 409, "Module does not support reloading")
+    if module == "logger":
         stasis.added_logs.clear()
     else:
         require(stasis.reload(), 409, "An unknown error occurred while reloading the module")
     stasis.reloaded = stasis.now
-    return no_content()
 
 
 @operation("GET", "/asterisk/logging", "List[LogChannel]", "List the log channels.")
@@ -3688,8 +3679,8 @@ def asterisk_list_log_channels(stasis):
              for name, levels in reversed(list(stasis.added_logs.items()))]
     def shown(name: str, kind: str) -> str:
         return "" if kind == "Console" else name if kind == "Syslog" else os.path.join(LOG_FOLDER, name)
-    return ok([{"channel": shown(name, kind), "type": kind, "status": "Enabled", "configuration": levels}
-               for name, kind, levels in (*added, *CONFIGURED_LOGS)])
+    return [{"channel": shown(name, kind), "type": kind, "status": "Enabled", "configuration": levels}
+            for name, kind, levels in (*added, *CONFIGURED_LOGS)]
 
 
 def log_exists(stasis: Stasis, name: str) -> bool:
@@ -3714,14 +3705,12 @@ def asterisk_add_log(stasis, log_channel_name, configuration):
     words = [re.sub(r"\(.*", "", word).strip().upper() for word in given.split(",")]
     stasis.added_logs[log_channel_name] = "".join(
         level + " " for level in LOG_LEVELS if level in words or "*" in words)
-    return no_content()
 
 
 @operation("DELETE", "/asterisk/logging/{logChannelName}", "void", "Remove a log channel that was added.",
            documented={404: "No such log channel."})
 def asterisk_delete_log(stasis, log_channel_name):
-    require(stasis.added_logs.pop(log_channel_name, None) is not None, 404, "Log channel does not exist")
-    return no_content()
+    existing(stasis.added_logs.pop(log_channel_name, None), "Log channel does not exist")
 
 
 @operation("PUT", "/asterisk/logging/{logChannelName}/rotate", "void", "Rotate a log channel.",
@@ -3732,7 +3721,6 @@ def asterisk_rotate_log(stasis, log_channel_name):
         and not log_channel_name.lower().startswith("syslog")
     stasis.added_logs.clear()
     require(is_file, 404, "Log channel does not exist")
-    return no_content()
 
 
 VARIABLE = query("variable", text, "Name of the variable, or a function call.", True)
@@ -3742,7 +3730,7 @@ NO_NAME = {400: "No name given."}
 @operation("GET", "/asterisk/variable", "Variable", "Read a global variable.", VARIABLE, documented=NO_NAME)
 def asterisk_get_global_var(stasis, variable):
     require(bool(variable), 400, "Variable name is required")
-    return ok({"value": stasis.read_global(variable) or ""})
+    return {"value": stasis.read_global(variable) or ""}
 
 
 @operation("POST", "/asterisk/variable", "void", "Set a global variable.", VARIABLE,
@@ -3751,7 +3739,6 @@ def asterisk_set_global_var(stasis, variable, value):
     require(bool(variable), 400, "Variable name is required")
     require_utf8(variable, value)
     stasis.set_global(variable, value)
-    return no_content()
 
 
 # --- 9.2 /endpoints
@@ -3773,7 +3760,7 @@ def string_variables(variables) -> dict[str, str]:
 
 @operation("GET", "/endpoints", "List[Endpoint]", "List the endpoints.")
 def endpoint_list(stasis):
-    return ok([])
+    return []
 
 
 @operation("PUT", "/endpoints/sendMessage", "void", "Send a text message.",
@@ -3824,15 +3811,14 @@ CHANNEL_ID = query("channelId", text, "Id for the channel.")
 APP_ARGS = query("appArgs", text, "Arguments for the application.")
 
 
-def find_channel(stasis: Stasis, channel_id: str) -> Channel:
-    channel = stasis.channels.get(channel_id)
-    require(channel is not None, 404, "Channel not found")
-    return channel
+def any_channel(stasis: Stasis, channel_id: str) -> Channel:
+    """A channel by its id or name, in any case: 404."""
+    return existing(stasis.find_channel(channel_id), "Channel not found")
 
 
 def controlled_channel(stasis: Stasis, channel_id: str) -> Channel:
     """A channel in an application, by its id: 404, then 409."""
-    require(stasis.find_channel(channel_id) is not None, 404, "Channel not found")
+    any_channel(stasis, channel_id)
     channel = stasis.channels.get(channel_id)
     require(channel is not None and channel.application is not None, 409, "Channel not in Stasis application")
     return channel
@@ -3843,12 +3829,6 @@ def answerable_channel(stasis: Stasis, channel_id: str) -> Channel:
     channel = controlled_channel(stasis, channel_id)
     require(channel.state not in ("Down", "Ringing"), 412, "Channel in invalid state")
     return channel
-
-
-def command(channel: Channel, action: Callable[[], None]) -> Response:
-    """204; `action` is done in the channel's turn, which is now unless media run."""
-    channel.queue.add(action)
-    return no_content()
 
 
 def check_formats(formats: str | None) -> None:
@@ -3877,20 +3857,19 @@ def leg_ids(stasis: Stasis, technology: str, channel_id: str | None, other_id: s
 
 def labelled_priority(stasis: Stasis, label: str) -> int:
     """The priority that a label stands for: the dialplan has no labels, so it must be a number."""
-    match = C_INTEGER.match(label)
-    require(match is not None, 404, "Requested label can not be found")
+    match = existing(C_INTEGER.match(label), "Requested label can not be found")
     require(int(match.group(1)) != 0, 400, "Requested priority is illegal")
     return int(match.group(1))
 
 
 @operation("GET", "/channels", "List[Channel]", "List the channels.")
 def channel_list(stasis):
-    return ok([channel.published for channel in stasis.channels.values()])
+    return [channel.published for channel in stasis.channels.values()]
 
 
 @operation("GET", "/channels/{channelId}", "Channel", "Show a channel.", documented=NO_CHANNEL)
 def channel_get(stasis, channel_id):
-    return ok(find_channel(stasis, channel_id).published)
+    return existing(stasis.channels.get(channel_id), "Channel not found").published
 
 
 @operation("POST", "/channels", "Channel", "Call somebody.", *ORIGINATE, CHANNEL_ID, OTHER_CHANNEL_ID, *ORIGINATOR,
@@ -3920,7 +3899,7 @@ def channel_originate(stasis, endpoint, extension, context, priority, label, app
     require_utf8(resource, app, app_args, caller_id, variables, ids, place)
     near = stasis.new_pair(resource, *ids)
     seconds = None if timeout == -1 else timeout if timeout > 0 else CALL_SECONDS
-    return ok(stasis.originate(near, caller_id, parent, variables, app, app_args, place, seconds))
+    return stasis.originate(near, caller_id, parent, variables, app, app_args, place, seconds)
 
 
 @operation("POST", "/channels/create", "Channel", "Make a channel without dialling.",
@@ -3938,7 +3917,7 @@ def channel_create(stasis, endpoint, app, app_args, channel_id, other_channel_id
     require_utf8(resource, app, app_args, variables, ids)
     near = stasis.new_pair(resource, *ids)
     parent = stasis.find_channel(originator) if originator else None
-    return ok(stasis.create(near, app or "", app_args, parent, variables))
+    return stasis.create(near, app or "", app_args, parent, variables)
 
 
 @operation("DELETE", "/channels/{channelId}", "void", "Hang up.",
@@ -3947,11 +3926,9 @@ def channel_create(stasis, endpoint, app, app_args, channel_id, other_channel_id
            documented={400: "Unknown reason.", **NO_CHANNEL})
 def channel_hangup(stasis, channel_id, reason):
     """Any channel, by id or name. Events of both legs: ChannelHangupRequest, what they leave, ChannelDestroyed."""
-    channel = stasis.find_channel(channel_id)
-    require(channel is not None, 404, "Channel not found")
+    channel = any_channel(stasis, channel_id)
     require((reason or "normal") in HANGUP_REASONS, 400, "Invalid reason for hangup provided", "Invalid Reason")
     channel.hang_up(HANGUP_REASONS[reason or "normal"])
-    return no_content()
 
 
 @operation("POST", "/channels/{channelId}/continue", "void", "Leave the application for the dialplan.",
@@ -3964,7 +3941,7 @@ def channel_continue_in_dialplan(stasis, channel_id, context, extension, priorit
     if label:
         priority = labelled_priority(stasis, label)
     require_utf8(context, extension)
-    return command(channel, lambda: channel.continue_at(context or "", extension or "", priority))
+    channel.queue.add(lambda: channel.continue_at(context or "", extension or "", priority))
 
 
 @operation("POST", "/channels/{channelId}/move", "void", "Hand the channel to another application.",
@@ -3976,7 +3953,7 @@ def channel_move(stasis, channel_id, app, app_args):
     require(app is not None, 400, "Application name is required")
     require_utf8(app, app_args)
     args = [item for item in (app_args or "").split(",") if item]
-    return command(channel, lambda: channel.move(app, args))
+    channel.queue.add(lambda: channel.move(app, args))
 
 
 @operation("POST", "/channels/{channelId}/redirect", "void", "Send the caller to another endpoint.",
@@ -3993,33 +3970,28 @@ def channel_redirect(stasis, channel_id, endpoint):
     own = channel.name.partition("/")[0]
     require(own.lower().startswith(technology.lower()), 422,
             "Endpoint technology '%s' does not match channel technology '%s'" % (technology, own))
-    return no_content()
 
 
 @operation("POST", "/channels/{channelId}/answer", "void", "Answer.", documented=NO_MEDIA)
 def channel_answer(stasis, channel_id):
     """Events on a far leg that rings: ChannelStateChange of both legs, Dial ANSWER."""
     channel = answerable_channel(stasis, channel_id)
-    return command(channel, channel.answer)
+    channel.queue.add(channel.answer)
 
 
 @operation("POST", "/channels/{channelId}/ring", "void", "Let it ring.", documented=NO_MEDIA)
 def channel_ring(stasis, channel_id):
     """Events on an unanswered far leg: ChannelStateChange of the near one the first time, Dial RINGING."""
     channel = answerable_channel(stasis, channel_id)
-    return command(channel, channel.ring)
+    channel.queue.add(channel.ring)
 
 
-def accepted_quietly(stasis, channel_id):
-    """What a Local channel takes without showing anything."""
+@operation("DELETE", "/channels/{channelId}/ring", "void", "Let it ring no more.", documented=NO_MEDIA, nickname="ringStop")
+@operation("POST", "/channels/{channelId}/hold", "void", "Hold.", documented=NO_MEDIA, nickname="hold")
+@operation("DELETE", "/channels/{channelId}/hold", "void", "Hold no more.", documented=NO_MEDIA, nickname="unhold")
+def channel_accept_quietly(stasis, channel_id):
+    """Local channels take these without showing anything."""
     answerable_channel(stasis, channel_id)
-    return no_content()
-
-
-@operation("DELETE", "/channels/{channelId}/ring", "void", "Let it ring no more.", documented=NO_MEDIA)
-def channel_ring_stop(stasis, channel_id):
-    """Nothing happens: the state stays."""
-    return accepted_quietly(stasis, channel_id)
 
 
 @operation("POST", "/channels/{channelId}/dtmf", "void", "Send digits.", query("dtmf", text, "The digits."),
@@ -4032,7 +4004,7 @@ def channel_send_dtmf(stasis, channel_id, dtmf, before, between, duration, after
     """Events: ChannelDtmfReceived on the other leg. Not Asterisk: digits follow one another at once."""
     channel = answerable_channel(stasis, channel_id)
     require(bool(dtmf), 400, "DTMF is required")
-    return command(channel, lambda: channel.send_digits(dtmf, duration))
+    channel.queue.add(lambda: channel.send_digits(dtmf, duration))
 
 
 DIRECTION = query("direction", text, "Which way: to the channel, from it, or both.", default="both",
@@ -4040,11 +4012,11 @@ DIRECTION = query("direction", text, "Which way: to the channel, from it, or bot
 DIRECTIONS = {"in": {"in"}, "out": {"out"}, "both": {"in", "out"}}
 
 
-def set_mute(stasis: Stasis, channel_id: str, direction: str | None, is_on: bool) -> Response:
+def set_mute(stasis: Stasis, channel_id: str, direction: str | None, is_on: bool) -> None:
     channel = answerable_channel(stasis, channel_id)
     require(bool(direction), 400, "Direction is required")
     require(direction in DIRECTIONS, 400, "Invalid direction specified")
-    return command(channel, lambda: channel.set_muted(DIRECTIONS[direction], is_on))
+    channel.queue.add(lambda: channel.set_muted(DIRECTIONS[direction], is_on))
 
 
 @operation("POST", "/channels/{channelId}/mute", "void", "Mute.", DIRECTION, documented=NO_MEDIA)
@@ -4057,16 +4029,6 @@ def channel_unmute(stasis, channel_id, direction):
     return set_mute(stasis, channel_id, direction, False)
 
 
-@operation("POST", "/channels/{channelId}/hold", "void", "Hold.", documented=NO_MEDIA)
-def channel_hold(stasis, channel_id):
-    return accepted_quietly(stasis, channel_id)
-
-
-@operation("DELETE", "/channels/{channelId}/hold", "void", "Hold no more.", documented=NO_MEDIA)
-def channel_unhold(stasis, channel_id):
-    return accepted_quietly(stasis, channel_id)
-
-
 MOH_CLASS = query("mohClass", text, "Class of the music.")
 
 
@@ -4074,25 +4036,25 @@ MOH_CLASS = query("mohClass", text, "Class of the music.")
 def channel_start_moh(stasis, channel_id, moh_class):
     """Event on an unanswered far leg: Dial PROGRESS. No music is sent."""
     channel = answerable_channel(stasis, channel_id)
-    return command(channel, channel.progress)
+    channel.queue.add(channel.progress)
 
 
 @operation("DELETE", "/channels/{channelId}/moh", "void", "Play music on hold no more.", documented=NO_MEDIA)
 def channel_stop_moh(stasis, channel_id):
-    return accepted_quietly(stasis, channel_id)
+    answerable_channel(stasis, channel_id)
 
 
 @operation("POST", "/channels/{channelId}/silence", "void", "Send silence.", documented=NO_MEDIA)
 def channel_start_silence(stasis, channel_id):
     """Event on an unanswered far leg: Dial PROGRESS. The other leg hears frames from now on."""
     channel = answerable_channel(stasis, channel_id)
-    return command(channel, lambda: channel.set_silence(True))
+    channel.queue.add(lambda: channel.set_silence(True))
 
 
 @operation("DELETE", "/channels/{channelId}/silence", "void", "Send silence no more.", documented=NO_MEDIA)
 def channel_stop_silence(stasis, channel_id):
     channel = answerable_channel(stasis, channel_id)
-    return command(channel, lambda: channel.set_silence(False))
+    channel.queue.add(lambda: channel.set_silence(False))
 
 
 MEDIA = (
@@ -4185,15 +4147,12 @@ def channel_record(stasis, channel_id, name, format, max_duration_seconds, max_s
            documented={**NO_NAME, **NO_CONTROL})
 def channel_get_channel_var(stasis, channel_id, variable):
     require(bool(variable), 400, "Variable name is required")
-    channel = stasis.find_channel(channel_id)
-    require(channel is not None, 404, "Provided channel was not found", "Channel Not Found")
+    channel = existing(stasis.find_channel(channel_id), "Provided channel was not found", phrase="Channel Not Found")
     if variable.endswith(")"):
-        value = channel.read_function(variable)
-        require(value is not None, 500, "Unable to read provided function", "Error With Function")
+        value = existing(channel.read_function(variable), "Unable to read provided function", 500, "Error With Function")
     else:
-        value = channel.read_variable(variable)
-        require(value is not None, 404, "Provided variable was not found", "Variable Not Found")
-    return ok({"value": value})
+        value = existing(channel.read_variable(variable), "Provided variable was not found", 404, "Variable Not Found")
+    return {"value": value}
 
 
 @operation("POST", "/channels/{channelId}/variable", "void", "Set a variable or function of the channel.", VARIABLE,
@@ -4203,7 +4162,7 @@ def channel_set_channel_var(stasis, channel_id, variable, value):
     require(bool(variable), 400, "Variable name is required")
     channel = controlled_channel(stasis, channel_id)
     require_utf8(variable, value)
-    return command(channel, lambda: channel.set_variable(variable, value))
+    channel.queue.add(lambda: channel.set_variable(variable, value))
 
 
 SNOOP = (
@@ -4226,12 +4185,9 @@ def channel_snoop_channel(stasis, channel_id, spy, whisper, app, app_args, snoop
     require((spy or "none") != "none" or (whisper or "none") != "none", 400,
             "Direction must be specified for at least spy or whisper")
     require(bool(app), 400, "Application name is required")
-    target = stasis.find_channel(channel_id)
-    require(target is not None, 404, "Provided channel was not found", "Channel Not Found")
+    target = existing(stasis.find_channel(channel_id), "Provided channel was not found", phrase="Channel Not Found")
     require_utf8(app, app_args, snoop_id)
-    shown = stasis.snoop(target, snoop_id, app, app_args)
-    require(shown is not None, 500, "Snoop channel could not be created", "Internal error")
-    return ok(shown)
+    return existing(stasis.snoop(target, snoop_id, app, app_args), "Snoop channel could not be created", 500, "Internal error")
 
 
 @operation("POST", "/channels/{channelId}/dial", "void", "Dial a created channel.",
@@ -4244,12 +4200,12 @@ def channel_dial(stasis, channel_id, caller, timeout):
     require(may_be_dialled, 409, "Channel is not in the 'Down' state")
     require(channel.is_created, 409, "Dialing a channel not created by ARI")
     parent = stasis.find_channel(caller) if caller else None
-    return command(channel, lambda: stasis.dial(channel, parent, timeout))
+    channel.queue.add(lambda: stasis.dial(channel, parent, timeout))
 
 
 @operation("GET", "/channels/{channelId}/rtp_statistics", "RTPstat", "Tell how RTP fares.", documented=NO_CHANNEL)
 def channel_rtpstatistics(stasis, channel_id):
-    require(stasis.find_channel(channel_id) is not None, 404, "Channel not found")
+    any_channel(stasis, channel_id)
     raise AriError(403, "Unsupported channel type")
 
 
@@ -4278,7 +4234,7 @@ def channel_external_media(stasis, channel_id, app, variables, external_host, en
         raise allocation_failed()
     require(not (channel_id and stasis.find_channel(channel_id)), 409, "Channel with given unique ID already exists")
     require_utf8(channel_id, app, external_host, variables)
-    return ok(stasis.external_media(channel_id, external_host, app, variables))
+    return stasis.external_media(channel_id, external_host, app, variables)
 
 
 # --- 9.4 /bridges
@@ -4292,14 +4248,12 @@ NO_MEMBER = {400: "No such channel.", **NO_BRIDGE, 409: "The channel is recordin
 
 def find_bridge(stasis: Stasis, bridge_id: str, phrase: str | None = "Not found") -> Bridge:
     """The bridge of an id. Asterisk: all operations but GET say "Not found" with a small f."""
-    bridge = stasis.bridges.get(bridge_id)
-    require(bridge is not None, 404, "Bridge not found", phrase)
-    return bridge
+    return existing(stasis.bridges.get(bridge_id), "Bridge not found", phrase=phrase)
 
 
 @operation("GET", "/bridges", "List[Bridge]", "List the bridges.")
 def bridge_list(stasis):
-    return ok([bridge.published for bridge in stasis.bridges.values()])
+    return [bridge.published for bridge in stasis.bridges.values()]
 
 
 @operation("POST", "/bridges", "Bridge", "Make a bridge.", BRIDGE_TYPE, query("bridgeId", text, "Id for the bridge."),
@@ -4319,19 +4273,18 @@ def bridge_create(stasis, type, bridge_id, name):
     require_utf8(bridge_id, name)
     video_mode = "sfu" if is_sfu else "single" if "video_single" in words else "talker"
     bridge = Bridge(stasis, bridge_id or stasis.new_id(), name or "", "holding" in words and not is_sfu, video_mode)
-    return ok(bridge.published)
+    return bridge.published
 
 
 @operation("GET", "/bridges/{bridgeId}", "Bridge", "Show a bridge.", documented=NO_BRIDGE)
 def bridge_get(stasis, bridge_id):
-    return ok(find_bridge(stasis, bridge_id, None).published)
+    return find_bridge(stasis, bridge_id, None).published
 
 
 @operation("DELETE", "/bridges/{bridgeId}", "void", "End a bridge.", documented=NO_BRIDGE)
 def bridge_destroy(stasis, bridge_id):
     """Its channels stay in their applications. Events: ChannelLeftBridge of each, BridgeDestroyed."""
     find_bridge(stasis, bridge_id).destroy()
-    return no_content()
 
 
 CHANNELS = query("channel", many(text), "Ids of the channels.", True)
@@ -4342,9 +4295,8 @@ def listed_channels(stasis: Stasis, ids) -> list[Channel]:
     wanted = [channel_id for channel_id in ids if channel_id]
     require(bool(wanted), 400, "Missing parameter channel")
     for channel_id in wanted:
-        channel = stasis.channels.get(channel_id)
-        require(channel is not None, 400, "Channel not found")
-        require(channel.application is not None, 422, "Channel not in Stasis application")
+        channel = existing(stasis.channels.get(channel_id), "Channel not found", 400)
+        existing(channel.application, "Channel not in Stasis application", 422)
     return [stasis.channels[channel_id] for channel_id in wanted]
 
 
@@ -4358,7 +4310,6 @@ def bridge_add_channel(stasis, bridge_id, channel, role, absorb_dtmf, mute):
     for joining in listed_channels(stasis, channel):
         require(not joining.queue.has_recording(), 409, "Channel %s currently recording" % joining.id)
         bridge.add(joining, absorb_dtmf, role == "announcer")
-    return no_content()
 
 
 @operation("POST", "/bridges/{bridgeId}/removeChannel", "void", "Remove channels.", CHANNELS, documented=NO_MEMBER)
@@ -4370,7 +4321,6 @@ def bridge_remove_channel(stasis, bridge_id, channel):
     for member in leaving:
         if member.bridge is bridge:                     # one may be named twice
             bridge.remove(member)
-    return no_content()
 
 
 @operation("POST", "/bridges/{bridgeId}/videoSource/{channelId}", "void", "Fix the source of video.",
@@ -4381,13 +4331,11 @@ def bridge_set_video_source(stasis, bridge_id, channel_id):
     channel = listed_channels(stasis, [channel_id])[0]
     require(channel.bridge is bridge, 422, "Channel not in this bridge")
     bridge.set_video_source(channel)
-    return no_content()
 
 
 @operation("DELETE", "/bridges/{bridgeId}/videoSource", "void", "Let video follow the talker.", documented=NO_BRIDGE)
 def bridge_clear_video_source(stasis, bridge_id):
     find_bridge(stasis, bridge_id).clear_video_source()
-    return no_content()
 
 
 NO_BRIDGE_MEDIA = {**NO_BRIDGE, 409: "The bridge is in no application."}
@@ -4397,15 +4345,13 @@ NO_BRIDGE_MEDIA = {**NO_BRIDGE, 409: "The bridge is in no application."}
 def bridge_start_moh(stasis, bridge_id, moh_class):
     """Events: BRIDGEPEER, as music joins the first time."""
     find_bridge(stasis, bridge_id).start_music()
-    return no_content()
 
 
 @operation("DELETE", "/bridges/{bridgeId}/moh", "void", "Play music on hold to the bridge no more.", documented=NO_BRIDGE_MEDIA)
 def bridge_stop_moh(stasis, bridge_id):
     bridge = find_bridge(stasis, bridge_id)
-    require(bridge.music is not None, 409, "Bridge isn't playing music")
+    existing(bridge.music, "Bridge isn't playing music", 409)
     bridge.stop_music()
-    return no_content()
 
 
 BRIDGE_MEDIA = MEDIA + (
@@ -4458,9 +4404,8 @@ NO_STORED = {404: "No such recording."}
 
 
 def stored_json(stasis: Stasis, name: str) -> dict:
-    found = stasis.recordings.get(name) if is_inside(name) else None
-    require(found is not None, 404, "Recording not found")
-    return {"name": name.lstrip("/"), "format": found[0]}
+    suffix, _ = existing(stasis.recordings.get(name) if is_inside(name) else None, "Recording not found")
+    return {"name": name.lstrip("/"), "format": suffix}
 
 
 @contextlib.contextmanager
@@ -4474,19 +4419,17 @@ def refusing_file_errors(status: int, message: str) -> Iterator[None]:
 
 
 def live_recording(stasis: Stasis, name: str) -> LiveRecording:
-    recording = stasis.live_recordings.get(name)
-    require(recording is not None, 404, "Recording not found")
-    return recording
+    return existing(stasis.live_recordings.get(name), "Recording not found")
 
 
 @operation("GET", "/recordings/stored", "List[StoredRecording]", "List the stored recordings.")
 def recording_list_stored(stasis):
-    return ok([stored_json(stasis, name) for name in sorted(stasis.recordings.lengths, key=encode)])
+    return [stored_json(stasis, name) for name in sorted(stasis.recordings.lengths, key=encode)]
 
 
 @operation("GET", "/recordings/stored/{recordingName}", "StoredRecording", "Show a stored recording.", documented=NO_STORED)
 def recording_get_stored(stasis, recording_name):
-    return ok(stored_json(stasis, recording_name))
+    return stored_json(stasis, recording_name)
 
 
 @operation("DELETE", "/recordings/stored/{recordingName}", "void", "Delete a stored recording.", documented=NO_STORED)
@@ -4494,7 +4437,6 @@ def recording_delete_stored(stasis, recording_name):
     stored_json(stasis, recording_name)
     with refusing_file_errors(500, "Delete failed"):
         stasis.recordings.delete(recording_name)
-    return no_content()
 
 
 @operation("GET", "/recordings/stored/{recordingName}/file", "binary", "Download a stored recording.",
@@ -4511,7 +4453,7 @@ def recording_get_stored_file(stasis, recording_name):
 def recording_copy_stored(stasis, recording_name, destination_recording_name):
     """200 with the copy; what follows the last dot of its name is dropped."""
     stored_json(stasis, recording_name)
-    require(destination_recording_name is not None, 400, "Invalid destination recording name", "Bad request")
+    existing(destination_recording_name, "Invalid destination recording name", 400, "Bad request")
     require(is_inside(destination_recording_name), 403, "Destination file path is forbidden")
     folder, slash, file = destination_recording_name.lstrip("/").rpartition("/")
     copied = folder + slash + (file.rpartition(".")[0] if "." in file else file)
@@ -4519,26 +4461,24 @@ def recording_copy_stored(stasis, recording_name, destination_recording_name):
     require_utf8(copied)
     with refusing_file_errors(500, "Copy failed"):
         stasis.recordings.copy(recording_name, copied)
-    return ok(stored_json(stasis, copied))
+    return stored_json(stasis, copied)
 
 
 @operation("GET", "/recordings/live/{recordingName}", "LiveRecording", "Show a live recording.", documented=NO_STORED)
 def recording_get_live(stasis, recording_name):
-    return ok(live_recording(stasis, recording_name).to_json())
+    return live_recording(stasis, recording_name).to_json()
 
 
 @operation("DELETE", "/recordings/live/{recordingName}", "void", "End a recording and discard it.", documented=NO_STORED)
 def recording_cancel(stasis, recording_name):
     """Event: RecordingFinished."""
     live_recording(stasis, recording_name).stop(deletes=True)
-    return no_content()
 
 
 @operation("POST", "/recordings/live/{recordingName}/stop", "void", "End a recording and keep it.", documented=NO_STORED)
 def recording_stop(stasis, recording_name):
     """Event: RecordingFinished."""
     live_recording(stasis, recording_name).stop()
-    return no_content()
 
 
 NO_SESSION = {**NO_STORED, 409: "It does not run."}
@@ -4547,26 +4487,19 @@ NO_SESSION = {**NO_STORED, 409: "It does not run."}
 @operation("POST", "/recordings/live/{recordingName}/pause", "void", "Pause a recording.", documented=NO_SESSION)
 def recording_pause(stasis, recording_name):
     live_recording(stasis, recording_name).pause(True)
-    return no_content()
 
 
 @operation("DELETE", "/recordings/live/{recordingName}/pause", "void", "Pause a recording no more.", documented=NO_SESSION)
 def recording_unpause(stasis, recording_name):
     live_recording(stasis, recording_name).pause(False)
-    return no_content()
 
 
+@operation("DELETE", "/recordings/live/{recordingName}/mute", "void", "Record what is heard.", documented=NO_SESSION,
+           nickname="unmute")
 @operation("POST", "/recordings/live/{recordingName}/mute", "void", "Record silence.", documented=NO_SESSION)
 def recording_mute(stasis, recording_name):
     """All that is recorded is silence anyhow: muted time counts, as in Asterisk."""
     live_recording(stasis, recording_name).require_session()
-    return no_content()
-
-
-@operation("DELETE", "/recordings/live/{recordingName}/mute", "void", "Record what is heard.", documented=NO_SESSION)
-def recording_unmute(stasis, recording_name):
-    live_recording(stasis, recording_name).require_session()
-    return no_content()
 
 
 # --- 9.6 /sounds
@@ -4592,14 +4525,12 @@ def sounds_json(stasis: Stasis, lang: str | None, wanted_format: str | None) -> 
 def sound_list(stasis, lang, format):
     found = sounds_json(stasis, lang, format)
     require(bool(found), 404, "No sounds found that matched the query")
-    return ok(list(found.values()))
+    return list(found.values())
 
 
 @operation("GET", "/sounds/{soundId}", "Sound", "Show a sound.")
 def sound_get(stasis, sound_id):
-    found = sounds_json(stasis, None, None)
-    require(sound_id in found, 404, "Sound not found")
-    return ok(found[sound_id])
+    return existing(sounds_json(stasis, None, None).get(sound_id), "Sound not found")
 
 
 # --- 9.7 /playbacks
@@ -4609,21 +4540,18 @@ PLAYBACK_OPERATIONS = ["restart", "pause", "unpause", "reverse", "forward"]
 
 
 def find_playback(stasis: Stasis, playback_id: str) -> Playback:
-    playback = stasis.playbacks.get(playback_id)
-    require(playback is not None, 404, "Playback not found")
-    return playback
+    return existing(stasis.playbacks.get(playback_id), "Playback not found")
 
 
 @operation("GET", "/playbacks/{playbackId}", "Playback", "Show a playback.", documented=NO_PLAYBACK)
 def playback_get(stasis, playback_id):
-    return ok(find_playback(stasis, playback_id).to_json())
+    return find_playback(stasis, playback_id).to_json()
 
 
 @operation("DELETE", "/playbacks/{playbackId}", "void", "End a playback.", documented=NO_PLAYBACK)
 def playback_stop(stasis, playback_id):
     """Event: PlaybackFinished; of one that waits, in its turn."""
     find_playback(stasis, playback_id).stop()
-    return no_content()
 
 
 @operation("POST", "/playbacks/{playbackId}/control", "void", "Pause, wind, or start again.",
@@ -4631,10 +4559,9 @@ def playback_stop(stasis, playback_id):
            documented={400: "Unknown operation.", **NO_PLAYBACK, 409: "The state does not allow it."})
 def playback_control(stasis, playback_id, operation):
     """Event of an unpause: PlaybackStarted."""
-    require(operation is not None, 400, "Missing operation")
+    existing(operation, "Missing operation", 400)
     require(operation in PLAYBACK_OPERATIONS, 400, "Invalid operation %s" % operation)
     find_playback(stasis, playback_id).control(operation)
-    return no_content()
 
 
 # --- 9.8 /deviceStates
@@ -4652,14 +4579,14 @@ def stasis_device(device_name: str) -> str:
 
 @operation("GET", "/deviceStates", "List[DeviceState]", "List the device states of one's own.")
 def device_list(stasis):
-    return ok([{"name": "Stasis:" + name, "state": stasis.device_states[name]}
-               for name in sorted(stasis.device_states, key=encode)])
+    return [{"name": "Stasis:" + name, "state": stasis.device_states[name]}
+            for name in sorted(stasis.device_states, key=encode)]
 
 
 @operation("GET", "/deviceStates/{deviceName}", "DeviceState", "Show a device state.")
 def device_get(stasis, device_name):
     require(is_utf8(device_name), 500, "Error building response")
-    return ok({"name": device_name, "state": stasis.device_state(device_name)})
+    return {"name": device_name, "state": stasis.device_state(device_name)}
 
 
 @operation("PUT", "/deviceStates/{deviceName}", "void", "Set a device state of one's own.",
@@ -4670,7 +4597,6 @@ def device_update(stasis, device_name, device_state):
     require((device_state or "").upper() in DEVICE_STATES[1:], 500, "Unknown device")
     require_utf8(name)
     stasis.set_device_state(name, device_state.upper())
-    return no_content()
 
 
 @operation("DELETE", "/deviceStates/{deviceName}", "void", "Forget a device state of one's own.", documented=NO_DEVICE)
@@ -4679,7 +4605,6 @@ def device_delete(stasis, device_name):
     name = stasis_device(device_name)
     if device_name.startswith("Stasis:"):
         stasis.delete_device_state(name)
-    return no_content()
 
 
 # --- 9.9 /mailboxes
@@ -4691,13 +4616,12 @@ def mailbox_json(name: str, mailbox: Mailbox) -> dict:
 
 @operation("GET", "/mailboxes", "List[Mailbox]", "List the mailboxes.")
 def mailbox_list(stasis):
-    return ok([mailbox_json(name, stasis.mailboxes[name]) for name in sorted(stasis.mailboxes, key=encode)])
+    return [mailbox_json(name, stasis.mailboxes[name]) for name in sorted(stasis.mailboxes, key=encode)]
 
 
 @operation("GET", "/mailboxes/{mailboxName}", "Mailbox", "Show a mailbox.", documented={404: "No such mailbox."})
 def mailbox_get(stasis, mailbox_name):
-    require(mailbox_name in stasis.mailboxes, 404, "Mailbox is does not exist")
-    return ok(mailbox_json(mailbox_name, stasis.mailboxes[mailbox_name]))
+    return mailbox_json(mailbox_name, existing(stasis.mailboxes.get(mailbox_name), "Mailbox is does not exist"))
 
 
 @operation("PUT", "/mailboxes/{mailboxName}", "void", "Set the messages of a mailbox, which is made if need be.",
@@ -4706,14 +4630,12 @@ def mailbox_get(stasis, mailbox_name):
 def mailbox_update(stasis, mailbox_name, old_messages, new_messages):
     require_utf8(mailbox_name)
     stasis.set_mailbox(mailbox_name, Mailbox(old_messages, new_messages))
-    return no_content()
 
 
 @operation("DELETE", "/mailboxes/{mailboxName}", "void", "Delete a mailbox.", documented={404: "No such mailbox."})
 def mailbox_delete(stasis, mailbox_name):
-    require(mailbox_name in stasis.mailboxes, 404, "Mailbox does not exist")
+    existing(stasis.mailboxes.get(mailbox_name), "Mailbox does not exist")
     stasis.set_mailbox(mailbox_name, None)
-    return no_content()
 
 
 # --- 9.10 /events
@@ -4731,6 +4653,10 @@ def event_event_websocket(stasis, app, subscribe_all):
 
 
 EVENT_KINDS = ("channel", "bridge", "endpoint", "deviceState")
+
+
+def find_application(stasis: Stasis, name: str) -> Application:
+    return existing(stasis.applications.get(name), "Application not found")
 
 
 def event_source(uri: str | None, kinds: tuple[str, ...]) -> tuple[str, str]:
@@ -4753,21 +4679,17 @@ def followed_subject(stasis: Stasis, kind: str, subject_id: str) -> Channel | Br
 def event_user_event(stasis, event_name, application, source, variables):
     """Event: ChannelUserevent, to that application only."""
     require(bool(application), 400, "Missing parameter application")
-    found = stasis.applications.get(application)
-    require(found is not None, 404, "Application not found")
+    hearer = find_application(stasis, application)
     require(variables is ABSENT or isinstance(variables, dict), 500, "Error processing request")
     shown = {}
     for uri in source:
         kind, subject_id = event_source(uri, EVENT_KINDS[:3])
-        subject = followed_subject(stasis, kind, subject_id)
-        require(subject is not None, 422, "Event source was not found")
-        shown[kind] = subject.published
+        shown[kind] = existing(followed_subject(stasis, kind, subject_id), "Event source was not found", 422).published
     require_utf8(event_name)
     carried = dict(variables) if isinstance(variables, dict) else {}
     carried["eventname"] = event_name
-    stasis.emit([found], {"type": "ChannelUserevent", "timestamp": stasis.timestamp(), "eventname": event_name,
-                          "userevent": carried, **{kind: shown[kind] for kind in EVENT_KINDS if kind in shown}})
-    return no_content()
+    stasis.emit([hearer], {"type": "ChannelUserevent", "timestamp": stasis.timestamp(), "eventname": event_name,
+                           "userevent": carried, **{kind: shown[kind] for kind in EVENT_KINDS if kind in shown}})
 
 
 # --- 9.11 /applications
@@ -4775,20 +4697,14 @@ def event_user_event(stasis, event_name, application, source, variables):
 NO_APPLICATION = {404: "No such application."}
 
 
-def find_application(stasis: Stasis, name: str) -> Application:
-    application = stasis.applications.get(name)
-    require(application is not None, 404, "Application not found")
-    return application
-
-
 @operation("GET", "/applications", "List[Application]", "List the applications.")
 def application_list(stasis):
-    return ok([stasis.application_json(application) for application in stasis.applications.values()])
+    return [stasis.application_json(application) for application in stasis.applications.values()]
 
 
 @operation("GET", "/applications/{applicationName}", "Application", "Show an application.", documented=NO_APPLICATION)
 def application_get(stasis, application_name):
-    return ok(stasis.application_json(find_application(stasis, application_name)))
+    return stasis.application_json(find_application(stasis, application_name))
 
 
 EVENT_SOURCE = query("eventSource", many(text), "URIs: channel:ID, bridge:ID, endpoint:TECH/RESOURCE, deviceState:NAME.", True)
@@ -4808,12 +4724,12 @@ def application_unsubscribe(stasis, application_name, event_source):
     return change_subscriptions(stasis, application_name, event_source, unsubscribe)
 
 
-def change_subscriptions(stasis: Stasis, name: str, uris, change: Callable) -> Response:
+def change_subscriptions(stasis: Stasis, name: str, uris, change: Callable) -> dict:
     require(bool(uris), 400, "Missing parameter eventSource")
     application = find_application(stasis, name)
     for uri in uris:
         change(stasis, application, *event_source(uri, EVENT_KINDS))
-    return ok(stasis.application_json(application))
+    return stasis.application_json(application)
 
 
 def subscribe(stasis: Stasis, application: Application, kind: str, subject_id: str) -> None:
@@ -4825,8 +4741,7 @@ def subscribe(stasis: Stasis, application: Application, kind: str, subject_id: s
         application.all_of.add(kind)
     else:
         subject = stasis.find_channel(subject_id) if kind == "channel" else followed_subject(stasis, kind, subject_id)
-        require(subject is not None, 422, "Event source does not exist")
-        subject.follow(application)
+        existing(subject, "Event source does not exist", 422).follow(application)
 
 
 def unsubscribe(stasis: Stasis, application: Application, kind: str, subject_id: str) -> None:
@@ -4861,7 +4776,7 @@ def application_filter(stasis, application_name, filter):
                 isinstance(entry, dict) and isinstance(entry.get("type"), str) and entry["type"] for entry in entries)
             require(good, 400, "Invalid format definition")
             setattr(application, name, entries)
-    return ok(stasis.application_json(application))
+    return stasis.application_json(application)
 
 
 # === 10. Answering ===
@@ -4988,18 +4903,21 @@ def answer(request: Request, stasis: Stasis, config: Config) -> Response | Upgra
     """
     try:
         request.call = request.call or resolve(request, config)
-        return request.call(stasis)
+        result = request.call(stasis)
     except AriError as error:
         return json_error(error)
+    if isinstance(result, (Response, Upgrade)):
+        return result
+    return Response(204) if result is None else Response(200, result)
 
 
-def resolve(request: Request, config: Config) -> Callable[[Stasis], Response | Upgrade]:
+def resolve(request: Request, config: Config) -> Callable[[Stasis], object]:
     """What answers a request: the operation with its arguments, or what needs no operation. AriError when nothing does."""
     method, path = request.head.method, request.ari_path()
     if path.startswith("api-docs/"):
         require(method == "GET", 405, "Unsupported method")
         document = api_document(path[len("api-docs/"):], request)
-        return lambda stasis: ok(document)
+        return lambda stasis: document
     route, values = find_route(path)
     allow = ("Allow", ",".join(["OPTIONS"] + route.methods))
     if method == "OPTIONS":
