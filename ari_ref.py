@@ -432,35 +432,16 @@ class Config:
         self.files: dict[str, tuple | None] = {}
         self.warnings: list[str] = []
 
-    def set_general(self, name: str, value: str, where: str) -> None:
-        if name == "enabled":
-            self.is_enabled = is_true(value)
-        elif name == "pretty":
-            self.is_pretty = is_true(value)
-        elif name == "auth_realm":
-            self.auth_realm = cut_bytes(value, MAX_REALM_BYTES)
-        elif name == "allowed_origins":
-            self.allowed_origins = frozenset(value.split(",")) - {""}
-        elif name == "channelvars":
-            self.channelvars = list(dict.fromkeys(split_quoted(value))) if value else []
-        elif name == "websocket_write_timeout":
-            if not C_LITERAL.fullmatch(value) or not 1 <= c_literal(value) < 2**31:
-                raise ConfigError(where, "websocket_write_timeout must be a whole number of ms from 1, not '%s'" % value)
-            self.write_timeout_ms = c_literal(value)
-        else:
-            raise ConfigError(where, "unknown option '%s' in [general]" % name)
 
-    def set_user(self, user: User, name: str, value: str, where: str) -> None:
-        if name == "password":
-            user.password = cut_bytes(value, MAX_CREDENTIAL_BYTES)
-        elif name == "password_format":
-            if value.lower() not in ("plain", "crypt"):
-                raise ConfigError(where, "password_format must be plain or crypt, not '%s'" % value)
-            user.is_crypted = value.lower() == "crypt"
-        elif name == "read_only":
-            user.is_read_only = is_true(value)
-        elif name != "type":
-            raise ConfigError(where, "unknown option '%s' in [%s]" % (name, user.name))
+class HttpConfig:
+    """http.conf [general] as it takes effect; times in seconds."""
+
+    def __init__(self) -> None:
+        self.is_enabled, self.address, self.port, self.prefix = True, "127.0.0.1", 8088, ""
+        self.server_name, self.session_limit = SERVER_NAME, 100
+        self.inactivity, self.keep_alive = 30.0, 15.0
+        self.has_tls, self.tls_address, self.tls_certificate, self.tls_key = False, "", "", ""
+        self.warnings: list[str] = []
 
 
 C_LITERAL = re.compile(r"[+-]?(0[xX][0-9a-fA-F]{1,16}|0[0-7]{0,22}|[1-9][0-9]{0,19})")
@@ -473,8 +454,61 @@ def c_literal(word: str) -> int:
     return -value if word.startswith("-") else value
 
 
+def whole_number(word: str, least: int = 0) -> int:
+    if not C_LITERAL.fullmatch(word) or not least <= c_literal(word) < 2**31:
+        raise ValueError("a whole number from %d" % least)
+    return c_literal(word)
+
+
+def seconds(milliseconds: str) -> float:
+    return whole_number(milliseconds) / 1000
+
+
+def is_crypt(word: str) -> bool:
+    if word.lower() not in ("plain", "crypt"):
+        raise ValueError("plain or crypt")
+    return word.lower() == "crypt"
+
+
 def cut_bytes(text: str, limit: int) -> str:
     return text.encode("utf-8", "surrogateescape")[:limit].decode("utf-8", "surrogateescape")
+
+
+def url_prefix(path: str) -> str:
+    """What stands before /ari: "" or /path."""
+    return ("/" + path.strip("/")).rstrip("/")
+
+
+# Option: the attribute that it sets, and what its value comes to; ValueError says what it must be.
+GENERAL_OPTIONS = {
+    "enabled": ("is_enabled", is_true), "pretty": ("is_pretty", is_true),
+    "auth_realm": ("auth_realm", lambda value: cut_bytes(value, MAX_REALM_BYTES)),
+    "allowed_origins": ("allowed_origins", lambda value: frozenset(value.split(",")) - {""}),
+    "channelvars": ("channelvars", lambda value: list(dict.fromkeys(split_quoted(value))) if value else []),
+    "websocket_write_timeout": ("write_timeout_ms", lambda value: whole_number(value, 1)),
+}
+USER_OPTIONS = {
+    "password": ("password", lambda value: cut_bytes(value, MAX_CREDENTIAL_BYTES)),
+    "password_format": ("is_crypted", is_crypt), "read_only": ("is_read_only", is_true),
+}
+HTTP_OPTIONS = {
+    "enabled": ("is_enabled", is_true), "bindaddr": ("address", str), "bindport": ("port", whole_number),
+    "prefix": ("prefix", url_prefix), "servername": ("server_name", str), "sessionlimit": ("session_limit", whole_number),
+    "session_inactivity": ("inactivity", seconds), "session_keep_alive": ("keep_alive", seconds),
+    "tlsenable": ("has_tls", is_true), "tlsbindaddr": ("tls_address", str), "tlscertfile": ("tls_certificate", str),
+    "tlsprivatekey": ("tls_key", str),
+}
+
+
+def set_option(target: Config | User | HttpConfig, table: dict, section: str, name: str, value: str, where: str) -> None:
+    """Set what an option stands for; ConfigError for one that is not in the table, or a value that is not allowed."""
+    if name not in table:
+        raise ConfigError(where, "unknown option '%s' in [%s]" % (name, section))
+    attribute, convert = table[name]
+    try:
+        setattr(target, attribute, convert(value))
+    except ValueError as error:
+        raise ConfigError(where, "%s must be %s, not '%s'" % (name, error, value)) from None
 
 
 def read_config(path: str) -> Config:
@@ -483,16 +517,15 @@ def read_config(path: str) -> Config:
     reader = ConfigReader(path)
     config.files, config.warnings = reader.files, reader.warnings
     try:
-        for name, where, options in reader.read():
-            if name.lower() == "general":
-                for option, (value, place) in options.items():
-                    config.set_general(option, value, place)
-                continue
-            if options.get("type", ("", where))[0].lower() != "user":
-                raise ConfigError(options.get("type", ("", where))[1], "[%s] needs type = user" % name)
-            user = config.users.setdefault(name.lower(), User(name))
-            for option, (value, place) in options.items():
-                config.set_user(user, option, value, place)
+        for section, where, options in reader.read():
+            target, table = config, GENERAL_OPTIONS
+            if section.lower() != "general":
+                kind, where = options.pop("type", ("", where))
+                if kind.lower() != "user":
+                    raise ConfigError(where, "[%s] needs type = user" % section)
+                target, table = config.users.setdefault(section.lower(), User(section)), USER_OPTIONS
+            for name, (value, place) in options.items():
+                set_option(target, table, section, name, value, place)
     except ConfigError as error:
         error.channelvars = config.channelvars
         raise
@@ -506,51 +539,20 @@ def read_config(path: str) -> Config:
     return config
 
 
-class HttpConfig:
-    """http.conf [general] as it takes effect; times in seconds."""
-
-    def __init__(self) -> None:
-        self.is_enabled, self.address, self.port, self.prefix = True, "127.0.0.1", 8088, ""
-        self.server_name, self.session_limit = SERVER_NAME, 100
-        self.inactivity, self.keep_alive = 30.0, 15.0
-        self.tls_address, self.tls_certificate, self.tls_key = "", "", ""
-        self.warnings: list[str] = []
-
-
-HTTP_NUMBERS = {                        # option: attribute, and what it is multiplied with
-    "bindport": ("port", 1), "sessionlimit": ("session_limit", 1), "session_inactivity": ("inactivity", 1e-3),
-    "session_keep_alive": ("keep_alive", 1e-3),
-}
-HTTP_TEXTS = {"bindaddr": "address", "servername": "server_name", "tlsbindaddr": "tls_address",
-              "tlscertfile": "tls_certificate", "tlsprivatekey": "tls_key"}
-
-
 def read_http_config(path: str) -> HttpConfig:
     """http.conf at `path`; what ARI has no use for is skipped with a warning."""
-    config, has_tls = HttpConfig(), False
-    reader = ConfigReader(path)
+    config, reader = HttpConfig(), ConfigReader(path)
     config.warnings, config.is_enabled = reader.warnings, False
     for section, where, options in reader.read():
         if section.lower() != "general":
             config.warnings.append("%s: [%s] ignored" % (where, section))
             continue
-        for name, (value, where) in options.items():
-            if name in HTTP_NUMBERS:
-                if not C_LITERAL.fullmatch(value) or not 0 <= c_literal(value) < 2**31:
-                    raise ConfigError(where, "%s must be a whole number, not '%s'" % (name, value))
-                attribute, factor = HTTP_NUMBERS[name]
-                setattr(config, attribute, c_literal(value) * factor)
-            elif name in HTTP_TEXTS:
-                setattr(config, HTTP_TEXTS[name], value)
-            elif name == "enabled":
-                config.is_enabled = is_true(value)
-            elif name == "tlsenable":
-                has_tls = is_true(value)
-            elif name == "prefix":
-                config.prefix = ("/" + value.strip("/")).rstrip("/")
+        for name, (value, place) in options.items():
+            if name in HTTP_OPTIONS:
+                set_option(config, HTTP_OPTIONS, section, name, value, place)
             else:
-                config.warnings.append("%s: option '%s' ignored" % (where, name))
-    if not has_tls:
+                config.warnings.append("%s: option '%s' ignored" % (place, name))
+    if not config.has_tls:
         config.tls_address = config.tls_certificate = config.tls_key = ""
     return config
 
@@ -5573,7 +5575,7 @@ def read_settings(path: str, options: argparse.Namespace) -> tuple[tuple[Config 
         raise ConfigError(options.http_conf, "enabled is not yes in [general], and ARI needs the HTTP server")
     settings.address = options.bind or settings.tls_address or settings.address
     settings.port = settings.port if options.port is None else options.port
-    settings.prefix = settings.prefix if options.prefix is None else ("/" + options.prefix.strip("/")).rstrip("/")
+    settings.prefix = settings.prefix if options.prefix is None else url_prefix(options.prefix)
     return (config, settings), problems
 
 
