@@ -1466,10 +1466,9 @@ class Subject:
             del self.followers[application]
         return count > 0
 
-    def emit(self, event_type: str, *, tail: dict | None = None, **members) -> None:
-        """Tell whoever follows this subject. `tail` comes behind type and timestamp, keyword members before the tail."""
-        self.stasis.emit(self.stasis.audience(self), {"type": event_type, "timestamp": self.stasis.timestamp(),
-                                                      **members, **(tail or {})})
+    def emit(self, event_type: str, **members) -> None:
+        """Tell whoever follows this subject; the members are those of Stasis.emit()."""
+        self.stasis.emit(self.stasis.audience(self), event_type, **members)
 
 
 class CommandQueue:
@@ -1607,14 +1606,10 @@ class Channel(Subject):
             self.emit("ChannelConnectedLine", channel=new)
 
     def announce_variable(self, name: str, value: str) -> None:
-        self.stasis.emit(self.stasis.audience(self), {
-            "variable": name, "value": value, "type": "ChannelVarset", "timestamp": self.stasis.timestamp(),
-            "channel": self.published})
+        self.emit("ChannelVarset", head={"variable": name, "value": value}, channel=self.published)
 
     def announce_hangup(self, cause: int, soft: bool) -> None:
-        self.stasis.emit(self.stasis.audience(self), {
-            "cause": cause, **({"soft": True} if soft else {}), "type": "ChannelHangupRequest",
-            "timestamp": self.stasis.timestamp(), "channel": self.snapshot()})
+        self.emit("ChannelHangupRequest", head={"cause": cause, **({"soft": True} if soft else {})}, channel=self.snapshot())
 
     def announce_dial(self, status: str) -> None:
         """A Dial event about this near leg: the begin shows the last published snapshot, a status a fresh one."""
@@ -1858,14 +1853,12 @@ class Channel(Subject):
         """StasisStart; the application follows the channel while it has it."""
         self.application = application
         self.follow(application)
-        self.stasis.emit([application], {"type": "StasisStart", "timestamp": self.stasis.timestamp(), "args": args,
-                                         "channel": self.snapshot()})
+        self.stasis.emit([application], "StasisStart", args=args, channel=self.snapshot())
 
     def leave(self) -> None:
         """StasisEnd; the interest that came with entering ends."""
         application, self.application = self.application, None
-        self.stasis.emit([application], {"type": "StasisEnd", "timestamp": self.stasis.timestamp(),
-                                         "channel": self.snapshot()})
+        self.stasis.emit([application], "StasisEnd", channel=self.snapshot())
         self.unfollow(application)
 
     def move(self, name: str, args: list[str]) -> None:
@@ -1875,9 +1868,7 @@ class Channel(Subject):
             self.leave()
             self.enter(target, args)
         else:
-            self.stasis.emit([self.application], {
-                "type": "ApplicationMoveFailed", "timestamp": self.stasis.timestamp(), "channel": self.published,
-                "destination": name, "args": args})
+            self.stasis.emit([self.application], "ApplicationMoveFailed", channel=self.published, destination=name, args=args)
 
     def continue_at(self, context: str, exten: str, priority: int) -> None:
         """Leave the application for a place in the dialplan; "" and 0 where the request named none."""
@@ -2058,7 +2049,8 @@ class Bridge(Subject):
         before = self.published.value.get("video_source_id", "") if self.published else ""
         self.published = Encoded(value)
         if before != self.video_source:
-            self.emit("BridgeVideoSourceChanged", bridge=self.published, tail={"old_video_source_id": before} if before else None)
+            old = {"old_video_source_id": before} if before else {}
+            self.emit("BridgeVideoSourceChanged", bridge=self.published, **old)
 
     def set_video_source(self, channel: Channel) -> None:
         self.video_mode, self.video_source = "single", channel.id
@@ -2228,8 +2220,7 @@ class Playback:
                 "state": self.state}
 
     def tell(self, event_type: str) -> None:
-        self.stasis.emit_medium(self.target, {"type": event_type, "timestamp": self.stasis.timestamp(),
-                                              "playback": self.to_json()})
+        self.stasis.emit_medium(self.target, event_type, playback=self.to_json())
 
     def begin(self) -> None:
         """Take the turn in the queue; a playback stopped before it only says that it is done."""
@@ -2384,8 +2375,7 @@ class LiveRecording:
                 "target_uri": "%s:%s" % (self.target.kind, self.target.id), **more}
 
     def tell(self, event_type: str, **more) -> None:
-        self.stasis.emit_medium(self.target, {"type": event_type, "timestamp": self.stasis.timestamp(),
-                                              "recording": self.to_json(**more)})
+        self.stasis.emit_medium(self.target, event_type, recording=self.to_json(**more))
 
     def begin(self) -> None:
         """Take the turn in the queue: answer the channel, make the file, and listen."""
@@ -2774,27 +2764,29 @@ class Stasis:
 
     # --- events
 
-    def audience(self, *subjects: Subject) -> list[Application]:
-        """The applications that follow one of the subjects, or everything of its kind, each once."""
-        found = {application: None for subject in subjects for application in subject.followers}
-        for application in self.applications.values():
-            if application.all_of and any(subject.kind in application.all_of for subject in subjects):
-                found[application] = None
-        return list(found)
+    def followers_of_all(self, kind: str) -> list[Application]:
+        return [application for application in self.applications.values() if kind in application.all_of]
 
-    def emit(self, applications: list[Application], event: dict) -> None:
-        """Put an event into the outbox for those of the applications that are active and let it through."""
+    def audience(self, subject: Subject) -> list[Application]:
+        """The applications that follow the subject, or everything of its kind, each once."""
+        return list(dict.fromkeys([*subject.followers, *self.followers_of_all(subject.kind)]))
+
+    def emit(self, applications: list[Application], event_type: str, head: dict | None = None, **members) -> None:
+        """Put an event into the outbox for those of the applications that are active and let it through.
+
+        `head` comes before its type and timestamp, the members behind them.
+        """
         hearers = [(application.connection, application.name) for application in applications
-                   if application.connection and application.accepts(event["type"])]
+                   if application.connection and application.accepts(event_type)]
         if hearers:
-            self.outbox.append((event, hearers))
+            self.outbox.append(({**(head or {}), "type": event_type, "timestamp": self.timestamp(), **members}, hearers))
 
-    def emit_medium(self, target: Channel | Bridge, event: dict) -> None:
+    def emit_medium(self, target: Channel | Bridge, event_type: str, **members) -> None:
         """An event of a playback or recording. Asterisk: one of a bridge also reaches, through the internal channel,
         whoever follows all channels."""
-        self.emit(self.audience(target), event)
+        target.emit(event_type, **members)
         if isinstance(target, Bridge):
-            self.emit([application for application in self.applications.values() if "channel" in application.all_of], event)
+            self.emit(self.followers_of_all("channel"), event_type, **members)
 
     # --- applications
 
@@ -2810,8 +2802,7 @@ class Stasis:
                     application.all_of.update(FOLLOWED_KINDS)
                     application.device_names[ALL_TOPICS["deviceState"]] = None
             elif application.connection:
-                event = {"type": "ApplicationReplaced", "timestamp": self.timestamp(), "application": name}
-                self.emit([application], event)
+                self.emit([application], "ApplicationReplaced", application=name)
             application.connection = connection
 
     def close_applications(self, connection) -> None:
@@ -3030,8 +3021,7 @@ class Stasis:
         if value is not None:
             self.global_variables[bare_name(name)] = value
         if value is not None or before:
-            self.emit([application for application in self.applications.values() if "channel" in application.all_of],
-                      {"variable": name, "value": value or "", "type": "ChannelVarset", "timestamp": self.timestamp()})
+            self.emit(self.followers_of_all("channel"), "ChannelVarset", head={"variable": name, "value": value or ""})
 
     def set_custom_state(self, name: str, state: str) -> None:
         if state.upper() in DEVICE_STATES:
@@ -3057,12 +3047,12 @@ class Stasis:
         return "INVALID"
 
     def tell_device(self, device: str) -> None:
-        """DeviceStateChanged with the device's present state; `application` stands inside this event."""
+        """DeviceStateChanged with the device's present state; here the application stands before the timestamp."""
         state = {"name": device, "state": self.device_state(device)}
         for application in self.applications.values():
             if device in application.device_names or ALL_TOPICS["deviceState"] in application.device_names:
-                self.emit([application], {"type": "DeviceStateChanged", "application": application.name,
-                                          "timestamp": self.timestamp(), "device_state": state})
+                self.emit([application], "DeviceStateChanged", device_state=state,
+                          head={"type": "DeviceStateChanged", "application": application.name})
 
     def set_device_state(self, name: str, state: str) -> None:
         """Store the state of Stasis:NAME; told when it is another one."""
@@ -4690,8 +4680,8 @@ def event_user_event(stasis, event_name, application, source, variables):
     require_utf8(event_name)
     carried = dict(variables) if isinstance(variables, dict) else {}
     carried["eventname"] = event_name
-    stasis.emit([hearer], {"type": "ChannelUserevent", "timestamp": stasis.timestamp(), "eventname": event_name,
-                           "userevent": carried, **{kind: shown[kind] for kind in EVENT_KINDS if kind in shown}})
+    stasis.emit([hearer], "ChannelUserevent", eventname=event_name, userevent=carried,
+                **{kind: shown[kind] for kind in EVENT_KINDS if kind in shown})
 
 
 # --- 9.11 /applications
