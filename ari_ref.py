@@ -250,37 +250,39 @@ MAX_CONFIG_LINE_BYTES = 8191
 MAX_INCLUDE_DEPTH = 10
 
 
-class Section(NamedTuple):
+DIRECTIVE = re.compile(r"([^\x00-\x20]*)[\x00-\x20]*(.*)", re.DOTALL)
+
+
+class Section:
     """One [name] of a file: its options in order as (name, value, where), where being file:line."""
-    name: str
-    is_template: bool
-    options: list
-    where: str
+
+    def __init__(self, name: str, where: str) -> None:
+        self.name, self.where, self.is_template = name, where, False
+        self.options: list[tuple[str, str, str]] = []
 
 
 class ConfigReader:
-    """Reads a file of Asterisk's dialect, includes and all, into `sections`.
+    """Reads a file of Asterisk's dialect, includes and all, into `sections`; ConfigError for a fault of its syntax.
 
     `files` maps each file that was looked at to (mtime in ns, size); `warnings` holds what was skipped.
     """
 
     def __init__(self, path: str) -> None:
         self.sections: list[Section] = []
+        self.current: Section | None = None             # the one that was opened last
         self.files: dict[str, tuple | None] = {}
         self.warnings: list[str] = []
         self.folder = os.path.dirname(os.path.abspath(path))
-        self.read_file(path, None, 0)
+        self.read_files([path], 0)
 
-    def read_file(self, path: str, section: Section | None, depth: int) -> None:
-        """Read `path` into `section` until it opens sections of its own, which the including file does not see."""
-        self.files[path] = file_stamp(path)
-        with open(path, "rb") as file:
-            data = file.read()
-        for where, line in self.plain_lines(path, data[len(UTF8_BOM):] if data.startswith(UTF8_BOM) else data):
+    def read_files(self, paths: list[str], depth: int) -> None:
+        """Read files as one: into the section opened last, whoever opened it, until they open sections of their own."""
+        section = self.current
+        for where, line in self.plain_lines(paths):
             if line.startswith("["):
-                section = self.open_section(line, where)
+                section = self.current = self.open_section(line, where)
             elif line.startswith("#"):
-                self.directive(line[1:], where, section, depth)
+                self.directive(line[1:], where, depth)
             elif "=" not in line or line.lstrip("+=") == "" or line.startswith("="):
                 self.warnings.append("%s: no 'name = value' here, ignored" % where)
             elif section is None:
@@ -288,21 +290,27 @@ class ConfigReader:
             else:
                 self.option(line, where, section)
 
-    def plain_lines(self, path: str, data: bytes) -> Iterator[tuple[str, str]]:
+    def plain_lines(self, paths: list[str]) -> Iterator[tuple[str, str]]:
         """Yield (where, line) of the lines that hold something, trimmed and without comments."""
-        depth = opened = 0
-        for number, raw in enumerate(data.split(b"\n"), 1):
-            where = "%s:%d" % (path, number)
-            if len(raw) > MAX_CONFIG_LINE_BYTES:
-                self.warnings.append("%s: line over %d bytes, ignored" % (where, MAX_CONFIG_LINE_BYTES))
-                continue
-            before = depth
-            line, depth = strip_comments(raw.decode("utf-8", "surrogateescape"), depth)
-            opened = opened if before and depth else number
-            if line.strip():
-                yield where, line.strip()
+        depth, opened = 0, ""
+        for path in paths:
+            self.files[path] = file_stamp(path)
+            with open(path, "rb") as file:
+                lines = file.read().split(b"\n")
+            if path is paths[0] and lines[0].startswith(UTF8_BOM):
+                lines[0] = lines[0][len(UTF8_BOM):]
+            for number, raw in enumerate(lines, 1):
+                where = "%s:%d" % (path, number)
+                if len(raw) > MAX_CONFIG_LINE_BYTES:
+                    self.warnings.append("%s: line over %d bytes, ignored" % (where, MAX_CONFIG_LINE_BYTES))
+                    continue
+                before = depth
+                line, depth = strip_comments(raw.decode("utf-8", "surrogateescape"), depth)
+                opened = opened if before and depth else where
+                if line.strip():
+                    yield where, line.strip()
         if depth:
-            self.warnings.append("%s:%d: block comment without end, the rest of the file is lost" % (path, opened))
+            self.warnings.append("%s: block comment without end, the rest of the file is lost" % opened)
 
     def open_section(self, line: str, where: str) -> Section:
         """Handle [name], [name](!), [name](base,...) and [name](+); the name is kept untrimmed."""
@@ -315,68 +323,74 @@ class ConfigReader:
             if not closed:
                 raise ConfigError(where, "a '(' without its ')'")
             marks = inside.split(",")
-        if "+" in marks:
-            return self.find_section(name, where)
-        section = Section(name, "!" in marks, [], where)
-        for base in marks:
-            if base != "!":
-                section.options.extend(self.find_section(base, where).options)
-        self.sections.append(section)
+        section = Section(name, where)
+        for mark in marks:
+            if mark == "!":
+                section.is_template = True
+            elif mark != "+":
+                section.options.extend(self.find_section(mark, where).options)
+            else:
+                known = self.find_section(name, where, finds_templates=False)
+                if known is not section:
+                    known.options.extend(section.options)
+                    known.is_template, section = section.is_template, known
+        if section not in self.sections:
+            self.sections.append(section)
         return section
 
-    def find_section(self, name: str, where: str) -> Section:
+    def find_section(self, name: str, where: str, finds_templates: bool = True) -> Section:
+        """The first section of that name in any case. Asterisk: of any name for an empty one (does_category_match)."""
         for section in self.sections:
-            if section.name.lower() == name.lower():
+            if name.lower() in ("", section.name.lower()) and (finds_templates or not section.is_template):
                 return section
         raise ConfigError(where, "no section [%s] before this line" % name)
 
-    def directive(self, text: str, where: str, section: Section | None, depth: int) -> None:
-        """Handle #include and #tryinclude of a file name or pattern, relative to the first file's folder."""
-        word, _, argument = text.partition(" ")
-        pattern = argument.strip().strip('"') if not argument.strip().startswith("<") else argument.strip()[1:].rstrip(">")
+    def directive(self, text: str, where: str, depth: int) -> None:
+        """Handle #include and #tryinclude of a file name or pattern, relative to the first file's folder.
+
+        Asterisk: a fault in an included file costs the rest of that file only.
+        """
+        word, pattern = DIRECTIVE.fullmatch(text).groups()
+        if pattern[:1] + pattern[-1:] in ('""', "<>"):
+            pattern = pattern[1:-1]
         if word.lower() not in ("include", "tryinclude") or not pattern:
             self.warnings.append("%s: directive #%s ignored" % (where, text))
             return
-        paths = sorted(glob.glob(os.path.join(self.folder, pattern)))
         if depth >= MAX_INCLUDE_DEPTH:
             raise ConfigError(where, "includes nested deeper than %d" % MAX_INCLUDE_DEPTH)
+        paths = [path for path in sorted(glob.glob(os.path.join(self.folder, pattern))) if os.path.isfile(path)]
         if not paths and word.lower() == "include":
             raise ConfigError(where, "the included file %s is not there" % pattern)
-        for path in paths:
-            self.read_file(path, section, depth + 1)
+        try:
+            self.read_files(paths, depth + 1)
+        except ConfigError as error:
+            self.warnings.append("%s; the rest of the included file is lost" % error)
 
     def option(self, line: str, where: str, section: Section) -> None:
-        """Add `name = value`, `name => value` or `name += more`."""
-        name, _, value = line.partition("=")
+        """Add `name = value`, `name => value` or `name += more`; a backslash before the name is dropped."""
+        name, _, value = line[line.startswith("\\"):].partition("=")
         if name.endswith("+"):
             name = name[:-1].strip()
-            for at in range(len(section.options) - 1, -1, -1):
-                if section.options[at][0] == name:
-                    section.options[at] = (name, section.options[at][1] + value, where)
-                    return
+            last = next((old for known, old, _ in reversed(section.options) if known == name), None)
+            if last is not None:
+                # Asterisk: the first option of that value is replaced, or of any when it is "" (ast_variable_update).
+                at = next(at for at, (known, old, _) in enumerate(section.options)
+                          if known.lower() == name.lower() and last.lower() in ("", old.lower()))
+                section.options[at] = (name, (last + value).strip(), where)
+                return
         section.options.append((name.strip(), value[value.startswith(">"):].strip(), where))
 
-    def read(self) -> Iterator[tuple[str, str, dict[str, tuple[str, str]]]]:
-        """Yield (section name, where, {option in lower case: (value, where)}) of every section that is no template."""
-        parser = configparser.RawConfigParser(delimiters=("=",), comment_prefixes=(), inline_comment_prefixes=None,
-                                              strict=False, empty_lines_in_values=False, default_section="\n")
-        real = [section for section in self.sections if not section.is_template]
-        for number, section in enumerate(real):
-            # Asterisk handles equal names one after the other: the number keeps them apart for configparser.
-            parser.read_string("[%d]\n" % number + "".join("%s = %s\n" % option[:2] for option in first_types(section)))
-        for number, section in enumerate(real):
-            places = {name.lower(): where for name, _, where in first_types(section)}
-            yield section.name, section.where, {
-                name: (value, places[name]) for name, value in parser.items(str(number))}
-
-
-def first_types(section: Section) -> Iterator[tuple[str, str, str]]:
-    """The options without further `type` lines: of several the first decides, of all else the last."""
-    seen = False
-    for option in section.options:
-        if option[0].lower() != "type" or not seen:
-            yield option
-        seen = seen or option[0].lower() == "type"
+    def read(self) -> Iterator[tuple[Section, list[tuple[str, str, str]]]]:
+        """Yield every section that is no template, with its options in order: (name in lower case, value, where)."""
+        for section in self.sections:
+            if not section.is_template:
+                parser = configparser.RawConfigParser(delimiters=("=",), comment_prefixes=(), inline_comment_prefixes=None,
+                                                      empty_lines_in_values=False)
+                # Asterisk handles equal names one after the other: a number keeps them apart for configparser.
+                parser.read_string("[options]\n" + "".join(
+                    "%d %s = %s\n" % (number, name, value) for number, (name, value, _) in enumerate(section.options)))
+                yield section, [(key.partition(" ")[2], value, where) for (key, value), (_, _, where) in zip(
+                    parser.items("options"), section.options)]
 
 
 def strip_comments(line: str, depth: int) -> tuple[str, int]:
@@ -517,15 +531,17 @@ def read_config(path: str) -> Config:
     reader = ConfigReader(path)
     config.files, config.warnings = reader.files, reader.warnings
     try:
-        for section, where, options in reader.read():
+        for section, options in reader.read():
             target, table = config, GENERAL_OPTIONS
-            if section.lower() != "general":
-                kind, where = options.pop("type", ("", where))
+            if section.name.lower() != "general":
+                types = [(value, where) for name, value, where in options if name == "type"]
+                kind, where = types[0] if types else ("", section.where)
                 if kind.lower() != "user":
-                    raise ConfigError(where, "[%s] needs type = user" % section)
-                target, table = config.users.setdefault(section.lower(), User(section)), USER_OPTIONS
-            for name, (value, place) in options.items():
-                set_option(target, table, section, name, value, place)
+                    raise ConfigError(where, "[%s] needs type = user" % section.name)
+                options = [option for option in options if option[0] != "type"]
+                target, table = config.users.setdefault(section.name.lower(), User(section.name)), USER_OPTIONS
+            for name, value, where in options:
+                set_option(target, table, section.name, name, value, where)
     except ConfigError as error:
         error.channelvars = config.channelvars
         raise
@@ -543,15 +559,15 @@ def read_http_config(path: str) -> HttpConfig:
     """http.conf at `path`; what ARI has no use for is skipped with a warning."""
     config, reader = HttpConfig(), ConfigReader(path)
     config.warnings, config.is_enabled = reader.warnings, False
-    for section, where, options in reader.read():
-        if section.lower() != "general":
-            config.warnings.append("%s: [%s] ignored" % (where, section))
+    for section, options in reader.read():
+        if section.name.lower() != "general":
+            config.warnings.append("%s: [%s] ignored" % (section.where, section.name))
             continue
-        for name, (value, place) in options.items():
+        for name, value, where in options:
             if name in HTTP_OPTIONS:
-                set_option(config, HTTP_OPTIONS, section, name, value, place)
+                set_option(config, HTTP_OPTIONS, section.name, name, value, where)
             else:
-                config.warnings.append("%s: option '%s' ignored" % (place, name))
+                config.warnings.append("%s: option '%s' ignored" % (where, name))
     if not config.has_tls:
         config.tls_address = config.tls_certificate = config.tls_key = ""
     return config

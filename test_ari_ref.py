@@ -144,7 +144,10 @@ class TestConfiguration:
         ("an unclosed parenthesis", "[a](b\n", 1),
         ("an unknown template", "[a](b)\n", 1),
         ("a continued section that is not there", "[a](+)\n", 1),
+        ("a continued section that is a template", "[a](!)\ntype = user\n[a](+)\n", 3),
+        ("a bad value that a later line corrects", USER + "password_format = md5\npassword_format = plain\n", 4),
         ("a missing include", "[general]\n#include nowhere.conf\n", 2),
+        ("an include whose quote does not end", "[general]\n#include \"ari.conf\n", 2),
     )
     def test_refuses(self, tmp_path, text, line):
         """The whole file is refused, and the fault is told with file and line."""
@@ -152,10 +155,26 @@ class TestConfiguration:
             read_config(tmp_path, text)
         assert caught.value.where == "%s:%d" % (tmp_path / "ari.conf", line)
 
-    def test_refuses_includes_without_end(self, tmp_path):
-        """A file that includes itself is refused (MAX_INCLUDE_LEVEL)."""
-        with pytest.raises(ari_ref.ConfigError):
-            read_config(tmp_path, "[general]\n#include ari.conf\n")
+    def test_includes_end_at_ten_levels(self, tmp_path):
+        """A file that includes itself is read ten times; the last of them stops there, with a warning (MAX_INCLUDE_LEVEL)."""
+        config = read_config(tmp_path, USER + "#include ari.conf\n")
+        assert config.users["u"].password == "p" and any("nested deeper" in warning for warning in config.warnings)
+
+    @rows("text, expected",
+        ("a fault costs the rest of the included file only", USER + "#include fault.inc\nread_only = yes\n", ("kept", True)),
+        ("what it misses is such a fault", USER + "#include missing.inc\n", ("p", True)),
+        ("it goes on in the section opened last, by whatever file", USER + "#include other.inc\n#include only.inc\n", ("p", False)),
+        ("its own sections end with it", USER + "#include other.inc\nread_only = yes\n", ("p", True)),
+        ("blanks of any kind stand before the name", USER + "#include\t only.inc\n", ("p", True)),
+    )
+    def test_included_file(self, tmp_path, text, expected):
+        """How far an included file reaches (config_text_file_load)."""
+        (tmp_path / "fault.inc").write_text("password = kept\n[v](nowhere)\npassword = lost\n")
+        (tmp_path / "missing.inc").write_text("read_only = yes\n#include nowhere.inc\npassword = lost\n")
+        (tmp_path / "other.inc").write_text("[v]\ntype = user\npassword = v\n")
+        (tmp_path / "only.inc").write_text("read_only = yes\n")
+        user = read_config(tmp_path, text).users["u"]
+        assert (user.password, user.is_read_only) == expected
 
     @rows("text, expected",
         ("a plain password", USER, ("p", False, False)),
@@ -169,7 +188,11 @@ class TestConfiguration:
          ("o", False, True)),
         ("templates are copied in order", "[a](!)\ntype=user\npassword=a\n[b](!)\npassword=b\n[u](a,b)\n", ("b", False, False)),
         ("a template may inherit", "[a](!)\ntype=user\n[b](!,a)\npassword=b\n[u](b)\n", ("b", False, False)),
+        ("an empty base is the first section", USER + "[v]()\nread_only = yes\n[u](+)\nread_only = 1\n", ("p", False, True)),
+        ("+= goes on from the last value, in place of the first that is like it",
+         "[u]\npassword = a\ntype = user\npassword = b\npassword = A\npassword += c\n", ("A", False, False)),
         ("a section is continued", USER + "[v]\ntype=user\n[U](+)\npassword=q\n", ("q", False, False)),
+        ("a backslash before a name is dropped", USER + "\\password = q\n", ("q", False, False)),
         ("a byte order mark is skipped", b"\xef\xbb\xbf" + USER.encode(), ("p", False, False)),
         ("lines may end with CR LF", USER.replace("\n", "\r\n"), ("p", False, False)),
     )
