@@ -3192,7 +3192,6 @@ class Kind(NamedTuple):
     from_json: Callable
     absent: object = None
     is_list: bool = False
-    limit: float = math.inf             # how many items a list may have
 
 
 text = Kind("string", str, lambda value: value if isinstance(value, str) else None)     # another type: as if not sent
@@ -3211,7 +3210,7 @@ def number(default: int = 0, bits: int = 32) -> Kind:
 def many(kind: Kind) -> Kind:
     """A list: split at commas as text, an array or one value in JSON; an item that is no string becomes None."""
     return Kind(kind.data_type, lambda word: word.split(","), lambda value: [
-        kind.from_json(item) for item in (value if isinstance(value, list) else [value])], (), True, MAX_LIST_ITEMS)
+        kind.from_json(item) for item in (value if isinstance(value, list) else [value])], (), True)
 
 
 quoted = Kind("string", split_quoted, lambda value: split_quoted(value) if isinstance(value, str) else (), (), True)
@@ -4655,7 +4654,7 @@ def event_event_websocket(stasis, app, subscribe_all):
     """The Upgrade of a handshake that is good so far. Departure 6: all names are checked before anything is registered."""
     if not app:
         raise HttpError(400, "HTTP request is missing param: [app]", close=False)
-    if len(app) > MAX_LIST_ITEMS or not all(name and is_utf8(name) for name in app):
+    if not all(name and is_utf8(name) for name in app):
         raise HttpError(400, "Invalid application provided in param [app].", close=False)
     return Upgrade(app, subscribe_all)
 
@@ -4877,7 +4876,7 @@ def parse_parameters(declared: Operation, request: Request, path_values: dict[st
 
 
 def check_list(kind: Kind, name: str, value) -> None:
-    require(not kind.is_list or len(value) <= kind.limit, 400, "Too many values for %s" % python_name(name))
+    require(not kind.is_list or len(value) <= MAX_LIST_ITEMS, 400, "Too many values for %s" % python_name(name))
 
 
 @functools.lru_cache(maxsize=CACHED_HEADS)
@@ -4937,7 +4936,10 @@ def resolve(request: Request, config: Config) -> Callable[[Stasis], object]:
     if not declared.is_upgrade:
         return functools.partial(declared.handler, **parse_parameters(declared, request, values))
     headers = handshake_headers(request.head)
-    arguments = parse_parameters(declared, request, values)
+    try:
+        arguments = parse_parameters(declared, request, values)
+    except AriError as error:           # Asterisk: of an event socket, the JSON is the text of a page
+        raise HttpError(error.status, dump_json(json_error(error).value), close=False) from None
     return lambda stasis: declared.handler(stasis, **arguments)._replace(headers=headers)
 
 

@@ -3499,7 +3499,9 @@ class TestHandshake:
           ("app has no value", "app", "Invalid application provided in param [app]."),
           ("an empty name at the end", "app={app},", "Invalid application provided in param [app]."),
           ("an empty name between", "app={app},,b", "Invalid application provided in param [app]."),
-          ("the last app is empty", "app={app}&app=", "Invalid application provided in param [app]."))
+          ("the last app is empty", "app={app}&app=", "Invalid application provided in param [app]."),
+          ("there are 128 apps", "app=" + "," * 127, '{"message":"Too many values for app"}'),
+          ("there were 128 apps, then one", "app=" + "," * 127 + "&app={app}", '{"message":"Too many values for app"}'))
     def test_is_refused_when(self, ari, query, text):
         """Without a good app HTML 400 is the first answer (ari/ari_websockets.c; resource_events.c)."""
         expect(ari.handshake(query=query.format(app=ari.app)), status=400, page=text)
