@@ -1423,6 +1423,11 @@ MAX_BRIDGEPEER_MEMBERS = 11             # members that BRIDGEPEER takes account 
 OUTGOING_LINE = ("AppDial2", "(Outgoing Line)")
 CALLER_ALLOWED = (0, "Presentation Allowed, Not Screened")
 CALLER_UNAVAILABLE = (67, "Number Unavailable")
+FIXED_CHANNEL_ITEMS = {                 # what CHANNEL() reads as on every channel here
+    **dict.fromkeys("accountcode musicclass callgroup pickupgroup namedcallgroup namedpickupgroup after_bridge_goto "
+                    "dtmf_features userfield hangupsource parkinglot peer".split(), ""),
+    "checkhangup": "0", "onhold": "0", "amaflags": "3", "max_forwards": "20", "transfercapability": "SPEECH",
+}
 PLAIN_NUMBER = re.compile(r"[0-9*#+().-]+", re.ASCII)
 
 
@@ -1616,7 +1621,7 @@ class Channel(Subject):
         if now["app_name"] and (moved or not was["app_name"]):
             self.emit("ChannelDialplan", dialplan_app=now["app_name"], dialplan_app_data=now["app_data"], channel=new)
         if old["caller"] != new["caller"]:
-            presentation, text = CALLER_ALLOWED if any(self.caller) else CALLER_UNAVAILABLE
+            presentation, text = self.presentation()
             self.emit("ChannelCallerId", caller_presentation=presentation, caller_presentation_txt=text, channel=new)
         if old["connected"] != new["connected"]:
             self.emit("ChannelConnectedLine", channel=new)
@@ -1665,30 +1670,38 @@ class Channel(Subject):
 
     def builtin_variables(self) -> dict[str, str]:
         return {"EXTEN": self.exten, "CONTEXT": self.context, "PRIORITY": str(self.priority), "CHANNEL": self.name,
-                "UNIQUEID": self.id, "HANGUPCAUSE": "0"}
+                "UNIQUEID": self.id, "HANGUPCAUSE": "0", "CALLINGPRES": "%d" % self.presentation()[0]}
+
+    def presentation(self) -> tuple[int, str]:
+        """How the caller may be shown: the number of it and its text."""
+        return CALLER_ALLOWED if any(self.caller) else CALLER_UNAVAILABLE
 
     def read_function(self, call: str) -> str | None:
-        """The value of FUNCTION(argument); None for a function or argument that is not known."""
+        """The value of FUNCTION(argument); None for a function, or an argument of CHANNEL(), that is not known."""
         function, _, argument = call[:-1].partition("(") if call.endswith(")") else ("", "", "")
-        argument = argument.strip().lower()
-        if function in ("CALLERID", "CONNECTEDLINE"):
+        item = argument.lower()
+        if function in ("CALLERID", "CONNECTEDLINE") and item:
             name, number = self.caller if function == "CALLERID" else self.connected
-            return {"num": number, "number": number, "name": name,
-                    "all": '"%s" <%s>' % (name, number) if name else number}.get(argument)
+            if item.startswith("num") and "-" not in item:      # Asterisk: three letters are enough (party_id_read)
+                return number
+            return {"name": name, "all": '"%s" <%s>' % (name, number)}.get(item, "")
         if function == "CHANNEL":
             return {"name": self.name, "state": self.state, "language": self.language, "uniqueid": self.id,
-                    "context": self.context, "exten": self.exten, "channeltype": self.name.partition("/")[0],
-                    "accountcode": "", "musicclass": ""}.get(argument)
-        return None
+                    "linkedid": self.near_leg.id if self.near_leg else self.id, "context": self.context, "exten": self.exten,
+                    "appname": self.app_name, "appdata": self.app_data, "channeltype": self.name.partition("/")[0],
+                    **FIXED_CHANNEL_ITEMS}.get(item)
+        if function == "GLOBAL":
+            return self.stasis.global_variables.get(argument, "")
+        return self.stasis.device_state(argument) if function == "DEVICE_STATE" else None
 
     def write_function(self, call: str, value: str) -> None:
         """Write FUNCTION(argument); a function or argument that is not known does nothing."""
         function, _, argument = call[:-1].partition("(")
-        argument = argument.strip().lower()
+        item = argument.lower()
         if function in ("CALLERID", "CONNECTEDLINE"):
             name, number = self.caller if function == "CALLERID" else self.connected
-            party = {"name": (value, number), "num": (name, value), "number": (name, value),
-                     "all": parse_caller_id(value)}.get(argument, (name, number))
+            party = {"name": (value, number), "num": (name, value), "all": parse_caller_id(value)}.get(
+                "num" if item == "number" else item, (name, number))
             if function == "CALLERID":
                 self.caller = party
             else:
@@ -1697,7 +1710,7 @@ class Channel(Subject):
                     self.other_leg.caller = party
             self.publish()
         elif function == "CHANNEL":
-            if argument == "language":
+            if item == "language":
                 for leg in filter(None, (self.other_leg, self)):
                     leg.language = value
                     leg.publish()
@@ -2670,7 +2683,7 @@ class Recordings:
         suffix, length = self.get(name)
         if self.folder:
             self.write_bytes(copied_name.lstrip("/"), suffix, self.data(name))
-        self.lengths[copied_name.lstrip("/")] = {suffix: length}
+        self.lengths.setdefault(copied_name.lstrip("/"), {})[suffix] = length
 
     def data(self, name: str) -> bytes:
         """The bytes of the file."""
@@ -2701,6 +2714,8 @@ def is_inside(name: str) -> bool:
 
 # --- everything there is
 
+# Asterisk: these languages have a grammar of their own, which passes over a digit without sound; else saying it fails (say.c).
+NUMBER_GRAMMARS = frozenset("cs cz da de es fr ge gr he hu is it ja ka mx nl no pl pt ru se th tw ur vi zh".split())
 DEVICE_STATES = ("UNKNOWN", "NOT_INUSE", "INUSE", "BUSY", "INVALID", "UNAVAILABLE", "RINGING", "RINGINUSE", "ONHOLD")
 TONES = frozenset("busy congestion dial dialrecall info record ring stutter callwaiting unobtainable".split())
 FIXED_GLOBALS = {"SYSTEMNAME": "", "ASTCACHEDIR": "/var/cache/asterisk", "ASTETCDIR": "/etc/asterisk",
@@ -2996,7 +3011,8 @@ class Stasis:
             return Medium(stored[1] > 0, stored[1]) if stored else None
         if scheme == "number":
             match = C_INTEGER.match(name)
-            return self.spelled(match.group(1), language, True) if match else None
+            has_grammar = language[:2].lower() in NUMBER_GRAMMARS or language.lower().startswith("en_gb")
+            return self.spelled(match.group(1), language, not has_grammar) if match else None
         if scheme in ("digits", "characters"):
             return self.spelled(name, language, False)
         if scheme == "tone":
@@ -4458,13 +4474,14 @@ def recording_get_stored_file(stasis, recording_name):
            query("destinationRecordingName", text, "Name of the copy.", True),
            documented={**NO_STORED, 409: "The copy exists."})
 def recording_copy_stored(stasis, recording_name, destination_recording_name):
-    """200 with the copy; what follows the last dot of its name is dropped."""
+    """200 with the copy. Asterisk: what follows the last dot of its name is dropped after one of that name was looked for."""
     stored_json(stasis, recording_name)
     existing(destination_recording_name, "Invalid destination recording name", 400, "Bad request")
     require(is_inside(destination_recording_name), 403, "Destination file path is forbidden")
-    folder, slash, file = destination_recording_name.lstrip("/").rpartition("/")
-    copied = folder + slash + (file.rpartition(".")[0] if "." in file else file)
-    require(stasis.recordings.get(copied) is None, 409, "A recording with the same name already exists on the system")
+    require(stasis.recordings.get(destination_recording_name) is None, 409,
+            "A recording with the same name already exists on the system")
+    copied = re.sub(r"\.[^.]*\Z", "", destination_recording_name.lstrip("/"))
+    require(bool(copied), 500, "Copy failed")
     require_utf8(copied)
     with refusing_file_errors(500, "Copy failed"):
         stasis.recordings.copy(recording_name, copied)

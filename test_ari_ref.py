@@ -768,6 +768,7 @@ class TestSoundFiles:
         """With files, and no digits among them: number fails at once, digits succeed at once."""
         stasis = stasis_with(sounds=ari_ref.read_sounds(sound_folder(tmp_path)))
         assert stasis.medium("number:7", "en")[:2] == (False, 0) and stasis.medium("digits:7", "en")[:2] == (True, 0)
+        assert stasis.medium("number:7", "fr")[:2] == stasis.medium("number:7", "en_GB")[:2] == (True, 0)
 
 
 @in_process
@@ -5818,10 +5819,23 @@ class TestChannelVariable:
 
     @rows("function, value", ("name and number", "CALLERID(all)", '"Bob" <12>'), ("the number", "CALLERID(num)", "12"),
           ("the name", "CALLERID(name)", "Bob"), ("the connected number", "CONNECTEDLINE(num)", "12"),
-          ("the connected name", "CONNECTEDLINE(name)", "Bob"))
+          ("the connected name", "CONNECTEDLINE(name)", "Bob"), ("both of the connected line", "CONNECTEDLINE(all)", '"Bob" <12>'),
+          ("nothing of an item that is not known", "CALLERID(nope)", ""))
     def test_may_read_of_the_caller_id(self, ari, events, function, value):
         """Functions for reading (func_callerid.c)."""
         variable_of(ari, originated_call(ari, callerId="Bob <12>").near, function, status=200, json={"value": value})
+
+    @rows("caller_id, value", ("a number alone", "<12>", '"" <12>'), ("a name alone", "Bob", '"Bob" <>'))
+    def test_may_read_of_half_a_caller_id(self, ari, events, caller_id, value):
+        """Quotes and brackets stand there all the same (func_callerid.c, party_id_read)."""
+        variable_of(ari, originated_call(ari, callerId=caller_id).near, "CALLERID(all)", status=200, json={"value": value})
+
+    @rows("item, value", ("what runs", "appname", "Stasis"), ("the kind", "channeltype", "Local"), ("no group", "callgroup", ""),
+          ("whether it is held", "onhold", "0"), ("the limit of forwards", "max_forwards", "20"))
+    def test_may_read_of_a_channel(self, ari, events, call, item, value):
+        """Items of CHANNEL(), in any case (func_channel.c)."""
+        for spelt in (item, item.upper()):
+            variable_of(ari, call.far, "CHANNEL(%s)" % spelt, status=200, json={"value": value})
 
     def test_may_set_the_connected_line(self, ari, events, call):
         """ChannelConnectedLine (func_callerid.c)."""
@@ -7695,6 +7709,11 @@ class TestStoredRecording:
                status=200,
                json={"name": filled(kept, names), "format": "wav"})
 
+    def test_is_copied_over_a_name_that_differs_in_a_suffix(self, ari, stored):
+        """One of the whole name is looked for, and there is none; then the suffix is dropped (resource_recordings.c)."""
+        expect(ari.post("/recordings/stored/%s/copy" % stored, {"destinationRecordingName": stored + ".gsm"}), status=200,
+               json={"name": stored, "format": "wav"})
+
     @rows("params, expected",
           ("without a destination", {}, {"status": 400, "phrase": "Bad request",
                                          "json": message("Invalid destination recording name")}),
@@ -7823,12 +7842,12 @@ class TestDeviceState:
 
     def test_of_a_local_device_follows_its_channels(self, ari, events):
         """NOT_INUSE when the extension exists, INUSE while it is called (core_local.c, local_devicestate)."""
-        path = "/deviceStates/" + quote("Local/100@" + ari.context, safe="")
+        path, other = ("/deviceStates/" + quote("Local/%s@%s" % (exten, ari.context), safe="") for exten in ("100", "101"))
         ari.eventually(path, status=200, has={"state": "NOT_INUSE"})
         call = originated_call(ari)
         events.expect("StasisStart", channel=call.far)
         ari.eventually(path, status=200, has={"state": "INUSE"})
-        ari.eventually(path.replace("100", "101"), status=200, has={"state": "NOT_INUSE"})
+        ari.eventually(other, status=200, has={"state": "NOT_INUSE"})
         expect(ari.delete("/channels/" + call.near), status=204)
         ari.eventually(path, status=200, has={"state": "NOT_INUSE"})
 
@@ -8776,12 +8795,15 @@ class TestCommandLine:
         path.write_text(USER)
         with serving("--config", str(path)) as (process, url):
             assert get(url, "u:p") == 200
-            for text, password in (("[u]\ntype = user\npassword = other\n", "other"), ("[u]\nnope\ntype = nobody\n", "other")):
-                path.write_text(text)
-                process.send_signal(signal.SIGHUP)
-                deadline = time.monotonic() + 10
-                while get(url, "u:" + password) != 200:
-                    assert time.monotonic() < deadline
+            path.write_text("[u]\ntype = user\npassword = other\n")
+            process.send_signal(signal.SIGHUP)
+            deadline = time.monotonic() + 10
+            while get(url, "u:other") != 200:
+                assert time.monotonic() < deadline
+            path.write_text("[u]\nnope\ntype = nobody\n")
+            process.send_signal(signal.SIGHUP)
+            assert b"the old configuration stays" in process.stderr.readline()
+            assert get(url, "u:other") == 200
             path.write_text("[general]\nbad = yes\n")
             assert get(url, "u:other", "/asterisk/modules/res_ari.so", "PUT") == 409
             assert get(url, "u:other", "/asterisk/modules/res_ari.so", "PUT") == 204
