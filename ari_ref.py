@@ -1734,7 +1734,7 @@ class Channel(Subject):
         for name in reversed(list(far.variables)):
             far.announce_variable(name, far.variables[name])
         far.publish()
-        if self.stasis.dialplan_step(far.context, far.exten, 1) is None:
+        if self.stasis.dialplan_step(far.context, self.dialstring.partition("/")[0].partition("@")[0], 1) is None:
             return False
         self.announce_dial("")
         far.run_dialplan()
@@ -1863,7 +1863,7 @@ class Channel(Subject):
         return True
 
     def start_stasis(self, app: str, app_args: str) -> None:
-        """Run Stasis() without dialplan, as an originated or created near leg does; the end when nobody is there."""
+        """Run Stasis() without dialplan, as near legs, Snoops and external media do; the end when nobody is there."""
         self.app_name, self.app_data = "Stasis", app + ("," + app_args if app_args else "")
         self.publish()
         self.runs_stasis = self.run_stasis(self.app_data)
@@ -1913,7 +1913,7 @@ class Channel(Subject):
         if self.is_in_dialplan:
             self.set_variable("STASISSTATUS", "SUCCESS")
             self.next_step()
-        elif self.stasis.dialplan_step(self.context, self.exten, self.priority):
+        elif not self.target and self.stasis.dialplan_step(self.context, self.exten, self.priority):
             self.run_dialplan()
         else:
             self.finish(0)
@@ -1959,7 +1959,7 @@ class Channel(Subject):
             cause = cause or NORMAL_CLEARING            # Asterisk: leaving a bridge sets a cause where there is none
         if self.is_in_dialplan and self.runs_dialplan:
             self.end_dialplan()
-        elif not self.target:
+        else:
             self.app_name, self.app_data = self.resting_app
         other = self.other_leg if self.other_leg and not self.other_leg.is_over else None
         is_idle = other and other.runs_dialplan and not other.is_in_dialplan
@@ -1972,11 +1972,12 @@ class Channel(Subject):
         elif other:
             other.end_call(cause)
         for snoop in list(self.snoops):
-            snoop.finish(NORMAL_CLEARING)
+            snoop.finish(0)
 
     def end_dialplan(self) -> None:
         """The last steps of a dialplan: the soft hangup of the PBX, then extension h where the context has one."""
-        self.app_name = self.app_data = ""
+        if (self.app_name, self.app_data) != self.resting_app:      # else no step was ever run
+            self.app_name = self.app_data = ""
         self.announce_hangup(SOFT_HANGUP_DIALPLAN_ENDED, True)
         step = self.stasis.dialplan_step(self.context, "h", 1)
         if step:
@@ -2870,7 +2871,7 @@ class Stasis:
 
     def dialplan_step(self, context: str, exten: str, priority: int) -> tuple[str, str] | None:
         """(application, data) at a place of the dialplan; None where there is nothing."""
-        if context.startswith("stasis-") and context[len("stasis-"):] in self.applications:
+        if exten and context.startswith("stasis-") and context[len("stasis-"):] in self.applications:
             steps = (("NoOp", ""),) if exten == "h" else (("Stasis", context[len("stasis-"):]),)
         else:
             steps = DIALPLAN.get((context, exten), ())
@@ -2890,7 +2891,7 @@ class Stasis:
     def new_pair(self, resource: str, near_id: str, far_id: str) -> Channel:
         """The near leg of a new Local pair to EXTEN@CONTEXT[/OPTIONS]."""
         exten, _, context = resource.partition("/")[0].partition("@")
-        place = (context or "default", exten, 1)
+        place = (context or "default", exten or "s", 1)
         name = "Local/%s@%s-%08x" % (exten, place[0], next(self.pair_serial))
         near = Channel(self, near_id, name + ";1", "Down", place)
         far = Channel(self, far_id, name + ";2", "Ring", place)
@@ -2968,14 +2969,8 @@ class Stasis:
         target.snoops.append(channel)
         if target.bridge:
             target.bridge.settle()
-        channel.app_name, channel.app_data = "Stasis", app + ("," + app_args if app_args else "")
-        channel.publish()
         shown = channel.published
-        application = self.applications.get(app)
-        if application and application.connection:
-            channel.enter(application, app_args.split(",") if app_args else [])
-        else:
-            channel.finish(0)
+        channel.start_stasis(app, app_args)
         return shown
 
     def external_media(self, channel_id: str, host: str, app: str, variables: dict[str, str]) -> dict:

@@ -6083,6 +6083,16 @@ class TestSnoop:
         events.expect("StasisStart", channel=ari.id("s"))
         return ari.id("s")
 
+    def test_has_a_status_of_the_application_it_runs(self, ari, snoop):
+        """STASISSTATUS, empty as long as it is inside (app_stasis.c)."""
+        variable_of(ari, snoop, "STASISSTATUS", status=200, json={"value": ""})
+
+    def test_ends_with_its_application(self, ari, events, snoop):
+        """It runs no dialplan afterwards, whatever place is named (res_stasis_snoop.c, snoop_stasis_thread)."""
+        expect(ari.post("/channels/%s/continue?context=%s&extension=1" % (snoop, ari.context)), status=204)
+        expect_lines(events, snoop, ["StasisEnd"])
+        ari.eventually("/channels/%s/variable?variable=STASISSTATUS" % snoop, status=404)
+
     def test_ends_when_it_is_hung_up(self, ari, events, call, snoop):
         """And its target does not (res_stasis_snoop.c)."""
         expect(ari.delete("/channels/" + snoop), status=204)
