@@ -1928,10 +1928,9 @@ class Channel(Subject):
 
     def hang_up(self, cause: int = NORMAL_CLEARING) -> None:
         """What DELETE does: this leg ends, then its other one with the same cause."""
-        if self.runs_dialplan and not self.is_in_dialplan:
-            return                                      # Asterisk: an idle ;2 goes only with its ;1
         self.announce_hangup(SOFT_HANGUP_REQUESTED, True)
-        self.end_call(cause)
+        if self.is_in_dialplan or not self.runs_dialplan:       # Asterisk: an idle ;2 goes only with its ;1
+            self.end_call(cause)
 
     def end_call(self, cause: int) -> None:
         """Finish after a ChannelHangupRequest: an unanswered originate tells how its dialling ended."""

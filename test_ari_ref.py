@@ -6091,7 +6091,8 @@ class TestSnoop:
         """It runs no dialplan afterwards, whatever place is named (res_stasis_snoop.c, snoop_stasis_thread)."""
         expect(ari.post("/channels/%s/continue?context=%s&extension=1" % (snoop, ari.context)), status=204)
         expect_lines(events, snoop, ["StasisEnd"])
-        ari.eventually("/channels/%s/variable?variable=STASISSTATUS" % snoop, status=404)
+        ari.eventually("/channels/%s/variable?variable=STASISSTATUS" % snoop, status=404, phrase="Channel Not Found",
+                       json=message("Provided channel was not found"))
 
     def test_ends_when_it_is_hung_up(self, ari, events, call, snoop):
         """And its target does not (res_stasis_snoop.c)."""
