@@ -1420,6 +1420,7 @@ CALL_SECONDS = 30                       # originate without a timeout
 MIN_DIGIT_MS = 100                      # the shortest DTMF digit (AST_DEFAULT_EMULATE_DTMF_DURATION)
 NO_AUDIO_SECONDS = 4                    # a recording that hears no frame for so long ends (main/app.c)
 MAX_BRIDGEPEER_MEMBERS = 11             # members that BRIDGEPEER takes account of (main/bridge.c)
+INTERESTS_OF_A_MEMBER = 2               # how often an application comes to follow a bridge with each channel (control.c)
 OUTGOING_LINE = ("AppDial2", "(Outgoing Line)")
 CALLER_ALLOWED = (0, "Presentation Allowed, Not Screened")
 CALLER_UNAVAILABLE = (67, "Number Unavailable")
@@ -1901,7 +1902,7 @@ class Channel(Subject):
 
     def continue_at(self, context: str, exten: str, priority: int) -> None:
         """Leave the application for a place in the dialplan; "" and 0 where the request named none."""
-        self.leave_bridge()
+        self.leave_bridge(leaves_app=True)
         self.leave_dial_bridge()
         if not priority:
             priority = 1 if context or exten else self.priority + 1
@@ -1946,7 +1947,7 @@ class Channel(Subject):
         if self.timer:
             self.timer.cancel()
         self.queue.abandon()
-        self.leave_bridge(has_hung_up=True)
+        self.leave_bridge(leaves_app=True)
         if self.application:
             self.leave_dial_bridge()
             self.leave()
@@ -1997,9 +1998,9 @@ class Channel(Subject):
         if self.target:
             self.target.snoops.remove(self)
 
-    def leave_bridge(self, has_hung_up: bool = False) -> None:
+    def leave_bridge(self, leaves_app: bool = False) -> None:
         if self.bridge:
-            self.bridge.remove(self, has_hung_up)
+            self.bridge.remove(self, leaves_app)
 
 
 def bare_name(name: str) -> str:
@@ -2095,7 +2096,8 @@ class Bridge(Subject):
             if member.other_leg in self.members:
                 return                                  # Asterisk: both legs of a pair never share a bridge
             member.leave_bridge()
-            self.follow(member.application)
+            for _ in range(INTERESTS_OF_A_MEMBER):
+                self.follow(member.application)
             member.bridge, member.absorbs_dtmf, member.is_announcer = self, absorbs_dtmf, is_announcer
         self.members.append(member)
         self.publish()
@@ -2106,8 +2108,9 @@ class Bridge(Subject):
             self.members.insert(0, self.members.pop())  # Asterisk: the last to join is the first in the new technology
         self.settle(exchanges_lines=True)
 
-    def remove(self, member: Channel | Internal, has_hung_up: bool = False, is_last: bool = False) -> None:
-        """Leave; `is_last` when the bridge itself ends. The application's interest stays when the channel has hung up."""
+    def remove(self, member: Channel | Internal, leaves_app: bool = False, is_last: bool = False) -> None:
+        """Leave; `is_last` when the bridge itself ends. Asterisk: when the channel leaves its application as well, by a hang-up
+        or for the dialplan, an interest of the application stays."""
         if isinstance(member, Channel):
             if member.own_variable("BRIDGEPEER"):
                 member.set_variable("BRIDGEPEER", None)
@@ -2119,7 +2122,7 @@ class Bridge(Subject):
             self.emit("ChannelLeftBridge", bridge=self.published, channel=member.published)
             if not self.channels():
                 self.dismiss()
-            if not has_hung_up:
+            for _ in range(INTERESTS_OF_A_MEMBER - leaves_app):
                 self.unfollow(member.application)
         if not is_last:
             self.set_technology()

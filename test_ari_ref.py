@@ -6652,6 +6652,21 @@ class TestWhoHearsOfABridge:
         events.expect("ChannelLeftBridge")
         expect(ari.application(), has={"bridge_ids": [couple.bridge]})
 
+    def test_is_the_application_twice(self, ari, events, alone):
+        """It has to unsubscribe twice (stasis/control.c; res_stasis.c)."""
+        source = "bridge:" + alone.bridge
+        expect(subscribe(ari, source, method="DELETE"), status=200, has={"bridge_ids": [alone.bridge]})
+        expect(subscribe(ari, source, method="DELETE"), status=200, has={"bridge_ids": []})
+        expect(subscribe(ari, source, method="DELETE"), status=422)
+
+    def test_is_the_application_once_after_a_channel_went_to_the_dialplan(self, ari, events, alone):
+        """Only one of its two subscriptions ends (res_stasis.c, stasis_app_exec)."""
+        expect(ari.post("/channels/%s/continue?context=nowhere&extension=1" % alone.legs[0]), status=204)
+        events.expect("ChannelDestroyed", channel=alone.legs[0])
+        source = "bridge:" + alone.bridge
+        expect(subscribe(ari, source, method="DELETE"), status=200, has={"bridge_ids": []})
+        expect(subscribe(ari, source, method="DELETE"), status=422)
+
     def test_is_the_application_still_after_a_hangup(self, ari, events, alone):
         """A channel that hung up leaves the subscription: BridgeDestroyed comes (res_stasis.c)."""
         expect(ari.delete("/channels/" + alone.legs[0]), status=204)
