@@ -1418,6 +1418,7 @@ DIALPLAN = {                            # context, exten: what priorities 1, 2, 
 ANSWER_SECONDS = 0.5                    # how long Answer() lets media settle (pbx_builtin_answer)
 CALL_SECONDS = 30                       # originate without a timeout
 MIN_DIGIT_MS = 100                      # the shortest DTMF digit (AST_DEFAULT_EMULATE_DTMF_DURATION)
+KEPT_SILENCE_MS = 200                   # of the silence at the end of a recording (main/app.c)
 NO_AUDIO_SECONDS = 4                    # a recording that hears no frame for so long ends (main/app.c)
 MAX_BRIDGEPEER_MEMBERS = 11             # members that BRIDGEPEER takes account of (main/bridge.c)
 INTERESTS_OF_A_MEMBER = 2               # how often an application comes to follow a bridge with each channel (control.c)
@@ -2383,11 +2384,12 @@ class LiveRecording:
 
         queued -> recording <-> paused -> done      queued -> failed, in a bridge      queued -> canceled -> recording
 
-    What it "hears" is reckoned, not listened to: `heard_ms` grows while audio arrives and it is not paused.
+    What it "hears" is reckoned, not listened to, and all of it is silence: `heard_ms` grows while audio arrives, `written_ms`
+    unless it is paused.
     """
     __slots__ = ("stasis", "name", "format", "target", "max_seconds", "max_silence_seconds", "if_exists", "terminate_on",
-                 "beeps", "state", "deletes", "is_started", "base_ms", "heard_ms", "hears_since", "last_frame", "limit",
-                 "timer")
+                 "beeps", "state", "deletes", "is_started", "was_muted", "written_ms", "heard_ms", "paused_ms", "hears_since",
+                 "last_frame", "limit", "timer")
 
     def __init__(self, target: Channel | Bridge, name: str, recording_format: str, max_seconds: int,
                  max_silence_seconds: int, if_exists: str, terminate_on: str, beeps: bool) -> None:
@@ -2395,8 +2397,9 @@ class LiveRecording:
         self.max_seconds, self.max_silence_seconds = max_seconds, max_silence_seconds
         self.if_exists, self.terminate_on, self.beeps = if_exists, terminate_on, beeps
         self.state = "queued"
-        self.deletes = self.is_started = False
-        self.base_ms = self.heard_ms = 0.0              # what was there before, and what was added; all of it silence
+        self.deletes = self.is_started = self.was_muted = False
+        self.written_ms = self.heard_ms = 0.0           # the first with what was there before
+        self.paused_ms = 0.0                            # how much was heard when a pause last ended
         self.hears_since: float | None = None
         self.last_frame, self.limit = 0.0, float("inf")
         self.timer: Timer | None = None
@@ -2424,7 +2427,7 @@ class LiveRecording:
     def start(self) -> None:
         """Make the file and say so; it fails without one, and is over at once where the beep it begins with is missing."""
         try:
-            self.base_ms = self.stasis.recordings.begin(self.name, self.format, self.if_exists == "append")
+            self.written_ms = self.stasis.recordings.begin(self.name, self.format, self.if_exists == "append")
         except OSError as error:
             self.fail("Cannot write the recording: %s" % error.strerror)
             return
@@ -2447,22 +2450,34 @@ class LiveRecording:
         return self.target.technology == "softmix" or any(
             channel.hears_audio() for channel in self.target.channels())
 
-    def listen(self) -> None:
-        """Reckon what was heard since the last look, and see to it that the end comes when it is due."""
-        now, hears = self.stasis.now, self.hears_audio()
+    def reckon(self) -> None:
+        """Count what was heard since the last look."""
         if self.hears_since is not None:
-            if self.state == "recording":
-                self.heard_ms += (now - self.hears_since) * 1000
-            self.last_frame = now
+            self.last_frame = self.stasis.now
+            heard_ms = (self.stasis.now - self.hears_since) * 1000
+            self.hears_since = self.stasis.now
+            self.heard_ms += heard_ms
+            if self.state == "paused":
+                self.paused_ms = self.heard_ms
+            else:
+                self.written_ms += heard_ms
+
+    def silence_ms(self) -> float:
+        """How long there has been silence. Asterisk: a pause counts until it ends, and all before it no more then."""
+        return self.heard_ms - (0 if self.state == "paused" else self.paused_ms)
+
+    def listen(self) -> None:
+        """See who sends now, and that the end comes when it is due."""
+        self.reckon()
+        now, hears = self.stasis.now, self.hears_audio()
         self.hears_since = now if hears else None
+        due = self.last_frame + NO_AUDIO_SECONDS
         if hears:
-            due = self.limit
-            if self.max_silence_seconds and self.state == "recording":
-                due = min(due, now + self.max_silence_seconds - self.heard_ms / 1000)
-        else:
-            due = self.last_frame + NO_AUDIO_SECONDS
+            due = float("inf") if self.state == "paused" else self.limit
+            if self.max_silence_seconds:
+                due = min(due, now + self.max_silence_seconds - self.silence_ms() / 1000)
         if due <= now:
-            self.finish()
+            self.finish(trims=hears)
             return
         if self.timer:
             self.timer.cancel()
@@ -2471,16 +2486,30 @@ class LiveRecording:
     def hear_digit(self, digit: str) -> None:
         """A digit is a frame, and may be the one that ends the recording."""
         if digit in self.terminate_on:
-            self.finish()
+            self.finish(trims=True)
         elif self.is_started:
-            self.last_frame = self.stasis.now
-            self.listen()
+            self.hear_frame()
+
+    def hear_frame(self) -> None:
+        """A frame without sound, as every command to a running recording is: what ends for want of frames goes on."""
+        self.last_frame = self.stasis.now
+        self.listen()
 
     def pause(self, is_on: bool) -> None:
+        """Pause or go on; the limit waits meanwhile."""
         self.require_session()
-        self.listen()
-        self.state = "paused" if is_on else "recording"
-        self.listen()
+        if is_on != (self.state == "paused"):
+            self.reckon()
+            self.state = "paused" if is_on else "recording"
+            self.limit += int(self.stasis.now) * (-1 if is_on else 1)
+            self.hear_frame()
+
+    def mute(self, is_on: bool) -> None:
+        """All that is recorded is silence anyhow. Asterisk: what was muted once is so for ever (recording_unmute)."""
+        self.require_session()
+        if is_on != self.was_muted:
+            self.was_muted = True
+            self.hear_frame()
 
     def require_session(self) -> None:
         require(self.state in ("recording", "paused"), 409, "Recording not in session")
@@ -2500,28 +2529,40 @@ class LiveRecording:
             self.start()
         self.finish()
 
-    def finish(self) -> None:
-        """RecordingFinished with what was heard; the file stays unless the recording was cancelled."""
+    def finish(self, trims: bool = False) -> None:
+        """RecordingFinished with what was heard; the file stays unless the recording was cancelled.
+
+        `trims`: a digit, a limit or silence ended it, so that but 200 ms of the silence at its end stay in the file.
+        """
         if not self.is_started:
             return
+        self.reckon()
         self.is_started = False
-        if self.hears_since is not None and self.state == "recording":
-            self.heard_ms += (self.stasis.now - self.hears_since) * 1000
-        total_ms = self.base_ms + self.heard_ms
+        more = self.durations()
+        if trims and self.max_silence_seconds:
+            self.written_ms -= min(self.written_ms, max(0, self.silence_ms() - KEPT_SILENCE_MS))
         try:
             if self.deletes:
                 self.stasis.recordings.delete(self.name)
             else:
-                self.stasis.recordings.end(self.name, self.format, total_ms)
+                self.stasis.recordings.end(self.name, self.format, self.written_ms)
         except OSError as error:
             self.fail("Cannot write the recording: %s" % error.strerror)
             return
-        more = {"duration": int(total_ms / 1000 + 1e-6)}
-        if self.max_silence_seconds:
-            more.update(talking_duration=more["duration"], silence_duration=0)
         self.state = "done"
         self.tell("RecordingFinished", **more)
         self.vanish()
+
+    def durations(self) -> dict[str, int]:
+        """What RecordingFinished tells, in whole seconds, each rounded for itself (main/app.c, __ast_play_and_record)."""
+        def without(silence_ms: float) -> int:
+            return max(0, written - int((silence_ms - KEPT_SILENCE_MS) / 1000)) if silence_ms > 0 else written
+        written = int(self.written_ms / 1000 + 1e-6)
+        if not self.max_silence_seconds:
+            return {"duration": written}
+        silence = self.silence_ms()
+        duration, talking = without(silence), without(silence if silence == self.heard_ms else 0)
+        return {"duration": duration, "talking_duration": talking, "silence_duration": duration - talking}
 
     def fail(self, cause: str) -> None:
         self.state = "failed"
@@ -4515,12 +4556,14 @@ def recording_unpause(stasis, recording_name):
     live_recording(stasis, recording_name).pause(False)
 
 
-@operation("DELETE", "/recordings/live/{recordingName}/mute", "void", "Record what is heard.", documented=NO_SESSION,
-           nickname="unmute")
 @operation("POST", "/recordings/live/{recordingName}/mute", "void", "Record silence.", documented=NO_SESSION)
 def recording_mute(stasis, recording_name):
-    """All that is recorded is silence anyhow: muted time counts, as in Asterisk."""
-    live_recording(stasis, recording_name).require_session()
+    live_recording(stasis, recording_name).mute(True)
+
+
+@operation("DELETE", "/recordings/live/{recordingName}/mute", "void", "Record what is heard.", documented=NO_SESSION)
+def recording_unmute(stasis, recording_name):
+    live_recording(stasis, recording_name).mute(False)
 
 
 # --- 9.6 /sounds

@@ -674,6 +674,61 @@ class TestModel:
         stasis.advance(1003.0)
         assert recording.state == "done" and stasis.outbox[-1][0]["recording"]["duration"] == 2
 
+    @rows("seconds, script, expected",
+        ("one second of it ends it", 1, [(1001.0, None)], (1, 1, 0, 200.0)),
+        ("two seconds of it count but for the last", 2, [(1002.0, None)], (1, 1, 0, 200.0)),
+        ("what is stopped keeps its file", 9, [(1003.5, "stop")], (0, 0, 0, 3500.0)),
+        ("a digit trims the file", 9, [(1002.5, "#")], (0, 0, 0, 200.0)),
+        ("it goes on in a pause", 2, [(1001.0, "pause"), (1002.0, None)], (0, 0, 0, 0.0)),
+        ("it begins anew behind a pause", 9, [(1002.5, "pause"), (1003.5, "unpause"), (1005.0, "stop")], (3, 4, -1, 4000.0)))
+    def test_silence_is_taken_off_a_recording(self, seconds, script, expected):
+        """With maxSilenceSeconds all that is heard is silence: durations and file without it, but for 200 ms (main/app.c)."""
+        stasis = stasis_with("demo")
+        near = originate(stasis)
+        far = near.far_leg
+        far.answer()
+        near.set_silence(True)
+        recording = ari_ref.LiveRecording(far, "r", "sln", 0, seconds, "fail", "#", False)
+        far.queue.add(recording.begin, recording)
+        acts = {"stop": recording.stop, "#": lambda: recording.hear_digit("#"), "pause": lambda: recording.pause(True),
+                "unpause": lambda: recording.pause(False), None: lambda: None}
+        for when, act in script:
+            stasis.advance(when)
+            acts[act]()
+        told_last = stasis.outbox[-1][0]["recording"]
+        assert recording.state == "done" and (told_last["duration"], told_last["talking_duration"], told_last["silence_duration"],
+                                              stasis.recordings.get("r")[1]) == expected
+
+    def test_commands_to_a_recording_are_frames(self):
+        """Each that changes something puts off the end for want of frames; being muted does so once (res_stasis_recording.c)."""
+        stasis = stasis_with("demo")
+        far = originate(stasis).far_leg
+        recording = ari_ref.LiveRecording(far, "r", "wav", 0, 0, "fail", "", False)
+        far.queue.add(recording.begin, recording)
+        for when, act in ((1003.0, lambda: recording.mute(True)), (1006.0, lambda: recording.pause(True)),
+                          (1009.0, lambda: recording.mute(True)), (1009.9, lambda: recording.pause(True))):
+            stasis.advance(when)
+            assert recording.is_started
+            act()
+        stasis.advance(1010.0)
+        assert not recording.is_started
+
+    def test_the_limit_of_a_recording_waits_for_its_pauses(self):
+        """Whole seconds of the clock between pause and its end do not count (main/app.c)."""
+        stasis = stasis_with("demo")
+        near = originate(stasis)
+        near.far_leg.answer()
+        near.set_silence(True)
+        recording = ari_ref.LiveRecording(near.far_leg, "r", "wav", 2, 0, "fail", "", False)
+        near.far_leg.queue.add(recording.begin, recording)
+        for when, is_on in ((1001.0, True), (1011.0, False)):
+            stasis.advance(when)
+            recording.pause(is_on)
+        stasis.advance(1012.9)
+        assert recording.state == "recording"
+        stasis.advance(1013.0)
+        assert recording.state == "done" and stasis.outbox[-1][0]["recording"]["duration"] == 3
+
     def test_audio_comes_through_a_bridge(self):
         """What plays on one pair is heard on the other side of a bridge, and a bridge of three always carries frames."""
         stasis = stasis_with("demo")
@@ -7614,9 +7669,10 @@ class TestDurationOfARecording:
         name = record(ari, "/channels/" + heard.far, maxDurationSeconds="1")
         events.expect("RecordingFinished", recording={"name": name, "state": "done", "duration": 1})
 
-    def test_ends_with_silence(self, ari, events, heard):
-        """maxSilenceSeconds=1: it ends, and tells talking and silence (res_stasis_recording.c; main/app.c)."""
-        name = record(ari, "/channels/" + heard.far, maxSilenceSeconds="1")
+    @rows("seconds", ("one second of it", 1), ("two seconds of it, of which one is taken off", 2))
+    def test_ends_with_silence(self, ari, events, heard, seconds):
+        """maxSilenceSeconds: it ends, and tells talking and silence (res_stasis_recording.c; main/app.c)."""
+        name = record(ari, "/channels/" + heard.far, maxSilenceSeconds=str(seconds))
         events.expect("RecordingFinished", recording={"name": name, "duration": 1, "talking_duration": 1,
                                                       "silence_duration": 0})
 
