@@ -2521,7 +2521,9 @@ class LiveRecording:
             return
         self.require_session()
         self.deletes = deletes
+        has_file = self.stasis.recordings.get(self.name) is not None
         self.finish()
+        require(has_file or not deletes, 500, "Recording operation failed")      # Asterisk: it ends all the same
 
     def abandon(self) -> None:
         """The channel has hung up: the recording is done; one that waited starts first (after which Asterisk waits 4 s)."""
@@ -2707,11 +2709,12 @@ class Recordings:
         return length
 
     def end(self, name: str, recording_format: str, length_ms: float) -> None:
-        """Close the file at its length."""
+        """Close the file at its length, unless it has been deleted meanwhile."""
         name, suffix = name.lstrip("/"), stored_suffix(recording_format)
         self.being_written.discard(name)
-        self.write(name, suffix, length_ms)
-        self.lengths.setdefault(name, {})[suffix] = length_ms
+        if suffix in self.lengths.get(name, {}):
+            self.write(name, suffix, length_ms)
+            self.lengths[name][suffix] = length_ms
 
     def delete(self, name: str) -> None:
         """Remove the files of a recording; OSError leaves it as it is."""

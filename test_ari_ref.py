@@ -891,7 +891,7 @@ class TestRecordingFiles:
     def test_a_file_that_fails_is_a_refusal_and_changes_nothing(self, tmp_path, method, path, status, text):
         """What the operating system refuses is the operation's own error, and the recording stays."""
         store = ari_ref.Recordings(str(tmp_path))
-        store.end("r", "wav", 0)
+        store.begin("r", "wav", False)
         (tmp_path / "r.wav").unlink()
         (tmp_path / "r.wav").mkdir()
         stasis, request = stasis_with(recordings=store), ari_ref.Request(ari_ref.Head(method, "/ari" + path, []))
@@ -7668,6 +7668,18 @@ class TestDurationOfARecording:
         """maxDurationSeconds=1: it ends by itself with duration 1 (res_stasis_recording.c; main/app.c)."""
         name = record(ari, "/channels/" + heard.far, maxDurationSeconds="1")
         events.expect("RecordingFinished", recording={"name": name, "state": "done", "duration": 1})
+
+    @rows("method, operation, expected",
+          ("it is stopped", "POST", "/stop", {"status": 204}),
+          ("it is cancelled", "DELETE", "", {"status": 500, "json": message("Recording operation failed")}))
+    def test_leaves_nothing_that_was_deleted_before(self, ari, events, call, method, operation, expected):
+        """The file of a recording under way can be deleted; it ends all the same (res_stasis_recording.c, recording_cancel)."""
+        name = record(ari, "/channels/" + call.far)
+        events.expect("RecordingStarted")
+        expect(ari.delete("/recordings/stored/" + name), status=204)
+        expect(ari.request(method, "/recordings/live/" + name + operation), **expected)
+        events.expect("RecordingFinished", recording={"name": name, "state": "done"})
+        expect(ari.get("/recordings/stored/" + name), status=404)
 
     @rows("seconds", ("one second of it", 1), ("two seconds of it, of which one is taken off", 2))
     def test_ends_with_silence(self, ari, events, heard, seconds):
