@@ -45,8 +45,8 @@ import sys
 if __name__ == "__main__" and sys.executable:
     # A script is compiled at every start, and its syntax tree stays in memory (12 MB here) for as long as it runs. As a module
     # the file is compiled once. -I -S: nothing but the standard library is needed.
-    os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", "import importlib, sys; sys.path.insert(0, sys.argv.pop(1)); "
-                              "sys.exit(importlib.import_module(sys.argv.pop(1)).main())",
+    os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", "import sys; sys.path.append(sys.argv.pop(1)); "
+                              "sys.exit(__import__(sys.argv.pop(1)).main())",
                               *os.path.split(os.path.splitext(os.path.abspath(__file__))[0]), *sys.argv[1:]])
 
 import argparse
