@@ -4388,7 +4388,8 @@ def bridge_remove_channel(stasis, bridge_id, channel):
 
 
 @operation("POST", "/bridges/{bridgeId}/videoSource/{channelId}", "void", "Fix the source of video.",
-           documented={404: "No such bridge or channel.", 409: "The channel is in no application.", 422: "It is not in the bridge."})
+           documented={404: "No such bridge or channel.", 409: "The channel is in no application.",
+                       422: "It is not in the bridge."})
 def bridge_set_video_source(stasis, bridge_id, channel_id):
     """Event: BridgeVideoSourceChanged when it is another one."""
     bridge = find_bridge(stasis, bridge_id)
