@@ -3616,7 +3616,9 @@ def find_mailbox_object(stasis: Stasis, config_class: str, object_type: str, id:
 
 
 def mailbox_attributes(mailbox: Mailbox) -> list[dict]:
-    pairs = [*mailbox.extra, ("msgs_new", str(mailbox.new_messages)), ("msgs_old", str(mailbox.old_messages))]
+    """Asterisk: the counts are unsigned here, and signed in /mailboxes."""
+    pairs = [*mailbox.extra, ("msgs_new", "%d" % (mailbox.new_messages % 2**32)),
+             ("msgs_old", "%d" % (mailbox.old_messages % 2**32))]
     return [{"attribute": attribute, "value": value} for attribute, value in pairs]
 
 
@@ -3648,7 +3650,7 @@ def asterisk_update_object(stasis, config_class, object_type, id, fields):
             continue
         require(bool(match) and name.lower() in values and c_literal(match.group(1)) < 2**32, 400,
                 "%s of object '%s' failed field value validation" % ("Update" if old else "Creation", id), "Bad request")
-        values[name.lower()] = c_literal(match.group(1))
+        values[name.lower()] = wrap_integer(c_literal(match.group(1)))
     require_utf8(id)
     stasis.set_mailbox(id, Mailbox(values["msgs_old"], values["msgs_new"], tuple(extra.items())))
     return mailbox_attributes(stasis.mailboxes[id])

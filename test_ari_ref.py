@@ -8609,6 +8609,13 @@ class TestDynamicConfiguration:
         expect(ari.put(thing, **more), status=400, phrase="Bad request",
                json=message("Fields must be provided to update object '%s'" % ari.id("o")))
 
+    def test_counts_without_a_sign(self, ari, thing):
+        """4294967295 here is -1 in /mailboxes, and no reason to be INUSE (res_mwi_external.c)."""
+        box = thing.rpartition("/")[2]
+        expect(ari.put(thing, json=fields(msgs_new="4294967295")), status=200, json=tuples("4294967295", "0"))
+        expect(ari.get("/mailboxes/" + box), status=200, json={"name": box, "old_messages": 0, "new_messages": -1})
+        expect(ari.get("/deviceStates/MWI:" + box), status=200, has={"state": "NOT_INUSE"})
+
     def test_has_mailboxes_for_objects(self, ari, thing):
         """What is made here is a mailbox, and the other way round (res_mwi_external.c)."""
         expect(ari.put(thing, json=fields(msgs_new="3", msgs_old="1")), status=200)
