@@ -1915,7 +1915,7 @@ class Channel(Subject):
         if self.is_in_dialplan:
             self.set_variable("STASISSTATUS", "SUCCESS")
             self.next_step()
-        elif not self.target and self.stasis.dialplan_step(self.context, self.exten, self.priority):
+        elif self.stasis.dialplan_step(self.context, self.exten, self.priority):
             self.run_dialplan()
         else:
             self.finish(0)

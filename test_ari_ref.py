@@ -6142,12 +6142,11 @@ class TestSnoop:
         """STASISSTATUS, empty as long as it is inside (app_stasis.c)."""
         variable_of(ari, snoop, "STASISSTATUS", status=200, json={"value": ""})
 
-    def test_ends_with_its_application(self, ari, events, snoop):
-        """It runs no dialplan afterwards, whatever place is named (res_stasis_snoop.c, snoop_stasis_thread)."""
+    def test_goes_on_in_the_dialplan(self, ari, events, snoop):
+        """A place that exists is run, as with other channels (res_stasis.c, stasis_app_exec)."""
         expect(ari.post("/channels/%s/continue?context=%s&extension=1" % (snoop, ari.context)), status=204)
-        expect_lines(events, snoop, ["StasisEnd"])
-        ari.eventually("/channels/%s/variable?variable=STASISSTATUS" % snoop, status=404, phrase="Channel Not Found",
-                       json=message("Provided channel was not found"))
+        expect_lines(events, snoop, ["StasisEnd", "StasisStart"])
+        variable_of(ari, snoop, "STASISSTATUS", status=200, json={"value": ""})
 
     def test_ends_when_it_is_hung_up(self, ari, events, call, snoop):
         """And its target does not (res_stasis_snoop.c)."""
