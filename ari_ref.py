@@ -5106,6 +5106,12 @@ class EventSocket:
         else:
             self.is_broken = True
 
+    def claim(self) -> bool:
+        """True when something waits and nobody wrote it: now the caller, who holds the lock, is the writer."""
+        claims = bool(self.frames) and not self.has_writer
+        self.has_writer = self.has_writer or claims
+        return claims
+
     def write(self, is_patient: bool = False) -> None:
         """Send what waits, as the writer: at least one frame. `is_patient` in the socket's own thread, which may wait."""
         deadline = time.monotonic() + self.write_seconds
@@ -5494,8 +5500,7 @@ class Server:
             for event_socket, name in hearers:
                 whole = text if "application" in event else add_member(text, "application", name, pretty)
                 event_socket.put(encode_frame(Opcode.TEXT, whole.encode()))
-                if not event_socket.has_writer:
-                    event_socket.has_writer = True
+                if event_socket.claim():
                     unwritten.append(event_socket)
         due = self.stasis.next_due()
         if due is not None and due < self.wakes_at:
@@ -5529,10 +5534,7 @@ class Server:
     def begin_writing(self, event_socket: EventSocket) -> bool:
         """True when something waits there and the caller is now its writer."""
         with self.lock:
-            if event_socket.has_writer or not event_socket.frames:
-                return False
-            event_socket.has_writer = True
-            return True
+            return event_socket.claim()
 
     def end_writing(self, event_socket: EventSocket) -> bool:
         """True, and the caller is the writer of this socket no more, when nothing waits there."""
