@@ -5689,7 +5689,7 @@ def serve(config: Config | None, settings: HttpConfig, path: str, options: argpa
     with server:
         print("%s/ari" % server.url, flush=True)
         while signal.sigwait(signals) == signal.SIGHUP:
-            server.reload()
+            server.change(lambda stasis: stasis.reload())
     return 0
 
 
