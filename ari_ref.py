@@ -148,6 +148,15 @@ def wrap_integer(number: int, bits: int = 32) -> int:
 C_INTEGER = re.compile(r"[ \t-\r]*([+-]?[0-9]{1,4000})", re.ASCII)
 
 
+def decode(data: bytes) -> str:
+    """Text that keeps bytes which are no UTF-8 as lone surrogates; encode() gives them back."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def encode(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
 def split_quoted(text: str) -> list[str]:
     """Split at commas outside quotes, parentheses and brackets; quotes and backslashes vanish (AST_STANDARD_APP_ARGS)."""
     items, item, depth, quoted, escaped = [], [], {"(": 0, "[": 0}, False, False
@@ -305,7 +314,7 @@ class ConfigReader:
                     self.warnings.append("%s: line over %d bytes, ignored" % (where, MAX_CONFIG_LINE_BYTES))
                     continue
                 before = depth
-                line, depth = strip_comments(raw.decode("utf-8", "surrogateescape"), depth)
+                line, depth = strip_comments(decode(raw), depth)
                 opened = opened if before and depth else where
                 if line.strip():
                     yield where, line.strip()
@@ -469,23 +478,26 @@ def c_literal(word: str) -> int:
 
 
 def whole_number(word: str, least: int = 0) -> int:
+    """A number as an option may hold it; ValueError says what it must be, as with all that read options."""
     if not C_LITERAL.fullmatch(word) or not least <= c_literal(word) < 2**31:
         raise ValueError("a whole number from %d" % least)
     return c_literal(word)
 
 
 def seconds(milliseconds: str) -> float:
+    """What an option gives in milliseconds."""
     return whole_number(milliseconds) / 1000
 
 
 def is_crypt(word: str) -> bool:
+    """True for the format crypt, False for plain."""
     if word.lower() not in ("plain", "crypt"):
         raise ValueError("plain or crypt")
     return word.lower() == "crypt"
 
 
 def cut_bytes(text: str, limit: int) -> str:
-    return text.encode("utf-8", "surrogateescape")[:limit].decode("utf-8", "surrogateescape")
+    return decode(encode(text)[:limit])
 
 
 def url_prefix(path: str) -> str:
@@ -595,8 +607,8 @@ def crypt_function():
             warnings.simplefilter("ignore", DeprecationWarning)     # 3.11 and 3.12 announce its removal
             import crypt
         def from_module(word: bytes, setting: bytes) -> bytes | None:
-            hashed = crypt.crypt(word.decode("utf-8", "surrogateescape"), setting.decode("utf-8", "surrogateescape"))
-            return hashed.encode("utf-8", "surrogateescape") if hashed else None
+            hashed = crypt.crypt(decode(word), decode(setting))
+            return encode(hashed) if hashed else None
         return from_module
     import ctypes
     import ctypes.util
@@ -616,10 +628,10 @@ def hash_password(word: str, setting: str) -> str:
     """crypt(3) of `word` with `setting`; "" where crypt fails or is missing, which no stored hash equals."""
     function = crypt_function()
     try:
-        hashed = function and function(word.encode("utf-8", "surrogateescape"), setting.encode("utf-8", "surrogateescape"))
+        hashed = function and function(encode(word), encode(setting))
     except (OSError, ValueError):       # a scheme that crypt(3) does not know; a NUL in the word
         hashed = None
-    return hashed.decode("utf-8", "surrogateescape") if hashed and not hashed.startswith(b"*") else ""
+    return decode(hashed) if hashed and not hashed.startswith(b"*") else ""
 
 
 def password_matches(user: User | None, word: str, decoy: str | None) -> bool:
@@ -628,12 +640,12 @@ def password_matches(user: User | None, word: str, decoy: str | None) -> bool:
     Not Asterisk: the time taken does not tell who exists. Whoever is not checked by crypt(3) costs a crypt(3) with
     `decoy`, the dearest stored hash, unless the word is right.
     """
-    given, stored = (item.encode("utf-8", "surrogateescape") for item in (word, user.password if user else ""))
+    given, stored = (encode(item) for item in (word, user.password if user else ""))
     if user is not None and user.is_crypted and stored:
         digest = hmac.digest(PROOF_KEY, given, "sha256")
         if hmac.compare_digest(digest, user.proven):
             return True                 # a client sends its password with every request: crypt(3) runs for the first
-        if not hmac.compare_digest(hash_password(word, user.password).encode("utf-8", "surrogateescape"), stored):
+        if not hmac.compare_digest(encode(hash_password(word, user.password)), stored):
             return False
         user.proven = digest
         return True
@@ -874,14 +886,6 @@ def parse_head(head: bytes) -> Head:
 
 known_end = functools.lru_cache(CACHED_HEADS)(head_end)
 known_head = functools.lru_cache(CACHED_HEADS)(parse_head)
-
-
-def decode(data: bytes) -> str:
-    return data.decode("utf-8", "surrogateescape")
-
-
-def encode(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
 
 
 def body_framing(lines: list[bytes], head: Head) -> tuple[int, bool]:
@@ -1736,7 +1740,7 @@ class Channel(Subject):
         for name in reversed(list(far.variables)):
             far.announce_variable(name, far.variables[name])
         far.publish()
-        if self.stasis.dialplan_step(far.context, self.dialstring.partition("/")[0].partition("@")[0], 1) is None:
+        if self.stasis.dialplan_step(far.context, local_place(self.dialstring)[0], 1) is None:
             return False
         self.announce_dial("")
         far.run_dialplan()
@@ -2002,6 +2006,12 @@ class Channel(Subject):
     def leave_bridge(self, leaves_app: bool = False) -> None:
         if self.bridge:
             self.bridge.remove(self, leaves_app)
+
+
+def local_place(resource: str) -> tuple[str, str]:
+    """(exten, context) of EXTEN@CONTEXT/OPTIONS; "" where one is missing."""
+    exten, _, context = resource.partition("/")[0].partition("@")
+    return exten, context
 
 
 def bare_name(name: str) -> str:
@@ -2936,7 +2946,7 @@ class Stasis:
 
     def new_pair(self, resource: str, near_id: str, far_id: str) -> Channel:
         """The near leg of a new Local pair to EXTEN@CONTEXT[/OPTIONS]."""
-        exten, _, context = resource.partition("/")[0].partition("@")
+        exten, context = local_place(resource)
         place = (context or "default", exten or "s", 1)
         name = "Local/%s@%s-%08x" % (exten, place[0], next(self.pair_serial))
         near = Channel(self, near_id, name + ";1", "Down", place)
@@ -3111,9 +3121,9 @@ class Stasis:
             return "INUSE" if self.mailboxes.get(name, Mailbox(0, 0)).new_messages > 0 else "NOT_INUSE"
         # Not Asterisk: Local devices have a state, but nobody is told when it changes.
         technology, _, rest = device.partition("/")
-        exten, at, context = rest.partition("/")[0].partition("@")
-        if technology == "Local" and at:
-            if any(channel.far_leg and channel.is_dialled and channel.dialstring.partition("/")[0] == exten + at + context
+        exten, context = local_place(rest)
+        if technology == "Local" and context:
+            if any(channel.far_leg and channel.is_dialled and local_place(channel.dialstring) == (exten, context)
                    for channel in self.channels.values()):
                 return "INUSE"
             return "NOT_INUSE" if self.dialplan_step(context, exten, 1) else "INVALID"
