@@ -5117,7 +5117,7 @@ class EventSocket:
             self.is_broken = True
 
     def claim(self) -> bool:
-        """True when something waits and nobody wrote it: now the caller, who holds the lock, is the writer."""
+        """Called with the lock held. True when something waits that nobody writes: the caller is the writer now."""
         claims = bool(self.frames) and not self.has_writer
         self.has_writer = self.has_writer or claims
         return claims
