@@ -66,7 +66,6 @@ import hmac
 import http.server
 import itertools
 import json
-import keyword
 import logging
 import math
 import re
@@ -3164,8 +3163,8 @@ class Stasis:
 
 
 # === 7. Declarations ===
-# How an operation is declared: its path, parameters and documented errors in one place, from which routing, the parsing
-# of parameters, Allow, and the served API description are derived (section 10). No operation stands here.
+# How an operation is declared: method and path above the function, its parameters in the signature. Routing, the parsing of
+# parameters, Allow, and the served API description are derived from that (section 10). No operation stands here.
 
 RESOURCES = {                           # document: what it is about, and the modules that it names
     "asterisk": ("The server itself.", ()),
@@ -3180,181 +3179,88 @@ RESOURCES = {                           # document: what it is about, and the mo
     "events": ("The event socket, and events of one's own.", ("res_http_websocket",)),
     "applications": ("Stasis applications.", ()),
 }
-PATHS = {                               # the API on one page, in the order in which paths are looked for
-    "/asterisk/config/dynamic/{configClass}/{objectType}/{id}": "Configuration objects",
-    "/asterisk/info": "Facts about the server",
-    "/asterisk/ping": "Whether the server answers",
-    "/asterisk/modules": "Modules",
-    "/asterisk/modules/{moduleName}": "One module",
-    "/asterisk/logging": "Log channels",
-    "/asterisk/logging/{logChannelName}": "One log channel",
-    "/asterisk/logging/{logChannelName}/rotate": "Rotation of a log channel",
-    "/asterisk/variable": "Global variables",
-    "/endpoints": "All endpoints",
-    "/endpoints/sendMessage": "A text message to any URI",
-    "/endpoints/{tech}": "Endpoints of one technology",
-    "/endpoints/{tech}/{resource}": "One endpoint",
-    "/endpoints/{tech}/{resource}/sendMessage": "A text message to an endpoint",
-    "/channels": "All channels",
-    "/channels/create": "A channel that is not dialled yet",
-    "/channels/{channelId}": "One channel",
-    "/channels/{channelId}/continue": "Leaving the application for the dialplan",
-    "/channels/{channelId}/move": "Moving to another application",
-    "/channels/{channelId}/redirect": "Sending the caller elsewhere",
-    "/channels/{channelId}/answer": "Answering",
-    "/channels/{channelId}/ring": "Ringing",
-    "/channels/{channelId}/dtmf": "Sending digits",
-    "/channels/{channelId}/mute": "Muting",
-    "/channels/{channelId}/hold": "Holding",
-    "/channels/{channelId}/moh": "Music on hold",
-    "/channels/{channelId}/silence": "Silence",
-    "/channels/{channelId}/play": "Playing media",
-    "/channels/{channelId}/play/{playbackId}": "Playing media under an id",
-    "/channels/{channelId}/record": "Recording",
-    "/channels/{channelId}/variable": "Variables and functions of a channel",
-    "/channels/{channelId}/snoop": "Snooping",
-    "/channels/{channelId}/snoop/{snoopId}": "Snooping under an id",
-    "/channels/{channelId}/dial": "Dialling a created channel",
-    "/channels/{channelId}/rtp_statistics": "RTP statistics",
-    "/channels/externalMedia": "Media from and to another program",
-    "/bridges": "All bridges",
-    "/bridges/{bridgeId}": "One bridge",
-    "/bridges/{bridgeId}/addChannel": "Adding channels",
-    "/bridges/{bridgeId}/removeChannel": "Removing channels",
-    "/bridges/{bridgeId}/videoSource/{channelId}": "The source of video",
-    "/bridges/{bridgeId}/videoSource": "No fixed source of video",
-    "/bridges/{bridgeId}/moh": "Music on hold for a bridge",
-    "/bridges/{bridgeId}/play": "Playing media to a bridge",
-    "/bridges/{bridgeId}/play/{playbackId}": "Playing media to a bridge under an id",
-    "/bridges/{bridgeId}/record": "Recording a bridge",
-    "/recordings/stored": "Stored recordings",
-    "/recordings/stored/{recordingName}": "One stored recording",
-    "/recordings/stored/{recordingName}/file": "The file of a stored recording",
-    "/recordings/stored/{recordingName}/copy": "Copying a stored recording",
-    "/recordings/live/{recordingName}": "One live recording",
-    "/recordings/live/{recordingName}/stop": "Ending a recording",
-    "/recordings/live/{recordingName}/pause": "Pausing a recording",
-    "/recordings/live/{recordingName}/mute": "Muting a recording",
-    "/sounds": "All sounds",
-    "/sounds/{soundId}": "One sound",
-    "/playbacks/{playbackId}": "One playback",
-    "/playbacks/{playbackId}/control": "Controlling a playback",
-    "/deviceStates": "All device states of one's own",
-    "/deviceStates/{deviceName}": "One device state",
-    "/mailboxes": "All mailboxes",
-    "/mailboxes/{mailboxName}": "One mailbox",
-    "/events": "The event socket",
-    "/events/user/{eventName}": "Events of one's own",
-    "/applications": "All applications",
-    "/applications/{applicationName}": "One application",
-    "/applications/{applicationName}/subscription": "What an application follows",
-    "/applications/{applicationName}/eventFilter": "What an application is told",
-}
+USUAL_KEYS = "name description paramType required allowMultiple dataType defaultValue allowableValues".split()
+MISSPELT_KEYS = USUAL_KEYS[:6] + ["defalutValue", "allowableValues"]
+BODY_KEYS = "name description paramType required dataType allowMultiple".split()
+OPTIONAL_KEYS = "name description paramType dataType required".split()
+BARE_KEYS = OPTIONAL_KEYS[:4]
+WIRE_NAMES = {"absorb_dtmf": "absorbDTMF", "external_host": "external_host", "connection_type": "connection_type"}
+ABSENT = object()                       # what tells a member that is not there from null
 
 
 class Kind(NamedTuple):
-    """A kind of value: its name in the API description, and what text, JSON and absence come to."""
+    """A parameter, as the default value of an argument: what text, JSON and absence come to, and how it is described.
+
+    Calling one refines it: text("both", allowed=["both", "in", "out"]).
+    """
     data_type: str
     from_text: Callable
     from_json: Callable
     absent: object = None
     is_list: bool = False
+    where: str = "query"                # path, query or body
+    required: bool = False
+    default: object = None
+    allowed: list | None = None
+    least: int | None = None
+    keys: list = USUAL_KEYS             # in the order of the API description
 
+    def __call__(self, default=None, **facts) -> Kind:
+        return self._replace(default=default, **facts)
 
-text = Kind("string", str, lambda value: value if isinstance(value, str) else None)     # another type: as if not sent
-flag = Kind("boolean", is_true, lambda value: value is True, False)
-ABSENT = object()                       # what tells a member that is not there from null
-member = Kind("containers", str, lambda value: value, ABSENT)   # a member of the JSON body, whatever it is
-document = Kind("object", str, lambda value: value, ABSENT)     # the body itself
-
-
-def number(default: int = 0, bits: int = 32) -> Kind:
-    """An integer, read as C does; of another JSON type: 0."""
-    return Kind("int" if bits == 32 else "long", lambda word: c_integer(word, bits), lambda value: wrap_integer(
-        value, bits) if isinstance(value, int) and not isinstance(value, bool) else 0, default)
-
-
-def many(kind: Kind) -> Kind:
-    """A list: split at commas as text, an array or one value in JSON; an item that is no string becomes None."""
-    return Kind(kind.data_type, lambda word: word.split(","), lambda value: [
-        kind.from_json(item) for item in (value if isinstance(value, list) else [value])], (), True)
-
-
-quoted = Kind("string", split_quoted, lambda value: split_quoted(value) if isinstance(value, str) else (), (), True)
-
-
-class Parameter(NamedTuple):
-    """A parameter; `keys` is the order of its keys in the API description."""
-    name: str
-    kind: Kind
-    where: str                          # path, query or body
-    description: str
-    required: bool
-    default: object
-    allowed: object                     # a list of values, or the least number
-    keys: tuple[str, ...]
-
-    def describe(self) -> dict:
-        facts = {"name": self.name, "description": self.description, "paramType": self.where, "required": self.required,
-                 "allowMultiple": self.kind.is_list, "dataType": self.kind.data_type}
+    def describe(self, name: str) -> dict:
+        facts = {"name": name, "description": words(name), "paramType": self.where, "required": self.required,
+                 "allowMultiple": self.is_list, "dataType": self.data_type}
         if self.default is not None:
-            facts["defalutValue" if "defalutValue" in self.keys else "defaultValue"] = self.default
-        if self.allowed is not None:
-            facts["allowableValues"] = {"valueType": "RANGE", "min": self.allowed} if isinstance(self.allowed, int) else {
-                "valueType": "LIST", "values": self.allowed}
+            facts["defaultValue"] = facts["defalutValue"] = self.default
+        if self.least is not None:
+            facts["allowableValues"] = {"valueType": "RANGE", "min": self.least}
+        elif self.allowed:
+            facts["allowableValues"] = {"valueType": "LIST", "values": self.allowed}
         return {key: facts[key] for key in self.keys if key in facts}
 
 
-USUAL_KEYS = ("name", "description", "paramType", "required", "allowMultiple", "dataType", "defaultValue", "allowableValues")
-BODY_KEYS = ("name", "description", "paramType", "required", "dataType", "allowMultiple")
-BARE_KEYS = ("name", "description", "paramType", "dataType")
+def number(default: int | None = None, bits: int = 32, least: int | None = None, required: bool = False) -> Kind:
+    """An integer, read as C does; of another JSON type: 0."""
+    return Kind("int" if bits == 32 else "long", lambda word: c_integer(word, bits), lambda value: wrap_integer(
+        value, bits) if isinstance(value, int) and not isinstance(value, bool) else 0, default or 0, default=default, least=least,
+                required=required)
 
 
-USUAL, BARE = (True, None, None, USUAL_KEYS), (True, None, None, BARE_KEYS)
-PATH_PARAMETERS = {                     # name: description, then required, default, allowed and keys
-    "configClass": ("Class of the object.", *USUAL), "objectType": ("Type of the object.", *USUAL),
-    "id": ("Id of the object.", *USUAL), "moduleName": ("Name of the module.", *USUAL),
-    "logChannelName": ("Name of the log channel.", *USUAL), "tech": ("Technology of the endpoint.", *BARE),
-    "resource": ("Name within the technology.", *BARE), "channelId": ("Id of the channel.", *USUAL),
-    "playbackId": ("Id of the playback.", *USUAL), "snoopId": ("Id for the Snoop channel.", *USUAL),
-    "bridgeId": ("Id of the bridge.", *USUAL), "recordingName": ("Name of the recording.", *USUAL),
-    "soundId": ("Id of the sound.", *USUAL), "deviceName": ("Name of the device.", *USUAL),
-    "mailboxName": ("Name of the mailbox.", *USUAL), "eventName": ("Name of the event.", *USUAL),
-    "applicationName": ("Name of the application.", *USUAL),
-}
+def strings(value) -> list:
+    """The items of a JSON list, or the one value; an item that is no string becomes None."""
+    return [text.from_json(item) for item in (value if isinstance(value, list) else [value])]
 
 
-def query(name: str, kind: Kind, description: str, required: bool = False, default=None, allowed=None,
-          keys: tuple[str, ...] = USUAL_KEYS) -> Parameter:
-    """A parameter of query, form or JSON body. `default` is documentation; what absence means says the kind."""
-    return Parameter(name, kind, "query", description, required, default, allowed, keys)
+text = Kind("string", str, lambda value: value if isinstance(value, str) else None)     # another type: as if not sent
+needed = text(required=True)
+flag = Kind("boolean", is_true, lambda value: value is True, False)
+text_list = Kind("string", lambda word: word.split(","), strings, (), True)
+needed_list = text_list(required=True)
+quoted = Kind("string", split_quoted, lambda value: split_quoted(value) if isinstance(value, str) else (), (), True, required=True)
+member = Kind("containers", str, lambda value: value, ABSENT, where="body", keys=BODY_KEYS)    # a member of the JSON body
+document = Kind("object", str, lambda value: value, ABSENT, where="body", keys=BODY_KEYS)      # the body itself
 
 
-def body(name: str, kind: Kind, description: str, keys: tuple[str, ...] = BODY_KEYS) -> Parameter:
-    return Parameter(name, kind, "body", description, False, None, None, keys)
+def words(name: str) -> str:
+    """maxSilenceSeconds as max silence seconds."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|_", " ", name).lower()
 
 
-def in_path(name: str) -> Parameter:
-    """A parameter of the path: these come first unless they are named elsewhere."""
-    return Parameter(name, text, "path", *PATH_PARAMETERS[name])
-
-
-@functools.lru_cache(maxsize=None)
-def python_name(name: str) -> str:
-    """absorbDTMF and external_host as absorb_dtmf and external_host; a keyword of Python gets a _."""
-    snake = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
-    return snake + "_" if keyword.iskeyword(snake) else snake
+def wire_name(name: str) -> str:
+    """channel_id as channelId; a _ behind a keyword of Python goes."""
+    first, *rest = name.rstrip("_").split("_")
+    return WIRE_NAMES.get(name) or first + "".join(word.capitalize() for word in rest)
 
 
 class Operation(NamedTuple):
-    """One method of one path."""
+    """One method of one path; `parameters` by their names in Python."""
     method: str
     path: str
     nickname: str
     response_class: str
-    summary: str
-    parameters: tuple[Parameter, ...]
-    documented: dict                    # error code: reason, as the API description gives them
+    parameters: dict[str, Kind]
+    errors: list
     handler: Callable
 
     @property
@@ -3362,39 +3268,45 @@ class Operation(NamedTuple):
         """True for the one operation that ends in another protocol; it is in no Allow."""
         return self.response_class == "Message"
 
+    @property
+    def summary(self) -> str:
+        return self.handler.__doc__.partition(". ")[0]
+
     def describe(self) -> dict:
         facts = {"httpMethod": self.method}
         if self.is_upgrade:
             facts.update(upgrade="websocket", websocketProtocol="ari")
         facts.update(summary=self.summary, nickname=self.nickname, responseClass=self.response_class)
         if self.parameters:
-            facts["parameters"] = [parameter.describe() for parameter in self.parameters]
-        if self.documented:
-            facts["errorResponses"] = [{"code": code, "reason": reason} for code, reason in self.documented.items()]
+            facts["parameters"] = [kind.describe(wire_name(name)) for name, kind in self.parameters.items()]
+        if self.errors:
+            facts["errorResponses"] = [{"code": code, "reason": PHRASES[int(code)]} for code in self.errors]
         return facts
 
 
-OPERATIONS: dict[str, dict[str, Operation]] = {}        # path: method: operation
+OPERATIONS: dict[str, dict[str, Operation]] = {}        # path: method: operation; in the order in which paths are looked for
 
 
-def operation(method: str, path: str, response_class: str, summary: str, *parameters: Parameter, documented=None,
-              nickname: str = ""):
-    """Declare the function below as an operation of PATHS.
+def operation(method_and_path: str, response_class: str = "void", errors="", nickname: str = "", path_first: bool = True):
+    """Declare the function below: `stasis`, then the parameters, those of the path without a default value.
 
-    Its nickname is its own name behind the first _, in camel case; its arguments are `stasis` and the parameters.
+    Its nickname is its own name behind the first _, in camel case; `errors` are for the API description.
     """
     def declare(handler: Callable) -> Callable:
-        words = handler.__name__.partition("_")[2].split("_")
-        name = nickname or words[0] + "".join(word.capitalize() for word in words[1:])
-        given = [parameter.name for parameter in parameters]
-        first = tuple(in_path(found) for found in re.findall(r"{(\w+)}", path) if found not in given)
-        declared = Operation(method, path, name, response_class, summary, first + parameters, documented or {}, handler)
-        wanted = {"stasis"} | {python_name(parameter.name) for parameter in declared.parameters}
-        arguments = handler.__code__.co_varnames[:handler.__code__.co_argcount]
-        if path not in PATHS or method in OPERATIONS.setdefault(path, {}) or set(arguments) != wanted:
-            raise TypeError("%s %s: not in PATHS, declared twice, or %s is not %s" % (
-                method, path, sorted(arguments), sorted(wanted)))
-        OPERATIONS[path][method] = declared
+        method, path = method_and_path.split()
+        names = handler.__code__.co_varnames[1:handler.__code__.co_argcount]
+        kinds = dict(zip(reversed(names), reversed(handler.__defaults__ or ())))
+        in_path = re.findall(r"{(\w+)}", path)
+        bare = "/endpoints/{" in path
+        parameters = {name: text(where="path", required=True, keys=BARE_KEYS if bare else USUAL_KEYS)
+                      if wire_name(name) in in_path else kinds[name] for name in names}
+        if path_first:
+            parameters = dict(sorted(parameters.items(), key=lambda item: item[1].where != "path"))
+        codes = [int(code) for code in errors.split()] if isinstance(errors, str) else list(errors)
+        declared = Operation(method, path, nickname or wire_name(handler.__name__.partition("_")[2]), response_class, parameters,
+                             codes, handler)
+        if OPERATIONS.setdefault(path, {}).setdefault(method, declared) is not declared:
+            raise TypeError("%s is declared twice" % method_and_path)
         return handler
     return declare
 
@@ -3632,21 +3544,16 @@ def mailbox_attributes(mailbox: Mailbox) -> list[dict]:
     return [{"attribute": attribute, "value": value} for attribute, value in pairs]
 
 
-NO_OBJECT = {404: "No such class, type or object."}
-
-
-@operation("GET", "/asterisk/config/dynamic/{configClass}/{objectType}/{id}", "List[ConfigTuple]",
-           "Show a configuration object.", documented=NO_OBJECT)
+@operation("GET /asterisk/config/dynamic/{configClass}/{objectType}/{id}", "List[ConfigTuple]", "404")
 def asterisk_get_object(stasis, config_class, object_type, id):
+    """Show a configuration object."""
     return mailbox_attributes(find_mailbox_object(stasis, config_class, object_type, id, True))
 
 
-@operation("PUT", "/asterisk/config/dynamic/{configClass}/{objectType}/{id}", "List[ConfigTuple]",
-           "Create or change a configuration object.",
-           body("fields", member, 'The attributes to set: {"fields": [{"attribute": name, "value": value}, ...]}.'),
-           documented={400: "Bad fields.", 403: "Objects of this kind cannot be written.", **NO_OBJECT})
-def asterisk_update_object(stasis, config_class, object_type, id, fields):
-    """Set all fields or none; a field without a string for both members does not parse (departure 5)."""
+@operation("PUT /asterisk/config/dynamic/{configClass}/{objectType}/{id}", "List[ConfigTuple]", "400 403 404")
+def asterisk_update_object(stasis, config_class, object_type, id, fields=member):
+    """Create or change a configuration object. Set all fields or none; a field without a string for both members does not
+    parse (departure 5)."""
     old = find_mailbox_object(stasis, config_class, object_type, id, False)
     require(fields is not ABSENT or old is None, 400, "Fields must be provided to update object '%s'" % id, "Bad request")
     mailbox = old or Mailbox(0, 0)
@@ -3666,17 +3573,16 @@ def asterisk_update_object(stasis, config_class, object_type, id, fields):
     return mailbox_attributes(stasis.mailboxes[id])
 
 
-@operation("DELETE", "/asterisk/config/dynamic/{configClass}/{objectType}/{id}", "void", "Delete a configuration object.",
-           documented={403: "Objects of this kind cannot be deleted.", **NO_OBJECT})
+@operation("DELETE /asterisk/config/dynamic/{configClass}/{objectType}/{id}", errors="403 404")
 def asterisk_delete_object(stasis, config_class, object_type, id):
+    """Delete a configuration object."""
     find_mailbox_object(stasis, config_class, object_type, id, True)
     stasis.set_mailbox(id, None)
 
 
-@operation("GET", "/asterisk/info", "AsteriskInfo", "Tell about the server.",
-           query("only", many(text), "The sections wanted.", allowed=["build", "system", "config", "status"]))
-def asterisk_get_info(stasis, only):
-    """The sections in their own order, whatever the order asked for; unknown words select nothing."""
+@operation("GET /asterisk/info", "AsteriskInfo")
+def asterisk_get_info(stasis, only=text_list(allowed=["build", "system", "config", "status"])):
+    """Tell about the server. The sections in their own order, whatever the order asked for; unknown words select nothing."""
     uname = os.uname()
     started = ari_timestamp(stasis.started)
     sections = {
@@ -3690,8 +3596,9 @@ def asterisk_get_info(stasis, only):
     return {name: section for name, section in sections.items() if name in wanted}
 
 
-@operation("GET", "/asterisk/ping", "AsteriskPing", "Answer.")
+@operation("GET /asterisk/ping", "AsteriskPing")
 def asterisk_ping(stasis):
+    """Answer."""
     return {"ping": "pong", "timestamp": stasis.timestamp(), "asterisk_id": stasis.entity_id}
 
 
@@ -3707,38 +3614,39 @@ def module_json(name: str) -> dict:
             "support_level": "core"}
 
 
-@operation("GET", "/asterisk/modules", "List[Module]", "List the modules.")
+@operation("GET /asterisk/modules", "List[Module]")
 def asterisk_list_modules(stasis):
+    """List the modules."""
     return [module_json(name) for name in sorted(MODULES, key=str.lower) if name not in stasis.unloaded_modules]
 
 
-@operation("GET", "/asterisk/modules/{moduleName}", "Module", "Show a module.",
-           documented={404: "No such module runs.", 409: "Nothing is known of the module."})
+@operation("GET /asterisk/modules/{moduleName}", "Module", "404 409")
 def asterisk_get_module(stasis, module_name):
+    """Show a module."""
     module = existing(find_module(stasis, module_name), "Module could not be found in running modules")
     require(module == module_name, 409, "Module information could not be retrieved")
     return module_json(module)
 
 
-@operation("POST", "/asterisk/modules/{moduleName}", "void", "Load a module.", documented={409: "It cannot be loaded."})
+@operation("POST /asterisk/modules/{moduleName}", errors="409")
 def asterisk_load_module(stasis, module_name):
+    """Load a module."""
     require(find_module(stasis, module_name) is None, 409, "Module is already loaded")
     unloaded = existing(find_module(stasis, module_name, is_loaded=False), "Module load declined", 409)
     stasis.unloaded_modules.discard(unloaded)
 
 
-@operation("DELETE", "/asterisk/modules/{moduleName}", "void", "Unload a module.",
-           documented={404: "No such module runs.", 409: "It cannot be unloaded."})
+@operation("DELETE /asterisk/modules/{moduleName}", errors="404 409")
 def asterisk_unload_module(stasis, module_name):
+    """Unload a module."""
     module = existing(find_module(stasis, module_name), "Module not found in running modules")
     require(MODULES[module][2], 409, "Module could not be unloaded")
     stasis.unloaded_modules.add(module)
 
 
-@operation("PUT", "/asterisk/modules/{moduleName}", "void", "Reload a module.",
-           documented={404: "No such module runs.", 409: "It cannot be reloaded."})
+@operation("PUT /asterisk/modules/{moduleName}", errors="404 409")
 def asterisk_reload_module(stasis, module_name):
-    """Reloading res_ari.so reads ari.conf again, reloading logger forgets the log channels that were added."""
+    """Reload a module. Reloading res_ari.so reads ari.conf again, reloading logger forgets the log channels that were added."""
     module = existing(find_module(stasis, module_name), "Module not found in running modules")
     require(MODULES[module][1], 409, "Module does not support reloading")
     if module == "logger":
@@ -3748,9 +3656,9 @@ def asterisk_reload_module(stasis, module_name):
     stasis.reloaded = stasis.now
 
 
-@operation("GET", "/asterisk/logging", "List[LogChannel]", "List the log channels.")
+@operation("GET /asterisk/logging", "List[LogChannel]")
 def asterisk_list_log_channels(stasis):
-    """The newest added first, then the configured ones."""
+    """List the log channels. The newest added first, then the configured ones."""
     added = [(name, "Syslog" if name.lower().startswith("syslog") else "File", levels)
              for name, levels in reversed(list(stasis.added_logs.items()))]
     def shown(name: str, kind: str) -> str:
@@ -3767,10 +3675,9 @@ SYSLOG_FACILITIES = frozenset(("kern user mail daemon auth syslog lpr news uucp 
                                "local4 local5 local6 local7").split())
 
 
-@operation("POST", "/asterisk/logging/{logChannelName}", "void", "Add a log channel.",
-           query("configuration", text, "The levels to log, with commas between them.", True),
-           documented={400: "No levels.", 409: "It exists."})
-def asterisk_add_log(stasis, log_channel_name, configuration):
+@operation("POST /asterisk/logging/{logChannelName}", errors="400 409")
+def asterisk_add_log(stasis, log_channel_name, configuration=needed):
+    """Add a log channel."""
     require(bool(configuration), 400, "Configuration levels are required")
     require(not log_exists(stasis, log_channel_name), 409, "Log channel already exists")
     kind, _, facility = log_channel_name.lower().partition(".")
@@ -3783,35 +3690,32 @@ def asterisk_add_log(stasis, log_channel_name, configuration):
         level + " " for level in LOG_LEVELS if level in words or "*" in words)
 
 
-@operation("DELETE", "/asterisk/logging/{logChannelName}", "void", "Remove a log channel that was added.",
-           documented={404: "No such log channel."})
+@operation("DELETE /asterisk/logging/{logChannelName}", errors="404")
 def asterisk_delete_log(stasis, log_channel_name):
+    """Remove a log channel that was added."""
     existing(stasis.added_logs.pop(log_channel_name, None), "Log channel does not exist")
 
 
-@operation("PUT", "/asterisk/logging/{logChannelName}/rotate", "void", "Rotate a log channel.",
-           documented={404: "No such log channel."})
+@operation("PUT /asterisk/logging/{logChannelName}/rotate", errors="404")
 def asterisk_rotate_log(stasis, log_channel_name):
-    """Asterisk: rotating reads the configured list again, so all added ones are gone, even after a 404."""
+    """Rotate a log channel. Asterisk: rotating reads the configured list again, so all added ones are gone, even after a
+    404."""
     is_file = log_exists(stasis, log_channel_name) and log_channel_name.lower() != "console" \
         and not log_channel_name.lower().startswith("syslog")
     stasis.added_logs.clear()
     require(is_file, 404, "Log channel does not exist")
 
 
-VARIABLE = query("variable", text, "Name of the variable, or a function call.", True)
-NO_NAME = {400: "No name given."}
-
-
-@operation("GET", "/asterisk/variable", "Variable", "Read a global variable.", VARIABLE, documented=NO_NAME)
-def asterisk_get_global_var(stasis, variable):
+@operation("GET /asterisk/variable", "Variable", "400")
+def asterisk_get_global_var(stasis, variable=needed):
+    """Read a global variable."""
     require(bool(variable), 400, "Variable name is required")
     return {"value": stasis.read_global(variable) or ""}
 
 
-@operation("POST", "/asterisk/variable", "void", "Set a global variable.", VARIABLE,
-           query("value", text, "Its value; without one it is unset."), documented=NO_NAME)
-def asterisk_set_global_var(stasis, variable, value):
+@operation("POST /asterisk/variable", errors="400")
+def asterisk_set_global_var(stasis, variable=needed, value=text):
+    """Set a global variable."""
     require(bool(variable), 400, "Variable name is required")
     require_utf8(variable, value)
     stasis.set_global(variable, value)
@@ -3819,10 +3723,6 @@ def asterisk_set_global_var(stasis, variable, value):
 
 # --- 9.2 /endpoints
 # Not Asterisk: there is no endpoint technology, and Local is none.
-
-VARIABLES = body("variables", member, 'Variables: {"variables": {name: value, ...}}.')
-MESSAGE = (query("from", text, "URI or name of the sender.", True), query("body", text, "The text."), VARIABLES)
-NO_MESSAGE = {400: "Bad parameters.", 404: "No such endpoint."}
 
 
 def string_variables(variables) -> dict[str, str]:
@@ -3834,57 +3734,39 @@ def string_variables(variables) -> dict[str, str]:
     return variables
 
 
-@operation("GET", "/endpoints", "List[Endpoint]", "List the endpoints.")
+@operation("GET /endpoints", "List[Endpoint]")
 def endpoint_list(stasis):
+    """List the endpoints."""
     return []
 
 
-@operation("PUT", "/endpoints/sendMessage", "void", "Send a text message.",
-           query("to", text, "URI of the receiver.", True), *MESSAGE, documented=NO_MESSAGE)
-def endpoint_send_message(stasis, to, from_, body, variables):
+@operation("PUT /endpoints/sendMessage", errors="400 404")
+def endpoint_send_message(stasis, to=needed, from_=needed, body=text, variables=member):
+    """Send a text message."""
     string_variables(variables)
     require(bool(to), 400, "To must be specified")
     raise AriError(404, "Endpoint not found")
 
 
-@operation("GET", "/endpoints/{tech}", "List[Endpoint]", "List the endpoints of a technology.",
-           documented={404: "No such endpoints."})
+@operation("GET /endpoints/{tech}", "List[Endpoint]", "404")
 def endpoint_list_by_tech(stasis, tech):
+    """List the endpoints of a technology."""
     raise AriError(404, "No Endpoints found - invalid tech %s" % tech)
 
 
-@operation("GET", "/endpoints/{tech}/{resource}", "Endpoint", "Show an endpoint.", documented=NO_MESSAGE)
+@operation("GET /endpoints/{tech}/{resource}", "Endpoint", "400 404")
 def endpoint_get(stasis, tech, resource):
+    """Show an endpoint."""
     raise AriError(404, "Endpoint not found")
 
 
-@operation("PUT", "/endpoints/{tech}/{resource}/sendMessage", "void", "Send a text message to an endpoint.", *MESSAGE,
-           documented=NO_MESSAGE)
-def endpoint_send_message_to_endpoint(stasis, tech, resource, from_, body, variables):
+@operation("PUT /endpoints/{tech}/{resource}/sendMessage", errors="400 404")
+def endpoint_send_message_to_endpoint(stasis, tech, resource, from_=needed, body=text, variables=member):
+    """Send a text message to an endpoint."""
     raise AriError(404, "Endpoint not found")
 
 
 # --- 9.3 /channels
-
-NO_CHANNEL = {404: "No such channel."}
-NO_CONTROL = {**NO_CHANNEL, 409: "The channel is in no application."}
-NO_MEDIA = {**NO_CONTROL, 412: "The state of the channel does not allow it."}
-ORIGINATE = (
-    query("endpoint", text, "What to call: TECHNOLOGY/RESOURCE.", True),
-    query("extension", text, "Where the channel goes when it is answered."),
-    query("context", text, "Context of the extension."),
-    query("priority", number(bits=64), "Priority of the extension."),
-    query("label", text, "Label instead of a priority."),
-    query("app", text, "Application that gets the channel when it is answered."),
-    query("appArgs", text, "Arguments for the application."),
-    query("callerId", text, "Caller id."),
-    query("timeout", number(CALL_SECONDS), "Seconds to wait for an answer, -1 for ever.", default=CALL_SECONDS),
-    VARIABLES,
-)
-OTHER_CHANNEL_ID = query("otherChannelId", text, "Id for the other leg of a Local pair.")
-ORIGINATOR = (query("originator", text, "Channel to inherit from."), query("formats", text, "Formats, with commas between them."))
-CHANNEL_ID = query("channelId", text, "Id for the channel.")
-APP_ARGS = query("appArgs", text, "Arguments for the application.")
 
 
 def any_channel(stasis: Stasis, channel_id: str) -> Channel:
@@ -3938,26 +3820,41 @@ def labelled_priority(stasis: Stasis, label: str) -> int:
     return int(match.group(1))
 
 
-@operation("GET", "/channels", "List[Channel]", "List the channels.")
+@operation("GET /channels", "List[Channel]")
 def channel_list(stasis):
+    """List the channels."""
     return [channel.published for channel in stasis.channels.values()]
 
 
-@operation("GET", "/channels/{channelId}", "Channel", "Show a channel.", documented=NO_CHANNEL)
+@operation("POST /channels/create", "Channel", "409")
+def channel_create(stasis, endpoint=needed, app=needed, app_args=text, channel_id=text, other_channel_id=text, originator=text,
+                   formats=text, variables=member):
+    """Make a channel without dialling. 200 with the near leg before it enters `app`, whose StasisStart follows."""
+    variables = string_variables(variables)
+    require(not (originator and formats), 400, "Originator and formats can't both be specified")
+    require(bool(endpoint), 400, "Endpoint must be specified")
+    technology, resource = endpoint_resource(endpoint)
+    check_formats(formats)
+    ids = leg_ids(stasis, technology, channel_id, other_channel_id)
+    require_utf8(resource, app, app_args, variables, ids)
+    near = stasis.new_pair(resource, *ids)
+    parent = stasis.find_channel(originator) if originator else None
+    return stasis.create(near, app or "", app_args, parent, variables)
+
+
+@operation("GET /channels/{channelId}", "Channel", "404")
 def channel_get(stasis, channel_id):
+    """Show a channel."""
     return existing(stasis.channels.get(channel_id), "Channel not found").published
 
 
-@operation("POST", "/channels", "Channel", "Call somebody.", *ORIGINATE, CHANNEL_ID, OTHER_CHANNEL_ID, *ORIGINATOR,
-           documented={400: "Bad parameters.", 409: "The id is in use."})
-@operation("POST", "/channels/{channelId}", "Channel", "Call somebody under an id.", *ORIGINATE, OTHER_CHANNEL_ID, *ORIGINATOR,
-           documented={400: "Bad parameters.", 409: "The id is in use."}, nickname="originateWithId")
-def channel_originate(stasis, endpoint, extension, context, priority, label, app, app_args, caller_id, timeout, variables,
-                      channel_id, other_channel_id, originator, formats):
-    """200 with the near leg before it is dialled.
-
-    Events, to an active `app`: Dial, then those of the far leg; to followers of all channels also ChannelCreated twice.
-    """
+@operation("POST /channels/{channelId}", "Channel", "400 409", nickname="originateWithId")
+@operation("POST /channels", "Channel", "400 409")
+def channel_originate(stasis, endpoint=needed, extension=text, context=text, priority=number(bits=64), label=text, app=text,
+                      app_args=text, caller_id=text, timeout=number(30), variables=member, channel_id=text,
+                      other_channel_id=text, originator=text, formats=text):
+    """Call somebody under an id. 200 with the near leg before it is dialled. Events, to an active `app`: Dial, then those of
+    the far leg; to followers of all channels also ChannelCreated twice."""
     variables = string_variables(variables)
     require(len(channel_id or "") <= MAX_ID_CHARS and len(other_channel_id or "") <= MAX_ID_CHARS, 400,
             "Uniqueid length exceeds maximum of %d" % MAX_ID_CHARS)
@@ -3978,41 +3875,19 @@ def channel_originate(stasis, endpoint, extension, context, priority, label, app
     return stasis.originate(near, caller_id, parent, variables, app, app_args, place, seconds)
 
 
-@operation("POST", "/channels/create", "Channel", "Make a channel without dialling.",
-           query("endpoint", text, "What will be called: TECHNOLOGY/RESOURCE.", True),
-           query("app", text, "Application that gets the channel.", True), APP_ARGS, CHANNEL_ID, OTHER_CHANNEL_ID, *ORIGINATOR,
-           VARIABLES, documented={409: "The id is in use."})
-def channel_create(stasis, endpoint, app, app_args, channel_id, other_channel_id, originator, formats, variables):
-    """200 with the near leg before it enters `app`, whose StasisStart follows."""
-    variables = string_variables(variables)
-    require(not (originator and formats), 400, "Originator and formats can't both be specified")
-    require(bool(endpoint), 400, "Endpoint must be specified")
-    technology, resource = endpoint_resource(endpoint)
-    check_formats(formats)
-    ids = leg_ids(stasis, technology, channel_id, other_channel_id)
-    require_utf8(resource, app, app_args, variables, ids)
-    near = stasis.new_pair(resource, *ids)
-    parent = stasis.find_channel(originator) if originator else None
-    return stasis.create(near, app or "", app_args, parent, variables)
-
-
-@operation("DELETE", "/channels/{channelId}", "void", "Hang up.",
-           query("reason", text, "Why.", default="normal", allowed=list(HANGUP_REASONS),
-                 keys=USUAL_KEYS[:6] + ("defalutValue", "allowableValues")),
-           documented={400: "Unknown reason.", **NO_CHANNEL})
-def channel_hangup(stasis, channel_id, reason):
-    """Any channel, by id or name. Events of both legs: ChannelHangupRequest, what they leave, ChannelDestroyed."""
+@operation("DELETE /channels/{channelId}", errors="400 404")
+def channel_hangup(stasis, channel_id, reason=text("normal", allowed=["normal", "busy", "congestion", "no_answer", "timeout",
+                   "rejected", "unallocated", "normal_unspecified", "number_incomplete", "codec_mismatch", "interworking",
+                   "failure", "answered_elsewhere"], keys=MISSPELT_KEYS)):
+    """Hang up. Any channel, by id or name. Events of both legs: ChannelHangupRequest, what they leave, ChannelDestroyed."""
     channel = any_channel(stasis, channel_id)
     require((reason or "normal") in HANGUP_REASONS, 400, "Invalid reason for hangup provided", "Invalid Reason")
     channel.hang_up(HANGUP_REASONS[reason or "normal"])
 
 
-@operation("POST", "/channels/{channelId}/continue", "void", "Leave the application for the dialplan.",
-           query("context", text, "Context to go to."), query("extension", text, "Extension to go to."),
-           query("priority", number(), "Priority to go to."), query("label", text, "Label instead of a priority."),
-           documented=NO_MEDIA)
-def channel_continue_in_dialplan(stasis, channel_id, context, extension, priority, label):
-    """Events: StasisEnd, then those of the place."""
+@operation("POST /channels/{channelId}/continue", errors="404 409 412")
+def channel_continue_in_dialplan(stasis, channel_id, context=text, extension=text, priority=number(), label=text):
+    """Leave the application for the dialplan. Events: StasisEnd, then those of the place."""
     channel = answerable_channel(stasis, channel_id)
     if label:
         priority = labelled_priority(stasis, label)
@@ -4020,11 +3895,10 @@ def channel_continue_in_dialplan(stasis, channel_id, context, extension, priorit
     channel.queue.add(lambda: channel.continue_at(context or "", extension or "", priority))
 
 
-@operation("POST", "/channels/{channelId}/move", "void", "Hand the channel to another application.",
-           query("app", text, "The other application.", True), APP_ARGS,
-           documented={"404": "No such channel.", "409": "The channel is in no application."})
-def channel_move(stasis, channel_id, app, app_args):
-    """Events: StasisEnd and StasisStart, or ApplicationMoveFailed. Without `app` Asterisk crashes (departure 5)."""
+@operation("POST /channels/{channelId}/move", errors=('404', '409'))
+def channel_move(stasis, channel_id, app=needed, app_args=text):
+    """Hand the channel to another application. Events: StasisEnd and StasisStart, or ApplicationMoveFailed. Without `app`
+    Asterisk crashes (departure 5)."""
     channel = controlled_channel(stasis, channel_id)
     require(app is not None, 400, "Application name is required")
     require_utf8(app, app_args)
@@ -4032,12 +3906,9 @@ def channel_move(stasis, channel_id, app, app_args):
     channel.queue.add(lambda: channel.move(app, args))
 
 
-@operation("POST", "/channels/{channelId}/redirect", "void", "Send the caller to another endpoint.",
-           query("endpoint", text, "The other endpoint.", True),
-           documented={400: "No endpoint.", **NO_CONTROL, 422: "An endpoint of another technology.",
-                       412: "The state of the channel does not allow it."})
-def channel_redirect(stasis, channel_id, endpoint):
-    """Local channels accept it and nothing happens."""
+@operation("POST /channels/{channelId}/redirect", errors="400 404 409 422 412")
+def channel_redirect(stasis, channel_id, endpoint=needed):
+    """Send the caller to another endpoint. Local channels accept it and nothing happens."""
     channel = answerable_channel(stasis, channel_id)
     require(bool(endpoint), 400, "Required parameter 'endpoint' not provided.", "Not Found")
     technology, slash, resource = endpoint.partition("/")
@@ -4048,43 +3919,29 @@ def channel_redirect(stasis, channel_id, endpoint):
             "Endpoint technology '%s' does not match channel technology '%s'" % (technology, own))
 
 
-@operation("POST", "/channels/{channelId}/answer", "void", "Answer.", documented=NO_MEDIA)
+@operation("POST /channels/{channelId}/answer", errors="404 409 412")
 def channel_answer(stasis, channel_id):
-    """Events on a far leg that rings: ChannelStateChange of both legs, Dial ANSWER."""
+    """Answer. Events on a far leg that rings: ChannelStateChange of both legs, Dial ANSWER."""
     channel = answerable_channel(stasis, channel_id)
     channel.queue.add(channel.answer)
 
 
-@operation("POST", "/channels/{channelId}/ring", "void", "Let it ring.", documented=NO_MEDIA)
+@operation("POST /channels/{channelId}/ring", errors="404 409 412")
 def channel_ring(stasis, channel_id):
-    """Events on an unanswered far leg: ChannelStateChange of the near one the first time, Dial RINGING."""
+    """Let it ring. Events on an unanswered far leg: ChannelStateChange of the near one the first time, Dial RINGING."""
     channel = answerable_channel(stasis, channel_id)
     channel.queue.add(channel.ring)
 
 
-@operation("DELETE", "/channels/{channelId}/ring", "void", "Let it ring no more.", documented=NO_MEDIA, nickname="ringStop")
-@operation("POST", "/channels/{channelId}/hold", "void", "Hold.", documented=NO_MEDIA, nickname="hold")
-@operation("DELETE", "/channels/{channelId}/hold", "void", "Hold no more.", documented=NO_MEDIA, nickname="unhold")
-def channel_accept_quietly(stasis, channel_id):
-    """Local channels take these without showing anything."""
-    answerable_channel(stasis, channel_id)
-
-
-@operation("POST", "/channels/{channelId}/dtmf", "void", "Send digits.", query("dtmf", text, "The digits."),
-           query("before", number(), "Milliseconds to wait first.", default=0),
-           query("between", number(100), "Milliseconds between digits.", default=100),
-           query("duration", number(100), "Milliseconds of each digit.", default=100),
-           query("after", number(), "Milliseconds to wait at the end.", default=0),
-           documented={400: "No digits.", **NO_MEDIA}, nickname="sendDTMF")
-def channel_send_dtmf(stasis, channel_id, dtmf, before, between, duration, after):
-    """Events: ChannelDtmfReceived on the other leg. Not Asterisk: digits follow one another at once."""
+@operation("POST /channels/{channelId}/dtmf", errors="400 404 409 412", nickname="sendDTMF")
+def channel_send_dtmf(stasis, channel_id, dtmf=text, before=number(0), between=number(100), duration=number(100),
+                      after=number(0)):
+    """Send digits. Events: ChannelDtmfReceived on the other leg. Not Asterisk: digits follow one another at once."""
     channel = answerable_channel(stasis, channel_id)
     require(bool(dtmf), 400, "DTMF is required")
     channel.queue.add(lambda: channel.send_digits(dtmf, duration))
 
 
-DIRECTION = query("direction", text, "Which way: to the channel, from it, or both.", default="both",
-                  allowed=["both", "in", "out"])
 DIRECTIONS = {"in": {"in"}, "out": {"out"}, "both": {"in", "out"}}
 
 
@@ -4095,53 +3952,53 @@ def set_mute(stasis: Stasis, channel_id: str, direction: str | None, is_on: bool
     channel.queue.add(lambda: channel.set_muted(DIRECTIONS[direction], is_on))
 
 
-@operation("POST", "/channels/{channelId}/mute", "void", "Mute.", DIRECTION, documented=NO_MEDIA)
-def channel_mute(stasis, channel_id, direction):
+@operation("POST /channels/{channelId}/mute", errors="404 409 412")
+def channel_mute(stasis, channel_id, direction=text("both", allowed=["both", "in", "out"])):
+    """Mute."""
     return set_mute(stasis, channel_id, direction, True)
 
 
-@operation("DELETE", "/channels/{channelId}/mute", "void", "Mute no more.", DIRECTION, documented=NO_MEDIA)
-def channel_unmute(stasis, channel_id, direction):
+@operation("DELETE /channels/{channelId}/mute", errors="404 409 412")
+def channel_unmute(stasis, channel_id, direction=text("both", allowed=["both", "in", "out"])):
+    """Mute no more."""
     return set_mute(stasis, channel_id, direction, False)
 
 
-MOH_CLASS = query("mohClass", text, "Class of the music.")
+@operation("DELETE /channels/{channelId}/ring", errors="404 409 412", nickname="ringStop")
+@operation("POST /channels/{channelId}/hold", errors="404 409 412", nickname="hold")
+@operation("DELETE /channels/{channelId}/hold", errors="404 409 412", nickname="unhold")
+def channel_accept_quietly(stasis, channel_id):
+    """Let it ring no more. Local channels take these without showing anything."""
+    answerable_channel(stasis, channel_id)
 
 
-@operation("POST", "/channels/{channelId}/moh", "void", "Play music on hold.", MOH_CLASS, documented=NO_MEDIA)
-def channel_start_moh(stasis, channel_id, moh_class):
-    """Event on an unanswered far leg: Dial PROGRESS. No music is sent."""
+@operation("POST /channels/{channelId}/moh", errors="404 409 412")
+def channel_start_moh(stasis, channel_id, moh_class=text):
+    """Play music on hold. Event on an unanswered far leg: Dial PROGRESS. No music is sent."""
     channel = answerable_channel(stasis, channel_id)
     channel.queue.add(channel.progress)
 
 
-@operation("DELETE", "/channels/{channelId}/moh", "void", "Play music on hold no more.", documented=NO_MEDIA)
+@operation("DELETE /channels/{channelId}/moh", errors="404 409 412")
 def channel_stop_moh(stasis, channel_id):
+    """Play music on hold no more."""
     answerable_channel(stasis, channel_id)
 
 
-@operation("POST", "/channels/{channelId}/silence", "void", "Send silence.", documented=NO_MEDIA)
+@operation("POST /channels/{channelId}/silence", errors="404 409 412")
 def channel_start_silence(stasis, channel_id):
-    """Event on an unanswered far leg: Dial PROGRESS. The other leg hears frames from now on."""
+    """Send silence. Event on an unanswered far leg: Dial PROGRESS. The other leg hears frames from now on."""
     channel = answerable_channel(stasis, channel_id)
     channel.queue.add(lambda: channel.set_silence(True))
 
 
-@operation("DELETE", "/channels/{channelId}/silence", "void", "Send silence no more.", documented=NO_MEDIA)
+@operation("DELETE /channels/{channelId}/silence", errors="404 409 412")
 def channel_stop_silence(stasis, channel_id):
+    """Send silence no more."""
     channel = answerable_channel(stasis, channel_id)
     channel.queue.add(lambda: channel.set_silence(False))
 
 
-MEDIA = (
-    query("media", many(text), "Media URIs, played in order.", True),
-    query("lang", text, "Language of the sounds."),
-)
-CHANNEL_MEDIA = MEDIA + (
-    query("offsetms", number(), "Where to begin, in ms."),
-    query("skipms", number(), "Step of forward and reverse, in ms.", default=3000),
-)
-PLAYBACK_ID = query("playbackId", text, "Id for the playback.")
 DEFAULT_SKIP_MS = 3000
 
 
@@ -4155,12 +4012,11 @@ def play(target: Channel | Bridge, queue: CommandQueue, playback_id: str | None,
     return created("/playbacks/" + playback.id, queued)
 
 
-@operation("POST", "/channels/{channelId}/play", "Playback", "Play media to the channel.", *CHANNEL_MEDIA, PLAYBACK_ID,
-           documented=NO_MEDIA)
-@operation("POST", "/channels/{channelId}/play/{playbackId}", "Playback", "Play media to the channel under an id.",
-           *CHANNEL_MEDIA, documented=NO_MEDIA, nickname="playWithId")
-def channel_play(stasis, channel_id, media, lang, offsetms, skipms, playback_id):
-    """201 with the queued playback. Events: PlaybackStarted for each medium, PlaybackContinuing, PlaybackFinished."""
+@operation("POST /channels/{channelId}/play/{playbackId}", "Playback", "404 409 412", nickname="playWithId")
+@operation("POST /channels/{channelId}/play", "Playback", "404 409 412")
+def channel_play(stasis, channel_id, media=needed_list, lang=text, offsetms=number(), skipms=number(3000), playback_id=text):
+    """Play media to the channel under an id. 201 with the queued playback. Events: PlaybackStarted for each medium,
+    PlaybackContinuing, PlaybackFinished."""
     channel = answerable_channel(stasis, channel_id)
     require(skipms >= 0, 400, "skipms cannot be negative")
     require(offsetms >= 0, 400, "offsetms cannot be negative")
@@ -4169,17 +4025,6 @@ def channel_play(stasis, channel_id, media, lang, offsetms, skipms, playback_id)
     return play(channel, channel.queue, playback_id, media, lang, offsetms, skipms)
 
 
-RECORD = (
-    query("name", text, "Name of the recording.", True),
-    query("format", text, "Format of the file.", True),
-    query("maxDurationSeconds", number(), "Longest duration in seconds, 0 for any.", default=0, allowed=0),
-    query("maxSilenceSeconds", number(), "Longest silence in seconds, 0 for any.", default=0, allowed=0),
-    query("ifExists", text, "What to do when it exists.", default="fail", allowed=["fail", "overwrite", "append"]),
-    query("beep", flag, "Whether to beep first.", default=False),
-    query("terminateOn", text, "Digit that ends it.", default="none", allowed=["none", "any", "*", "#"]),
-)
-NO_RECORDING = {400: "Bad parameters.", 404: "No such channel or bridge.", 409: "It exists, or the channel is in no application.",
-                422: "Unknown format."}
 TERMINATORS = {"": "", "none": "", "any": "0123456789#*abcd", "#": "#", "*": "*"}
 
 
@@ -4204,10 +4049,12 @@ def recording_created(recording: dict) -> Response:
     return created("/recordings/live/" + urllib.parse.quote(recording["name"], safe="-_.!~*'()"), recording)
 
 
-@operation("POST", "/channels/{channelId}/record", "LiveRecording", "Record the channel.", *RECORD, documented=NO_RECORDING)
-def channel_record(stasis, channel_id, name, format, max_duration_seconds, max_silence_seconds, if_exists, beep, terminate_on):
-    """201 with the queued recording; the numbers are checked before the channel. Events: RecordingStarted, then
-    RecordingFinished, or RecordingFailed for a channel in a bridge."""
+@operation("POST /channels/{channelId}/record", "LiveRecording", "400 404 409 422")
+def channel_record(stasis, channel_id, name=needed, format=needed, max_duration_seconds=number(0, least=0),
+                   max_silence_seconds=number(0, least=0), if_exists=text("fail", allowed=["fail", "overwrite", "append"]),
+                   beep=flag(False), terminate_on=text("none", allowed=["none", "any", "*", "#"])):
+    """Record the channel. 201 with the queued recording; the numbers are checked before the channel. Events:
+    RecordingStarted, then RecordingFinished, or RecordingFailed for a channel in a bridge."""
     require(max_duration_seconds >= 0, 400, "max_duration_seconds cannot be negative")
     require(max_silence_seconds >= 0, 400, "max_silence_seconds cannot be negative")
     channel = controlled_channel(stasis, channel_id)
@@ -4219,9 +4066,9 @@ def channel_record(stasis, channel_id, name, format, max_duration_seconds, max_s
     return recording_created(queued)
 
 
-@operation("GET", "/channels/{channelId}/variable", "Variable", "Read a variable or function of the channel.", VARIABLE,
-           documented={**NO_NAME, **NO_CONTROL})
-def channel_get_channel_var(stasis, channel_id, variable):
+@operation("GET /channels/{channelId}/variable", "Variable", "400 404 409")
+def channel_get_channel_var(stasis, channel_id, variable=needed):
+    """Read a variable or function of the channel."""
     require(bool(variable), 400, "Variable name is required")
     channel = existing(stasis.find_channel(channel_id), "Provided channel was not found", phrase="Channel Not Found")
     if variable.endswith(")"):
@@ -4231,30 +4078,20 @@ def channel_get_channel_var(stasis, channel_id, variable):
     return {"value": value}
 
 
-@operation("POST", "/channels/{channelId}/variable", "void", "Set a variable or function of the channel.", VARIABLE,
-           query("value", text, "Its value; without one it is unset."), documented={**NO_NAME, **NO_CONTROL})
-def channel_set_channel_var(stasis, channel_id, variable, value):
-    """Event: ChannelVarset, or what the function changes."""
+@operation("POST /channels/{channelId}/variable", errors="400 404 409")
+def channel_set_channel_var(stasis, channel_id, variable=needed, value=text):
+    """Set a variable or function of the channel. Event: ChannelVarset, or what the function changes."""
     require(bool(variable), 400, "Variable name is required")
     channel = controlled_channel(stasis, channel_id)
     require_utf8(variable, value)
     channel.queue.add(lambda: channel.set_variable(variable, value))
 
 
-SNOOP = (
-    query("spy", text, "Which way to listen.", default="none", allowed=["none", "both", "out", "in"]),
-    query("whisper", text, "Which way to speak.", default="none", allowed=["none", "both", "out", "in"]),
-    query("app", text, "Application that gets the Snoop channel.", True), APP_ARGS,
-)
-NO_SNOOP = {400: "Bad parameters.", **NO_CHANNEL}
-
-
-@operation("POST", "/channels/{channelId}/snoop", "Channel", "Listen and speak into a channel.", *SNOOP,
-           query("snoopId", text, "Id for the Snoop channel."), documented=NO_SNOOP)
-@operation("POST", "/channels/{channelId}/snoop/{snoopId}", "Channel", "Listen and speak into a channel under an id.", *SNOOP,
-           documented=NO_SNOOP, nickname="snoopChannelWithId")
-def channel_snoop_channel(stasis, channel_id, spy, whisper, app, app_args, snoop_id):
-    """200 with the Snoop channel. Event: its StasisStart."""
+@operation("POST /channels/{channelId}/snoop/{snoopId}", "Channel", "400 404", nickname="snoopChannelWithId")
+@operation("POST /channels/{channelId}/snoop", "Channel", "400 404")
+def channel_snoop_channel(stasis, channel_id, spy=text("none", allowed=["none", "both", "out", "in"]), whisper=text("none",
+                          allowed=["none", "both", "out", "in"]), app=needed, app_args=text, snoop_id=text):
+    """Listen and speak into a channel under an id. 200 with the Snoop channel. Event: its StasisStart."""
     words = ("", "none", "both", "out", "in")
     require((spy or "") in words, 400, "Invalid direction specified for spy")
     require((whisper or "") in words, 400, "Invalid direction specified for whisper")
@@ -4266,11 +4103,9 @@ def channel_snoop_channel(stasis, channel_id, spy, whisper, app, app_args, snoop
     return existing(stasis.snoop(target, snoop_id, app, app_args), "Snoop channel could not be created", 500, "Internal error")
 
 
-@operation("POST", "/channels/{channelId}/dial", "void", "Dial a created channel.",
-           query("caller", text, "Channel on whose behalf."),
-           query("timeout", number(), "Seconds to wait for an answer, 0 for ever.", default=0, allowed=0), documented=NO_CONTROL)
-def channel_dial(stasis, channel_id, caller, timeout):
-    """Events: Dial of the near leg, then those of the far one. Twice is refused (departure 5)."""
+@operation("POST /channels/{channelId}/dial", errors="404 409")
+def channel_dial(stasis, channel_id, caller=text, timeout=number(0, least=0)):
+    """Dial a created channel. Events: Dial of the near leg, then those of the far one. Twice is refused (departure 5)."""
     channel = controlled_channel(stasis, channel_id)
     may_be_dialled = channel.state == "Down" and not (channel.is_created and channel.is_dialled)
     require(may_be_dialled, 409, "Channel is not in the 'Down' state")
@@ -4279,24 +4114,20 @@ def channel_dial(stasis, channel_id, caller, timeout):
     channel.queue.add(lambda: stasis.dial(channel, parent, timeout))
 
 
-@operation("GET", "/channels/{channelId}/rtp_statistics", "RTPstat", "Tell how RTP fares.", documented=NO_CHANNEL)
+@operation("GET /channels/{channelId}/rtp_statistics", "RTPstat", "404")
 def channel_rtpstatistics(stasis, channel_id):
+    """Tell how RTP fares."""
     any_channel(stasis, channel_id)
     raise AriError(403, "Unsupported channel type")
 
 
-@operation("POST", "/channels/externalMedia", "Channel", "Exchange media with another program.", CHANNEL_ID,
-           query("app", text, "Application that gets the channel.", True), VARIABLES,
-           query("external_host", text, "HOST:PORT of the other program.", True),
-           query("encapsulation", text, "How media are wrapped.", default="rtp", allowed=["rtp"]),
-           query("transport", text, "How they are carried.", default="udp", allowed=["udp"]),
-           query("connection_type", text, "Who connects.", default="client", allowed=["client"]),
-           query("format", text, "Format of the media.", True),
-           query("direction", text, "Which way they go.", default="both", allowed=["both"]),
-           documented={400: "Bad parameters.", 409: "The id is in use."})
-def channel_external_media(stasis, channel_id, app, variables, external_host, encapsulation, transport, connection_type, format,
-                           direction):
-    """200 with a UnicastRTP channel. Not Asterisk: it sends and takes no packets, and looks up no host name."""
+@operation("POST /channels/externalMedia", "Channel", "400 409")
+def channel_external_media(stasis, channel_id=text, app=needed, variables=member, external_host=needed,
+                           encapsulation=text("rtp", allowed=["rtp"]), transport=text("udp", allowed=["udp"]),
+                           connection_type=text("client", allowed=["client"]), format=needed, direction=text("both",
+                           allowed=["both"])):
+    """Exchange media with another program. 200 with a UnicastRTP channel. Not Asterisk: it sends and takes no packets, and
+    looks up no host name."""
     variables = string_variables(variables)
     require(bool(app), 400, "app cannot be empty")
     require(bool(external_host), 400, "external_host cannot be empty")
@@ -4315,29 +4146,22 @@ def channel_external_media(stasis, channel_id, app, variables, external_host, en
 
 # --- 9.4 /bridges
 
-BRIDGE_TYPE = query("type", text, "Words such as mixing, holding, video_sfu, with commas between them.")
-BRIDGE_NAME = query("name", text, "Name of the bridge.")
-NO_BRIDGE = {404: "No such bridge."}
-NO_MEMBER = {400: "No such channel.", **NO_BRIDGE, 409: "The channel is recording, or the bridge gone.",
-             422: "The channel is in no application, or not in the bridge."}
-
 
 def find_bridge(stasis: Stasis, bridge_id: str, phrase: str | None = "Not found") -> Bridge:
     """The bridge of an id. Asterisk: all operations but GET say "Not found" with a small f."""
     return existing(stasis.bridges.get(bridge_id), "Bridge not found", phrase=phrase)
 
 
-@operation("GET", "/bridges", "List[Bridge]", "List the bridges.")
+@operation("GET /bridges", "List[Bridge]")
 def bridge_list(stasis):
+    """List the bridges."""
     return [bridge.published for bridge in stasis.bridges.values()]
 
 
-@operation("POST", "/bridges", "Bridge", "Make a bridge.", BRIDGE_TYPE, query("bridgeId", text, "Id for the bridge."),
-           BRIDGE_NAME)
-@operation("POST", "/bridges/{bridgeId}", "Bridge", "Make a bridge under an id.", BRIDGE_TYPE,
-           in_path("bridgeId"), BRIDGE_NAME, nickname="createWithId")
-def bridge_create(stasis, type, bridge_id, name):
-    """200 with the bridge; with nothing when it exists and nothing is to be changed. Event: BridgeCreated."""
+@operation("POST /bridges", "Bridge")
+@operation("POST /bridges/{bridgeId}", "Bridge", nickname="createWithId", path_first=False)
+def bridge_create(stasis, type=text, bridge_id=text, name=text):
+    """Make a bridge. 200 with the bridge; with nothing when it exists and nothing is to be changed. Event: BridgeCreated."""
     bridge = stasis.bridges.get(bridge_id) if bridge_id else None
     if bridge:
         require(not name or name == bridge.name, 500, "Changing bridge name is not implemented", "Internal Error")
@@ -4352,18 +4176,16 @@ def bridge_create(stasis, type, bridge_id, name):
     return bridge.published
 
 
-@operation("GET", "/bridges/{bridgeId}", "Bridge", "Show a bridge.", documented=NO_BRIDGE)
+@operation("GET /bridges/{bridgeId}", "Bridge", "404")
 def bridge_get(stasis, bridge_id):
+    """Show a bridge."""
     return find_bridge(stasis, bridge_id, None).published
 
 
-@operation("DELETE", "/bridges/{bridgeId}", "void", "End a bridge.", documented=NO_BRIDGE)
+@operation("DELETE /bridges/{bridgeId}", errors="404")
 def bridge_destroy(stasis, bridge_id):
-    """Its channels stay in their applications. Events: ChannelLeftBridge of each, BridgeDestroyed."""
+    """End a bridge. Its channels stay in their applications. Events: ChannelLeftBridge of each, BridgeDestroyed."""
     find_bridge(stasis, bridge_id).destroy()
-
-
-CHANNELS = query("channel", many(text), "Ids of the channels.", True)
 
 
 def listed_channels(stasis: Stasis, ids) -> list[Channel]:
@@ -4376,21 +4198,18 @@ def listed_channels(stasis: Stasis, ids) -> list[Channel]:
     return [stasis.channels[channel_id] for channel_id in wanted]
 
 
-@operation("POST", "/bridges/{bridgeId}/addChannel", "void", "Add channels.", CHANNELS,
-           query("role", text, "Role in a holding bridge."),
-           query("absorbDTMF", flag, "Whether to keep digits from the others.", default=False),
-           query("mute", flag, "Whether to mute the channel.", default=False), documented=NO_MEMBER)
-def bridge_add_channel(stasis, bridge_id, channel, role, absorb_dtmf, mute):
-    """Events: ChannelLeftBridge of the bridge before, ChannelEnteredBridge, BRIDGEPEER of all members."""
+@operation("POST /bridges/{bridgeId}/addChannel", errors="400 404 409 422")
+def bridge_add_channel(stasis, bridge_id, channel=needed_list, role=text, absorb_dtmf=flag(False), mute=flag(False)):
+    """Add channels. Events: ChannelLeftBridge of the bridge before, ChannelEnteredBridge, BRIDGEPEER of all members."""
     bridge = find_bridge(stasis, bridge_id)
     for joining in listed_channels(stasis, channel):
         require(not joining.queue.has_recording(), 409, "Channel %s currently recording" % joining.id)
         bridge.add(joining, absorb_dtmf, role == "announcer")
 
 
-@operation("POST", "/bridges/{bridgeId}/removeChannel", "void", "Remove channels.", CHANNELS, documented=NO_MEMBER)
-def bridge_remove_channel(stasis, bridge_id, channel):
-    """Nothing is removed unless all can be. Events: BRIDGEPEER, ChannelLeftBridge."""
+@operation("POST /bridges/{bridgeId}/removeChannel", errors="400 404 409 422")
+def bridge_remove_channel(stasis, bridge_id, channel=needed_list):
+    """Remove channels. Nothing is removed unless all can be. Events: BRIDGEPEER, ChannelLeftBridge."""
     bridge = find_bridge(stasis, bridge_id)
     leaving = listed_channels(stasis, channel)
     require(all(member.bridge is bridge for member in leaving), 422, "Channel not in this bridge")
@@ -4399,50 +4218,41 @@ def bridge_remove_channel(stasis, bridge_id, channel):
             bridge.remove(member)
 
 
-@operation("POST", "/bridges/{bridgeId}/videoSource/{channelId}", "void", "Fix the source of video.",
-           documented={404: "No such bridge or channel.", 409: "The channel is in no application.",
-                       422: "It is not in the bridge."})
+@operation("POST /bridges/{bridgeId}/videoSource/{channelId}", errors="404 409 422")
 def bridge_set_video_source(stasis, bridge_id, channel_id):
-    """Event: BridgeVideoSourceChanged when it is another one."""
+    """Fix the source of video. Event: BridgeVideoSourceChanged when it is another one."""
     bridge = find_bridge(stasis, bridge_id)
     channel = listed_channels(stasis, [channel_id])[0]
     require(channel.bridge is bridge, 422, "Channel not in this bridge")
     bridge.set_video_source(channel)
 
 
-@operation("DELETE", "/bridges/{bridgeId}/videoSource", "void", "Let video follow the talker.", documented=NO_BRIDGE)
+@operation("DELETE /bridges/{bridgeId}/videoSource", errors="404")
 def bridge_clear_video_source(stasis, bridge_id):
+    """Let video follow the talker."""
     find_bridge(stasis, bridge_id).clear_video_source()
 
 
-NO_BRIDGE_MEDIA = {**NO_BRIDGE, 409: "The bridge is in no application."}
-
-
-@operation("POST", "/bridges/{bridgeId}/moh", "void", "Play music on hold to the bridge.", MOH_CLASS, documented=NO_BRIDGE_MEDIA)
-def bridge_start_moh(stasis, bridge_id, moh_class):
-    """Events: BRIDGEPEER, as music joins the first time."""
+@operation("POST /bridges/{bridgeId}/moh", errors="404 409")
+def bridge_start_moh(stasis, bridge_id, moh_class=text):
+    """Play music on hold to the bridge. Events: BRIDGEPEER, as music joins the first time."""
     find_bridge(stasis, bridge_id).start_music()
 
 
-@operation("DELETE", "/bridges/{bridgeId}/moh", "void", "Play music on hold to the bridge no more.", documented=NO_BRIDGE_MEDIA)
+@operation("DELETE /bridges/{bridgeId}/moh", errors="404 409")
 def bridge_stop_moh(stasis, bridge_id):
+    """Play music on hold to the bridge no more."""
     bridge = find_bridge(stasis, bridge_id)
     existing(bridge.music, "Bridge isn't playing music", 409)
     bridge.stop_music()
 
 
-BRIDGE_MEDIA = MEDIA + (
-    query("offsetms", number(), "Where to begin, in ms.", default=0, allowed=0),
-    query("skipms", number(), "Step of forward and reverse, in ms.", default=3000, allowed=0),
-)
-
-
-@operation("POST", "/bridges/{bridgeId}/play", "Playback", "Play media to the bridge.", *BRIDGE_MEDIA, PLAYBACK_ID,
-           documented=NO_BRIDGE_MEDIA)
-@operation("POST", "/bridges/{bridgeId}/play/{playbackId}", "Playback", "Play media to the bridge under an id.", *BRIDGE_MEDIA,
-           documented=NO_BRIDGE_MEDIA, nickname="playWithId")
-def bridge_play(stasis, bridge_id, media, lang, offsetms, skipms, playback_id):
-    """201 with the queued playback. Asterisk: the announcer joins before anything else is looked at."""
+@operation("POST /bridges/{bridgeId}/play/{playbackId}", "Playback", "404 409", nickname="playWithId")
+@operation("POST /bridges/{bridgeId}/play", "Playback", "404 409")
+def bridge_play(stasis, bridge_id, media=needed_list, lang=text, offsetms=number(0, least=0), skipms=number(3000, least=0),
+                playback_id=text):
+    """Play media to the bridge under an id. 201 with the queued playback. Asterisk: the announcer joins before anything else
+    is looked at."""
     bridge = find_bridge(stasis, bridge_id)
     is_good = skipms >= 0 and offsetms >= 0 and bool(media) and all(media)
     if is_good:
@@ -4454,9 +4264,12 @@ def bridge_play(stasis, bridge_id, media, lang, offsetms, skipms, playback_id):
     return play(bridge, queue, playback_id, media, lang, offsetms, skipms)
 
 
-@operation("POST", "/bridges/{bridgeId}/record", "LiveRecording", "Record the bridge.", *RECORD, documented=NO_RECORDING)
-def bridge_record(stasis, bridge_id, name, format, max_duration_seconds, max_silence_seconds, if_exists, beep, terminate_on):
-    """201 with the queued recording. Asterisk: a recorder joins before anything is checked, and leaves after a refusal."""
+@operation("POST /bridges/{bridgeId}/record", "LiveRecording", "400 404 409 422")
+def bridge_record(stasis, bridge_id, name=needed, format=needed, max_duration_seconds=number(0, least=0),
+                  max_silence_seconds=number(0, least=0), if_exists=text("fail", allowed=["fail", "overwrite", "append"]),
+                  beep=flag(False), terminate_on=text("none", allowed=["none", "any", "*", "#"])):
+    """Record the bridge. 201 with the queued recording. Asterisk: a recorder joins before anything is checked, and leaves
+    after a refusal."""
     bridge = find_bridge(stasis, bridge_id)
     recorder = Internal(stasis.internal_name("Recorder/ARI"))
     bridge.add(recorder)
@@ -4476,8 +4289,6 @@ def bridge_record(stasis, bridge_id, name, format, max_duration_seconds, max_sil
 
 
 # --- 9.5 /recordings
-
-NO_STORED = {404: "No such recording."}
 
 
 def stored_json(stasis: Stasis, name: str) -> dict:
@@ -4499,36 +4310,38 @@ def live_recording(stasis: Stasis, name: str) -> LiveRecording:
     return existing(stasis.live_recordings.get(name), "Recording not found")
 
 
-@operation("GET", "/recordings/stored", "List[StoredRecording]", "List the stored recordings.")
+@operation("GET /recordings/stored", "List[StoredRecording]")
 def recording_list_stored(stasis):
+    """List the stored recordings."""
     return [stored_json(stasis, name) for name in sorted(stasis.recordings.lengths, key=encode)]
 
 
-@operation("GET", "/recordings/stored/{recordingName}", "StoredRecording", "Show a stored recording.", documented=NO_STORED)
+@operation("GET /recordings/stored/{recordingName}", "StoredRecording", "404")
 def recording_get_stored(stasis, recording_name):
+    """Show a stored recording."""
     return stored_json(stasis, recording_name)
 
 
-@operation("DELETE", "/recordings/stored/{recordingName}", "void", "Delete a stored recording.", documented=NO_STORED)
+@operation("DELETE /recordings/stored/{recordingName}", errors="404")
 def recording_delete_stored(stasis, recording_name):
+    """Delete a stored recording."""
     stored_json(stasis, recording_name)
     with refusing_file_errors(500, "Delete failed"):
         stasis.recordings.delete(recording_name)
 
 
-@operation("GET", "/recordings/stored/{recordingName}/file", "binary", "Download a stored recording.",
-           documented={403: "The file cannot be read.", **NO_STORED})
+@operation("GET /recordings/stored/{recordingName}/file", "binary", "403 404")
 def recording_get_stored_file(stasis, recording_name):
+    """Download a stored recording."""
     suffix = stored_json(stasis, recording_name)["format"]
     with refusing_file_errors(403, "Recording could not be opened"):
         return Response(200, content=("Content-Type", "audio/" + suffix, stasis.recordings.data(recording_name)))
 
 
-@operation("POST", "/recordings/stored/{recordingName}/copy", "StoredRecording", "Copy a stored recording.",
-           query("destinationRecordingName", text, "Name of the copy.", True),
-           documented={**NO_STORED, 409: "The copy exists."})
-def recording_copy_stored(stasis, recording_name, destination_recording_name):
-    """200 with the copy. Asterisk: what follows the last dot of its name is dropped after one of that name was looked for."""
+@operation("POST /recordings/stored/{recordingName}/copy", "StoredRecording", "404 409")
+def recording_copy_stored(stasis, recording_name, destination_recording_name=needed):
+    """Copy a stored recording. 200 with the copy. Asterisk: what follows the last dot of its name is dropped after one of
+    that name was looked for."""
     stored_json(stasis, recording_name)
     existing(destination_recording_name, "Invalid destination recording name", 400, "Bad request")
     require(is_inside(destination_recording_name), 403, "Destination file path is forbidden")
@@ -4542,49 +4355,49 @@ def recording_copy_stored(stasis, recording_name, destination_recording_name):
     return stored_json(stasis, copied)
 
 
-@operation("GET", "/recordings/live/{recordingName}", "LiveRecording", "Show a live recording.", documented=NO_STORED)
+@operation("GET /recordings/live/{recordingName}", "LiveRecording", "404")
 def recording_get_live(stasis, recording_name):
+    """Show a live recording."""
     return live_recording(stasis, recording_name).to_json()
 
 
-@operation("DELETE", "/recordings/live/{recordingName}", "void", "End a recording and discard it.", documented=NO_STORED)
+@operation("DELETE /recordings/live/{recordingName}", errors="404")
 def recording_cancel(stasis, recording_name):
-    """Event: RecordingFinished."""
+    """End a recording and discard it. Event: RecordingFinished."""
     live_recording(stasis, recording_name).stop(deletes=True)
 
 
-@operation("POST", "/recordings/live/{recordingName}/stop", "void", "End a recording and keep it.", documented=NO_STORED)
+@operation("POST /recordings/live/{recordingName}/stop", errors="404")
 def recording_stop(stasis, recording_name):
-    """Event: RecordingFinished."""
+    """End a recording and keep it. Event: RecordingFinished."""
     live_recording(stasis, recording_name).stop()
 
 
-NO_SESSION = {**NO_STORED, 409: "It does not run."}
-
-
-@operation("POST", "/recordings/live/{recordingName}/pause", "void", "Pause a recording.", documented=NO_SESSION)
+@operation("POST /recordings/live/{recordingName}/pause", errors="404 409")
 def recording_pause(stasis, recording_name):
+    """Pause a recording."""
     live_recording(stasis, recording_name).pause(True)
 
 
-@operation("DELETE", "/recordings/live/{recordingName}/pause", "void", "Pause a recording no more.", documented=NO_SESSION)
+@operation("DELETE /recordings/live/{recordingName}/pause", errors="404 409")
 def recording_unpause(stasis, recording_name):
+    """Pause a recording no more."""
     live_recording(stasis, recording_name).pause(False)
 
 
-@operation("POST", "/recordings/live/{recordingName}/mute", "void", "Record silence.", documented=NO_SESSION)
+@operation("POST /recordings/live/{recordingName}/mute", errors="404 409")
 def recording_mute(stasis, recording_name):
+    """Record silence."""
     live_recording(stasis, recording_name).mute(True)
 
 
-@operation("DELETE", "/recordings/live/{recordingName}/mute", "void", "Record what is heard.", documented=NO_SESSION)
+@operation("DELETE /recordings/live/{recordingName}/mute", errors="404 409")
 def recording_unmute(stasis, recording_name):
+    """Record what is heard."""
     live_recording(stasis, recording_name).mute(False)
 
 
 # --- 9.6 /sounds
-
-OPTIONAL_KEYS = BARE_KEYS + ("required",)
 
 
 def sounds_json(stasis: Stasis, lang: str | None, wanted_format: str | None) -> dict[str, dict]:
@@ -4599,23 +4412,22 @@ def sounds_json(stasis: Stasis, lang: str | None, wanted_format: str | None) -> 
     return found
 
 
-@operation("GET", "/sounds", "List[Sound]", "List the sounds.",
-           query("lang", text, "Language wanted.", keys=OPTIONAL_KEYS),
-           query("format", text, "Format wanted.", keys=OPTIONAL_KEYS))
-def sound_list(stasis, lang, format):
+@operation("GET /sounds", "List[Sound]")
+def sound_list(stasis, lang=text(keys=OPTIONAL_KEYS), format=text(keys=OPTIONAL_KEYS)):
+    """List the sounds."""
     found = sounds_json(stasis, lang, format)
     require(bool(found), 404, "No sounds found that matched the query")
     return list(found.values())
 
 
-@operation("GET", "/sounds/{soundId}", "Sound", "Show a sound.")
+@operation("GET /sounds/{soundId}", "Sound")
 def sound_get(stasis, sound_id):
+    """Show a sound."""
     return existing(sounds_json(stasis, None, None).get(sound_id), "Sound not found")
 
 
 # --- 9.7 /playbacks
 
-NO_PLAYBACK = {404: "No such playback."}
 PLAYBACK_OPERATIONS = ["restart", "pause", "unpause", "reverse", "forward"]
 
 
@@ -4623,30 +4435,27 @@ def find_playback(stasis: Stasis, playback_id: str) -> Playback:
     return existing(stasis.playbacks.get(playback_id), "Playback not found")
 
 
-@operation("GET", "/playbacks/{playbackId}", "Playback", "Show a playback.", documented=NO_PLAYBACK)
+@operation("GET /playbacks/{playbackId}", "Playback", "404")
 def playback_get(stasis, playback_id):
+    """Show a playback."""
     return find_playback(stasis, playback_id).to_json()
 
 
-@operation("DELETE", "/playbacks/{playbackId}", "void", "End a playback.", documented=NO_PLAYBACK)
+@operation("DELETE /playbacks/{playbackId}", errors="404")
 def playback_stop(stasis, playback_id):
-    """Event: PlaybackFinished; of one that waits, in its turn."""
+    """End a playback. Event: PlaybackFinished; of one that waits, in its turn."""
     find_playback(stasis, playback_id).stop()
 
 
-@operation("POST", "/playbacks/{playbackId}/control", "void", "Pause, wind, or start again.",
-           query("operation", text, "What to do.", True, allowed=PLAYBACK_OPERATIONS),
-           documented={400: "Unknown operation.", **NO_PLAYBACK, 409: "The state does not allow it."})
-def playback_control(stasis, playback_id, operation):
-    """Event of an unpause: PlaybackStarted."""
+@operation("POST /playbacks/{playbackId}/control", errors="400 404 409")
+def playback_control(stasis, playback_id, operation=needed(allowed=["restart", "pause", "unpause", "reverse", "forward"])):
+    """Pause, wind, or start again. Event of an unpause: PlaybackStarted."""
     existing(operation, "Missing operation", 400)
     require(operation in PLAYBACK_OPERATIONS, 400, "Invalid operation %s" % operation)
     find_playback(stasis, playback_id).control(operation)
 
 
 # --- 9.8 /deviceStates
-
-NO_DEVICE = {404: "No name behind the prefix.", 409: "Not a device of Stasis."}
 
 
 def stasis_device(device_name: str) -> str:
@@ -4657,31 +4466,34 @@ def stasis_device(device_name: str) -> str:
     return name
 
 
-@operation("GET", "/deviceStates", "List[DeviceState]", "List the device states of one's own.")
+@operation("GET /deviceStates", "List[DeviceState]")
 def device_list(stasis):
+    """List the device states of one's own."""
     return [{"name": "Stasis:" + name, "state": stasis.device_states[name]}
             for name in sorted(stasis.device_states, key=encode)]
 
 
-@operation("GET", "/deviceStates/{deviceName}", "DeviceState", "Show a device state.")
+@operation("GET /deviceStates/{deviceName}", "DeviceState")
 def device_get(stasis, device_name):
+    """Show a device state."""
     require(is_utf8(device_name), 500, "Error building response")
     return {"name": device_name, "state": stasis.device_state(device_name)}
 
 
-@operation("PUT", "/deviceStates/{deviceName}", "void", "Set a device state of one's own.",
-           query("deviceState", text, "The state.", True, allowed=list(DEVICE_STATES[1:])), documented=NO_DEVICE)
-def device_update(stasis, device_name, device_state):
-    """Event: DeviceStateChanged when it is another one."""
+@operation("PUT /deviceStates/{deviceName}", errors="404 409")
+def device_update(stasis, device_name, device_state=needed(allowed=["NOT_INUSE", "INUSE", "BUSY", "INVALID", "UNAVAILABLE",
+                  "RINGING", "RINGINUSE", "ONHOLD"])):
+    """Set a device state of one's own. Event: DeviceStateChanged when it is another one."""
     name = stasis_device(device_name)
     require((device_state or "").upper() in DEVICE_STATES[1:], 500, "Unknown device")
     require_utf8(name)
     stasis.set_device_state(name, device_state.upper())
 
 
-@operation("DELETE", "/deviceStates/{deviceName}", "void", "Forget a device state of one's own.", documented=NO_DEVICE)
+@operation("DELETE /deviceStates/{deviceName}", errors="404 409")
 def device_delete(stasis, device_name):
-    """Event: DeviceStateChanged, to UNKNOWN. Asterisk: without effect unless the prefix is spelt exactly."""
+    """Forget a device state of one's own. Event: DeviceStateChanged, to UNKNOWN. Asterisk: without effect unless the prefix
+    is spelt exactly."""
     name = stasis_device(device_name)
     if device_name.startswith("Stasis:"):
         stasis.delete_device_state(name)
@@ -4694,26 +4506,28 @@ def mailbox_json(name: str, mailbox: Mailbox) -> dict:
     return {"name": name, "old_messages": mailbox.old_messages, "new_messages": mailbox.new_messages}
 
 
-@operation("GET", "/mailboxes", "List[Mailbox]", "List the mailboxes.")
+@operation("GET /mailboxes", "List[Mailbox]")
 def mailbox_list(stasis):
+    """List the mailboxes."""
     return [mailbox_json(name, stasis.mailboxes[name]) for name in sorted(stasis.mailboxes, key=encode)]
 
 
-@operation("GET", "/mailboxes/{mailboxName}", "Mailbox", "Show a mailbox.", documented={404: "No such mailbox."})
+@operation("GET /mailboxes/{mailboxName}", "Mailbox", "404")
 def mailbox_get(stasis, mailbox_name):
+    """Show a mailbox."""
     return mailbox_json(mailbox_name, existing(stasis.mailboxes.get(mailbox_name), "Mailbox is does not exist"))
 
 
-@operation("PUT", "/mailboxes/{mailboxName}", "void", "Set the messages of a mailbox, which is made if need be.",
-           query("oldMessages", number(), "How many are old.", True), query("newMessages", number(), "How many are new.", True),
-           documented={404: "No such mailbox."})
-def mailbox_update(stasis, mailbox_name, old_messages, new_messages):
+@operation("PUT /mailboxes/{mailboxName}", errors="404")
+def mailbox_update(stasis, mailbox_name, old_messages=number(required=True), new_messages=number(required=True)):
+    """Set the messages of a mailbox, which is made if need be."""
     require_utf8(mailbox_name)
     stasis.set_mailbox(mailbox_name, Mailbox(old_messages, new_messages))
 
 
-@operation("DELETE", "/mailboxes/{mailboxName}", "void", "Delete a mailbox.", documented={404: "No such mailbox."})
+@operation("DELETE /mailboxes/{mailboxName}", errors="404")
 def mailbox_delete(stasis, mailbox_name):
+    """Delete a mailbox."""
     existing(stasis.mailboxes.get(mailbox_name), "Mailbox does not exist")
     stasis.set_mailbox(mailbox_name, None)
 
@@ -4721,10 +4535,10 @@ def mailbox_delete(stasis, mailbox_name):
 # --- 9.10 /events
 
 
-@operation("GET", "/events", "Message", "Open the event socket.", query("app", quoted, "Applications to register.", True),
-           query("subscribeAll", flag, "Whether to follow everything."))
-def event_event_websocket(stasis, app, subscribe_all):
-    """The Upgrade of a handshake that is good so far. Departure 6: all names are checked before anything is registered."""
+@operation("GET /events", "Message")
+def event_event_websocket(stasis, app=quoted, subscribe_all=flag):
+    """Open the event socket. The Upgrade of a handshake that is good so far. Departure 6: all names are checked before
+    anything is registered."""
     if not app:
         raise HttpError(400, "HTTP request is missing param: [app]", close=False)
     if not all(name and is_utf8(name) for name in app):
@@ -4751,13 +4565,9 @@ def followed_subject(stasis: Stasis, kind: str, subject_id: str) -> Channel | Br
     return {"channel": stasis.channels, "bridge": stasis.bridges}.get(kind, {}).get(subject_id)
 
 
-@operation("POST", "/events/user/{eventName}", "void", "Send an event of one's own to an application.",
-           query("application", text, "The application that gets it.", True),
-           query("source", many(text), "Channels, bridges and endpoints that it shows."),
-           body("variables", member, 'What it carries: {"variables": {name: value, ...}}.', keys=USUAL_KEYS),
-           documented={404: "No such application.", 422: "No such source.", 400: "Bad parameters."})
-def event_user_event(stasis, event_name, application, source, variables):
-    """Event: ChannelUserevent, to that application only."""
+@operation("POST /events/user/{eventName}", errors="404 422 400")
+def event_user_event(stasis, event_name, application=needed, source=text_list, variables=member(keys=USUAL_KEYS)):
+    """Send an event of one's own to an application. Event: ChannelUserevent, to that application only."""
     require(bool(application), 400, "Missing parameter application")
     hearer = find_application(stasis, application)
     require(variables is ABSENT or isinstance(variables, dict), 500, "Error processing request")
@@ -4774,33 +4584,30 @@ def event_user_event(stasis, event_name, application, source, variables):
 
 # --- 9.11 /applications
 
-NO_APPLICATION = {404: "No such application."}
 
-
-@operation("GET", "/applications", "List[Application]", "List the applications.")
+@operation("GET /applications", "List[Application]")
 def application_list(stasis):
+    """List the applications."""
     return [stasis.application_json(application) for application in stasis.applications.values()]
 
 
-@operation("GET", "/applications/{applicationName}", "Application", "Show an application.", documented=NO_APPLICATION)
+@operation("GET /applications/{applicationName}", "Application", "404")
 def application_get(stasis, application_name):
+    """Show an application."""
     return stasis.application_json(find_application(stasis, application_name))
 
 
-EVENT_SOURCE = query("eventSource", many(text), "URIs: channel:ID, bridge:ID, endpoint:TECH/RESOURCE, deviceState:NAME.", True)
-
-
-@operation("POST", "/applications/{applicationName}/subscription", "Application", "Follow event sources.", EVENT_SOURCE,
-           documented={400: "No or bad event sources.", **NO_APPLICATION, 422: "No such event source."})
-def application_subscribe(stasis, application_name, event_source):
-    """200 with the application. Those before a bad one stay followed; an empty id means all of the kind."""
+@operation("POST /applications/{applicationName}/subscription", "Application", "400 404 422")
+def application_subscribe(stasis, application_name, event_source=needed_list):
+    """Follow event sources. 200 with the application. Those before a bad one stay followed; an empty id means all of the
+    kind."""
     return change_subscriptions(stasis, application_name, event_source, subscribe)
 
 
-@operation("DELETE", "/applications/{applicationName}/subscription", "Application", "Follow event sources no more.", EVENT_SOURCE,
-           documented={400: "No or bad event sources.", **NO_APPLICATION, 409: "Not followed.", 422: "No such event source."})
-def application_unsubscribe(stasis, application_name, event_source):
-    """200 with the application. Asterisk: following all of a kind cannot be undone by an empty id."""
+@operation("DELETE /applications/{applicationName}/subscription", "Application", "400 404 409 422")
+def application_unsubscribe(stasis, application_name, event_source=needed_list):
+    """Follow event sources no more. 200 with the application. Asterisk: following all of a kind cannot be undone by an empty
+    id."""
     return change_subscriptions(stasis, application_name, event_source, unsubscribe)
 
 
@@ -4840,11 +4647,10 @@ def unsubscribe(stasis: Stasis, application: Application, kind: str, subject_id:
     require(known, 422, "Event source was not subscribed to")
 
 
-@operation("PUT", "/applications/{applicationName}/eventFilter", "Application", "Choose the types of events to be told.",
-           body("filter", document, 'Types that are told or kept back: {"allowed": [{"type": name}, ...], "disallowed": [...]}.'),
-           documented={400: "Bad filter.", **NO_APPLICATION})
-def application_filter(stasis, application_name, filter):
-    """200 with the application. A list sets both lists, {} empties both; `disallowed` is set before `allowed` is checked."""
+@operation("PUT /applications/{applicationName}/eventFilter", "Application", "400 404")
+def application_filter(stasis, application_name, filter=document):
+    """Choose the types of events to be told. 200 with the application. A list sets both lists, {} empties both; `disallowed`
+    is set before `allowed` is checked."""
     application = find_application(stasis, application_name)
     both = [] if filter is ABSENT or filter == {} else filter if isinstance(filter, list) else None
     given = filter if both is None else {"disallowed": both, "allowed": both}
@@ -4857,7 +4663,6 @@ def application_filter(stasis, application_name, filter):
             require(good, 400, "Invalid format definition")
             setattr(application, name, entries)
     return stasis.application_json(application)
-
 
 # === 10. Answering ===
 # How a request becomes a response: admit() asks all that needs no model, answer() finds the operation and runs it. The API
@@ -4879,9 +4684,9 @@ class Route:
 
 
 def route_tree() -> Route:
-    """The tree of all PATHS. A segment without operations of its own is a node all the same."""
+    """The tree of all paths. A segment without operations of its own is a node all the same."""
     root = Route("")
-    for path in PATHS:
+    for path in OPERATIONS:
         node = root
         for segment in path[1:].split("/"):
             if segment not in node.children:
@@ -4927,29 +4732,29 @@ def find_route(path: str) -> tuple[Route, dict[str, str]]:
 def parse_parameters(declared: Operation, request: Request, path_values: dict[str, str]) -> dict:
     """The arguments of an operation, by their Python names: JSON beats query beats form; the path cannot be overruled."""
     arguments = {}
-    for parameter in declared.parameters:
-        name, kind = parameter.name, parameter.kind
-        if parameter.where == "path":
+    for argument, kind in declared.parameters.items():
+        name = wire_name(argument)
+        if kind.where == "path":
             value = path_values[name]
         else:
             value = kind.absent
-            if parameter.where == "query":
+            if kind.where == "query":
                 for given, word in request.pairs:
                     if given == name:
                         value = kind.from_text(word)
-                        check_list(kind, name, value)
+                        check_list(kind, argument, value)
             in_json = isinstance(request.json, dict) and name in request.json
             if kind is document:
                 value = request.json if request.json is not None else request.pairs or ABSENT
             elif in_json:
                 value = kind.from_json(request.json[name])
-                check_list(kind, name, value)
-        arguments[python_name(name)] = value
+                check_list(kind, argument, value)
+        arguments[argument] = value
     return arguments
 
 
 def check_list(kind: Kind, name: str, value) -> None:
-    require(not kind.is_list or len(value) <= MAX_LIST_ITEMS, 400, "Too many values for %s" % python_name(name))
+    require(not kind.is_list or len(value) <= MAX_LIST_ITEMS, 400, "Too many values for %s" % name)
 
 
 @functools.lru_cache(maxsize=CACHED_HEADS)
@@ -5047,9 +4852,9 @@ def described_resource(name: str) -> dict:
     if RESOURCES[name][1]:
         document["requiresModules"] = list(RESOURCES[name][1])
     document["apis"] = [
-        {"path": path, "description": about, "operations": [
-            declared.describe() for declared in OPERATIONS[path].values()]}
-        for path, about in PATHS.items() if path.split("/")[1] == name]
+        {"path": path, "description": words(path.rpartition("/")[2].strip("{}")), "operations": [
+            declared.describe() for declared in operations.values()]}
+        for path, operations in OPERATIONS.items() if path.split("/")[1] == name]
     document["models"] = describe_models(name)
     return document
 
@@ -5624,8 +5429,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = command_line().parse_args(arguments)
     logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     if options.operations:
-        for path in PATHS:
-            for declared in OPERATIONS[path].values():
+        for operations in OPERATIONS.values():
+            for declared in operations.values():
                 print("%-7s %-60s %s" % (declared.method, declared.path, declared.summary))
         return 0
     path = options.config or next((path for path in CONFIG_PATHS if os.path.exists(path)), None)
