@@ -1425,7 +1425,6 @@ KEPT_SILENCE_MS = 200                   # of the silence at the end of a recordi
 NO_AUDIO_SECONDS = 4                    # a recording that hears no frame for so long ends (main/app.c)
 MAX_BRIDGEPEER_MEMBERS = 11             # members that BRIDGEPEER takes account of (main/bridge.c)
 INTERESTS_OF_A_MEMBER = 2               # how often an application comes to follow a bridge with each channel (control.c)
-OUTGOING_LINE = ("AppDial2", "(Outgoing Line)")
 CALLER_ALLOWED = (0, "Presentation Allowed, Not Screened")
 CALLER_UNAVAILABLE = (67, "Number Unavailable")
 FIXED_CHANNEL_ITEMS = {                 # what CHANNEL() reads as on every channel here
@@ -1541,6 +1540,106 @@ class CommandQueue:
         return any(isinstance(medium, LiveRecording) for medium in [self.current] + [m for _, m in self.waiting])
 
 
+class Place(NamedTuple):
+    """A place in the dialplan."""
+    context: str
+    exten: str
+    priority: int
+
+
+class Program:
+    """What runs on a channel, inside the programs before it; `app` is what it shows of itself, None where that is nothing.
+
+        originated near leg     Outgoing, then InStasis or Dialplan         far leg      Dialplan, InStasis at its step Stasis()
+        created leg, Snoop      InStasis                                    continued    Dialplan inside what has no dialplan yet
+    """
+    app: tuple[str, str] | None = None
+
+    def end(self, channel: Channel) -> None:
+        """Tell that the channel's time is over; the innermost program ends first."""
+
+
+class Outgoing(Program):
+    """The call of the far leg, which goes on with `when_answered`."""
+    app = ("AppDial2", "(Outgoing Line)")
+
+    def __init__(self, when_answered: Callable[[], None]) -> None:
+        self.when_answered = when_answered
+
+
+class InStasis(Program):
+    """Stasis(data): the stay in an application."""
+
+    def __init__(self, data: str) -> None:
+        self.app = ("Stasis", data)
+
+    def end(self, channel: Channel) -> None:
+        if channel.application:
+            channel.leave_dial_bridge()
+            channel.leave()
+        channel.set_variable("STASISSTATUS", "SUCCESS")
+        self.app = None
+
+
+class Dialplan(Program):
+    """The dialplan from the channel's place on. One that runs inside Stasis() ends without a word."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.is_inner = any(isinstance(program, InStasis) for program in channel.programs)
+        channel.programs.append(self)
+        self.run()
+
+    def run(self) -> None:
+        """Run until something waits (Stasis, Wait) or nothing is left (pbx.c, __ast_pbx_run)."""
+        channel = self.channel
+        while True:
+            step = channel.stasis.dialplan_step(channel.place)
+            if step is None:
+                channel.finish(0)
+                return
+            self.app = step
+            channel.publish()
+            if self.waits(*step):
+                return
+            self.end_step()
+
+    def waits(self, app: str, data: str) -> bool:
+        """Run one dialplan application; True when it waits for something: go_on() is called then."""
+        channel = self.channel
+        if app == "Stasis":
+            return channel.run_stasis(data)
+        if app == "Answer" and channel.state != "Up":
+            channel.answer()
+            channel.timer = channel.stasis.after(ANSWER_SECONDS, self.go_on)
+            return True
+        if app == "Wait":
+            channel.timer = channel.stasis.after(float(data), self.go_on)
+            return True
+        return False
+
+    def end_step(self) -> None:
+        self.app = ("", "")
+        self.channel.place = self.channel.place._replace(priority=self.channel.place.priority + 1)
+
+    def go_on(self) -> None:
+        self.end_step()
+        self.run()
+
+    def end(self, channel: Channel) -> None:
+        """The soft hangup of the PBX, then extension h where the context has one."""
+        self.app = self.app and ("", "")                # else no step was ever run
+        if self.is_inner:
+            self.app = None
+            return
+        channel.announce_hangup(SOFT_HANGUP_DIALPLAN_ENDED, True)
+        step = channel.stasis.dialplan_step(channel.place._replace(exten="h", priority=1))
+        if step:
+            channel.place, self.app = channel.place._replace(exten="h", priority=1), step
+            channel.publish()
+            self.end_step()
+
+
 class Channel(Subject):
     """One channel: a leg of a Local pair, a Snoop, or external media without packets.
 
@@ -1550,34 +1649,26 @@ class Channel(Subject):
          '-----------------answer on ;2-----------------------^
         ;2  Ring ---answer on ;2---> Up              either leg, in any state: hang_up() ends both
 
-    ;2 always runs dialplan. ;1 waits for the answer (`when_answered`: an application, or a place in the dialplan), or, made
-    by /channels/create, is in its application from the start. Live members change at once; what GET and some events show
-    is `published`, renewed by publish(), which also derives the events from the difference.
+    Live members change at once; what GET and some events show is `published`, renewed by publish(), which also derives the
+    events from the difference.
     """
     kind = "channel"
-    __slots__ = ("name", "state", "caller", "connected", "context", "exten", "priority", "app_name", "app_data", "language",
-                 "variables", "near_leg", "far_leg", "dialstring", "repeats_dialstring", "is_dialled", "when_answered",
-                 "timer", "application", "resting_app", "runs_dialplan", "runs_stasis", "is_in_dialplan", "is_created", "queue",
-                 "bridge", "was_bridged", "absorbs_dtmf", "is_announcer", "told_connected", "muted", "snoops", "target",
-                 "is_silence_on", "is_over")
+    __slots__ = ("name", "state", "caller", "connected", "place", "language", "variables", "near_leg", "far_leg", "dialstring",
+                 "is_dialled", "timer", "application", "programs", "queue", "bridge", "was_bridged", "absorbs_dtmf", "is_announcer",
+                 "told_connected", "muted", "snoops", "target", "is_silence_on", "is_over")
 
-    def __init__(self, stasis: Stasis, channel_id: str, name: str, state: str, place: tuple[str, str, int]) -> None:
+    def __init__(self, stasis: Stasis, channel_id: str, name: str, state: str, place: Place) -> None:
         super().__init__(stasis, channel_id)
-        self.name, self.state = name, state
+        self.name, self.state, self.place = name, state, place
         self.caller = self.connected = ("", "")         # (name, number)
-        self.context, self.exten, self.priority = place
-        self.app_name = self.app_data = ""              # the dialplan application that runs
+        self.programs: list[Program] = []               # what runs on it, outermost first; none: nobody has called it yet
         self.language = "en"
         self.variables: dict[str, str] = {}             # names with their _ marks, oldest first
         self.near_leg: Channel | None = None
         self.far_leg: Channel | None = None
-        self.dialstring, self.repeats_dialstring, self.is_dialled = "", False, False
-        self.when_answered: Callable[[], None] | None = None
+        self.dialstring, self.is_dialled = "", False
         self.timer: Timer | None = None                 # of the call, or of a Wait()
         self.application: Application | None = None     # the Stasis application that has it
-        self.resting_app = ("", "")                     # dialplan application shown when nothing runs
-        self.runs_dialplan = self.is_in_dialplan = False        # a dialplan of its own; inside any
-        self.runs_stasis = self.is_created = False      # Stasis() around everything, outside the dialplan
         self.queue = CommandQueue()
         self.bridge: Bridge | None = None
         self.was_bridged = False
@@ -1594,6 +1685,16 @@ class Channel(Subject):
     def other_leg(self) -> Channel | None:
         return self.near_leg or self.far_leg
 
+    @property
+    def app(self) -> tuple[str, str]:
+        """The dialplan application that is shown: of the innermost program that shows one."""
+        return next((program.app for program in reversed(self.programs) if program.app), ("", ""))
+
+    @property
+    def is_originated(self) -> bool:
+        """True when somebody called its far leg with it, False for one that was created and dialled."""
+        return bool(self.programs) and isinstance(self.programs[0], Outgoing)
+
     # --- snapshots and events
 
     def snapshot(self) -> Encoded:
@@ -1603,8 +1704,7 @@ class Channel(Subject):
             "caller": {"name": self.caller[0], "number": self.caller[1]},
             "connected": {"name": self.connected[0], "number": self.connected[1]},
             "accountcode": "",
-            "dialplan": {"context": self.context, "exten": self.exten, "priority": self.priority,
-                         "app_name": self.app_name, "app_data": self.app_data},
+            "dialplan": {**self.place._asdict(), "app_name": self.app[0], "app_data": self.app[1]},
             "creationtime": self.created, "language": self.language,
         }
         if self.stasis.channelvars:
@@ -1640,7 +1740,7 @@ class Channel(Subject):
     def announce_dial(self, status: str) -> None:
         """A Dial event about this near leg: the begin shows the last published snapshot, a status a fresh one."""
         self.emit("Dial", dialstatus=status, forward="", dialstring=self.dialstring if not status or
-                  self.repeats_dialstring else "", peer=self.snapshot() if status else self.published)
+                  self.is_originated else "", peer=self.snapshot() if status else self.published)
 
     # --- variables and functions
 
@@ -1674,8 +1774,8 @@ class Channel(Subject):
         return value if value is not None else self.stasis.read_global(name)
 
     def builtin_variables(self) -> dict[str, str]:
-        return {"EXTEN": self.exten, "CONTEXT": self.context, "PRIORITY": str(self.priority), "CHANNEL": self.name,
-                "UNIQUEID": self.id, "HANGUPCAUSE": "0", "CALLINGPRES": "%d" % self.presentation()[0]}
+        return {**{key.upper(): str(value) for key, value in self.place._asdict().items()}, "CHANNEL": self.name, "UNIQUEID": self.id,
+                "HANGUPCAUSE": "0", "CALLINGPRES": "%d" % self.presentation()[0]}
 
     def presentation(self) -> tuple[int, str]:
         """How the caller may be shown: the number of it and its text."""
@@ -1692,8 +1792,8 @@ class Channel(Subject):
             return {"name": name, "all": '"%s" <%s>' % (name, number)}.get(item, "")
         if function == "CHANNEL":
             return {"name": self.name, "state": self.state, "language": self.language, "uniqueid": self.id,
-                    "linkedid": self.near_leg.id if self.near_leg else self.id, "context": self.context, "exten": self.exten,
-                    "appname": self.app_name, "appdata": self.app_data, "channeltype": self.name.partition("/")[0],
+                    "linkedid": self.near_leg.id if self.near_leg else self.id, "context": self.place.context,
+                    "exten": self.place.exten, "appname": self.app[0], "appdata": self.app[1], "channeltype": self.name.partition("/")[0],
                     **FIXED_CHANNEL_ITEMS}.get(item)
         if function == "GLOBAL":
             return self.stasis.global_variables.get(argument, "")
@@ -1739,10 +1839,10 @@ class Channel(Subject):
         for name in reversed(list(far.variables)):
             far.announce_variable(name, far.variables[name])
         far.publish()
-        if self.stasis.dialplan_step(far.context, local_place(self.dialstring)[0], 1) is None:
+        if self.stasis.dialplan_step(far.place._replace(exten=local_place(self.dialstring)[0])) is None:
             return False
         self.announce_dial("")
-        far.run_dialplan()
+        Dialplan(far)
         return True
 
     def ring(self) -> None:
@@ -1770,8 +1870,8 @@ class Channel(Subject):
             near.timer.cancel()
         near.publish()
         near.announce_dial("ANSWER")
-        if near.when_answered:
-            near.when_answered()
+        if near.is_originated:
+            near.programs[0].when_answered()
 
     def send_digits(self, digits: str, duration_ms: int) -> None:
         """Send DTMF: each digit is heard on the other leg, characters that are none are skipped."""
@@ -1821,67 +1921,26 @@ class Channel(Subject):
             return False
         return other.sends_audio() or bool(other.bridge and other.bridge.carries_audio(other, asked | {self}))
 
-    # --- the dialplan
-
-    def run_dialplan(self) -> None:
-        """Run from the present place until something waits (Stasis, Wait) or nothing is left (pbx.c, __ast_pbx_run)."""
-        self.is_in_dialplan = True
-        while True:
-            step = self.stasis.dialplan_step(self.context, self.exten, self.priority)
-            if step is None:
-                self.finish(0)
-                return
-            self.app_name, self.app_data = step
-            self.publish()
-            if self.run_step(*step):
-                return
-            self.app_name = self.app_data = ""
-            self.priority += 1
-
-    def run_step(self, app: str, data: str) -> bool:
-        """Run one dialplan application; True when it waits for something: next_step() goes on then."""
-        if app == "Stasis":
-            return self.run_stasis(data)
-        if app == "Answer" and self.state != "Up":
-            self.answer()
-            self.timer = self.stasis.after(ANSWER_SECONDS, self.next_step)
-            return True
-        if app == "Wait":
-            self.timer = self.stasis.after(float(data), self.next_step)
-            return True
-        return False
-
-    def next_step(self) -> None:
-        self.app_name = self.app_data = ""
-        self.priority += 1
-        self.run_dialplan()
+    # --- the application
 
     def run_stasis(self, data: str) -> bool:
         """Stasis(data): enter the application; False when nobody is there (app_stasis.c)."""
-        name, _, args = data.partition(",")
-        self.set_variable("STASISSTATUS", "")
-        application = self.stasis.applications.get(name)
-        if not application or not application.connection:
-            self.set_variable("STASISSTATUS", "FAILED")
-            return False
-        self.enter(application, args.split(",") if args else [])
-        return True
-
-    def start_stasis(self, app: str, app_args: str) -> None:
-        """Run Stasis() without dialplan, as near legs, Snoops and external media do; the end when nobody is there."""
-        self.app_name, self.app_data = "Stasis", app + ("," + app_args if app_args else "")
+        self.programs.append(InStasis(data))
         self.publish()
-        self.runs_stasis = self.run_stasis(self.app_data)
-        if not self.runs_stasis:
+        self.set_variable("STASISSTATUS", "")
+        name, _, args = data.partition(",")
+        application = self.stasis.applications.get(name)
+        if application and application.connection:
+            self.enter(application, args.split(",") if args else [])
+            return True
+        self.set_variable("STASISSTATUS", "FAILED")
+        self.programs.pop()
+        return False
+
+    def run_stasis_alone(self, app: str, app_args: str | None) -> None:
+        """Run Stasis() without dialplan, as near legs, Snoops and external media do; the end when nobody is there."""
+        if not self.run_stasis(app + ("," + app_args if app_args else "")):
             self.finish(0)
-
-    def start_extension(self, context: str, exten: str, priority: int) -> None:
-        """Run dialplan of its own, as a near leg originated to an extension does."""
-        self.context, self.exten, self.priority = context, exten, priority
-        self.runs_dialplan = True
-        self.run_dialplan()
-
-    # --- the application
 
     def enter(self, application: Application, args: list[str]) -> None:
         """StasisStart; the application follows the channel while it has it."""
@@ -1908,24 +1967,25 @@ class Channel(Subject):
         """Leave the application for a place in the dialplan; "" and 0 where the request named none."""
         self.leave_bridge(leaves_app=True)
         self.leave_dial_bridge()
-        if not priority:
-            priority = 1 if context or exten else self.priority + 1
-        self.exten = exten or ("s" if context else self.exten)
-        self.context, self.priority = context or self.context, priority
-        if self.is_in_dialplan:
-            self.priority -= 1                          # Asterisk: StasisEnd shows the step before the next one
+        old = self.place
+        target = Place(context or old.context, exten or ("s" if context else old.exten),
+                       priority or (1 if context or exten else old.priority + 1))
+        dialplan = next((program for program in reversed(self.programs) if isinstance(program, Dialplan)), None)
+        # Asterisk: StasisEnd shows the step before the next one where a dialplan goes on.
+        self.place = target._replace(priority=target.priority - 1) if dialplan else target
         self.leave()
-        if self.is_in_dialplan:
+        if dialplan:
+            self.programs.pop()
             self.set_variable("STASISSTATUS", "SUCCESS")
-            self.next_step()
-        elif self.stasis.dialplan_step(self.context, self.exten, self.priority):
-            self.run_dialplan()
+            dialplan.go_on()
+        elif self.stasis.dialplan_step(target):
+            Dialplan(self)
         else:
             self.finish(0)
 
     def leave_dial_bridge(self) -> None:
         """A created and dialled channel lives in a hidden bridge: leaving it publishes a snapshot."""
-        if self.is_created and self.is_dialled:
+        if self.is_dialled and not self.is_originated:
             self.was_bridged = True
             self.publish()
 
@@ -1934,12 +1994,12 @@ class Channel(Subject):
     def hang_up(self, cause: int = NORMAL_CLEARING) -> None:
         """What DELETE does: this leg ends, then its other one with the same cause."""
         self.announce_hangup(SOFT_HANGUP_REQUESTED, True)
-        if self.is_in_dialplan or not self.runs_dialplan:       # Asterisk: an idle ;2 goes only with its ;1
+        if self.programs:                               # Asterisk: a ;2 that nobody has called goes only with its ;1
             self.end_call(cause)
 
     def end_call(self, cause: int) -> None:
         """Finish after a ChannelHangupRequest: an unanswered originate tells how its dialling ended."""
-        if self.when_answered and self.state != "Up":
+        if self.is_originated and self.state != "Up":
             self.announce_dial(DIAL_STATUS_OF_CAUSE.get(cause, "NOANSWER"))
         self.finish(cause)
 
@@ -1952,44 +2012,18 @@ class Channel(Subject):
             self.timer.cancel()
         self.queue.abandon()
         self.leave_bridge(leaves_app=True)
-        if self.application:
-            self.leave_dial_bridge()
-            self.leave()
-            if self.is_in_dialplan:
-                self.set_variable("STASISSTATUS", "SUCCESS")
-        if self.runs_stasis:
-            self.set_variable("STASISSTATUS", "SUCCESS")
+        for program in reversed(self.programs):
+            program.end(self)
         if self.was_bridged:
             cause = cause or NORMAL_CLEARING            # Asterisk: leaving a bridge sets a cause where there is none
-        if self.is_in_dialplan and self.runs_dialplan:
-            self.end_dialplan()
-        else:
-            self.app_name, self.app_data = self.resting_app
         other = self.other_leg if self.other_leg and not self.other_leg.is_over else None
-        is_idle = other and other.runs_dialplan and not other.is_in_dialplan
-        if other and not is_idle:
+        if other and other.programs:
             other.announce_hangup(cause, False)
         self.destroy(cause)
-        if is_idle:
-            other.is_over = True
-            other.destroy(0)
-        elif other:
-            other.end_call(cause)
+        if other:
+            other.end_call(cause if other.programs else 0)
         for snoop in list(self.snoops):
             snoop.finish(0)
-
-    def end_dialplan(self) -> None:
-        """The last steps of a dialplan: the soft hangup of the PBX, then extension h where the context has one."""
-        if (self.app_name, self.app_data) != self.resting_app:      # else no step was ever run
-            self.app_name = self.app_data = ""
-        self.announce_hangup(SOFT_HANGUP_DIALPLAN_ENDED, True)
-        step = self.stasis.dialplan_step(self.context, "h", 1)
-        if step:
-            self.exten, self.priority = "h", 1
-            self.app_name, self.app_data = step
-            self.publish()
-            self.app_name = self.app_data = ""
-            self.priority = 2
 
     def destroy(self, cause: int) -> None:
         """The last publication and ChannelDestroyed."""
@@ -2924,8 +2958,9 @@ class Stasis:
 
     # --- dialplan and channels
 
-    def dialplan_step(self, context: str, exten: str, priority: int) -> tuple[str, str] | None:
+    def dialplan_step(self, place: Place) -> tuple[str, str] | None:
         """(application, data) at a place of the dialplan; None where there is nothing."""
+        context, exten, priority = place
         if exten and context.startswith("stasis-") and context[len("stasis-"):] in self.applications:
             steps = (("NoOp", ""),) if exten == "h" else (("Stasis", context[len("stasis-"):]),)
         else:
@@ -2946,22 +2981,26 @@ class Stasis:
     def new_pair(self, resource: str, near_id: str, far_id: str) -> Channel:
         """The near leg of a new Local pair to EXTEN@CONTEXT[/OPTIONS]."""
         exten, context = local_place(resource)
-        place = (context or "default", exten or "s", 1)
-        name = "Local/%s@%s-%08x" % (exten, place[0], next(self.pair_serial))
+        place = Place(context or "default", exten or "s", 1)
+        name = "Local/%s@%s-%08x" % (exten, place.context, next(self.pair_serial))
         near = Channel(self, near_id, name + ";1", "Down", place)
         far = Channel(self, far_id, name + ";2", "Ring", place)
-        near.far_leg, far.near_leg, far.runs_dialplan = far, near, True
-        near.dialstring = resource
+        near.far_leg, far.near_leg, near.dialstring = far, near, resource
         return near
 
     def originate(self, near: Channel, caller: str, originator: Channel | None, variables: dict[str, str], app: str,
-                  app_args: str, place: tuple[str, str, int] | None, seconds: float | None) -> dict:
+                  app_args: str, place: Place | None, seconds: float | None) -> dict:
         """Call the far leg of a new pair; the near one enters `app`, or the dialplan at `place`, when it is answered.
 
         What comes back is the near leg as JSON, before it is dialled.
         """
-        near.resting_app, near.repeats_dialstring = OUTGOING_LINE, True
-        near.app_name, near.app_data = OUTGOING_LINE
+        def when_answered() -> None:
+            if app:
+                near.run_stasis_alone(app, app_args)
+            else:
+                near.place = place
+                Dialplan(near)
+        near.programs.append(Outgoing(when_answered))
         near.publish()
         if originator:
             near.inherit_variables(originator)
@@ -2974,10 +3013,6 @@ class Stasis:
             near.publish()
         for name, value in variables.items():
             near.set_variable(name, value)
-        if app:
-            near.when_answered = lambda: near.start_stasis(app, app_args)
-        else:
-            near.when_answered = lambda: near.start_extension(*place)
         self.follow_if_active(app, near, near.far_leg)
         shown = near.published
         if not near.dial_far_leg():
@@ -2995,12 +3030,11 @@ class Stasis:
 
     def create(self, near: Channel, app: str, app_args: str, originator: Channel | None, variables: dict[str, str]) -> dict:
         """Put the near leg of a new pair into `app` without calling the far one; the channel as JSON, before it enters."""
-        near.is_created = True
         self.follow_if_active(app, near, originator)
         for name, value in variables.items():
             near.set_variable(name, value)
         shown = near.published
-        near.start_stasis(app, app_args)
+        near.run_stasis_alone(app, app_args)
         return shown
 
     def dial(self, near: Channel, caller: Channel | None, seconds: int) -> None:
@@ -3019,23 +3053,23 @@ class Stasis:
         name = "Snoop/%s-%08x" % (target.id, next(self.snoop_serial))
         if snoop_id and self.find_channel(snoop_id):
             return None
-        channel = Channel(self, snoop_id or self.unique_id(), name, "Up", ("default", "s", 1))
+        channel = Channel(self, snoop_id or self.unique_id(), name, "Up", Place("default", "s", 1))
         channel.target = target
         target.snoops.append(channel)
         if target.bridge:
             target.bridge.settle()
         shown = channel.published
-        channel.start_stasis(app, app_args)
+        channel.run_stasis_alone(app, app_args)
         return shown
 
     def external_media(self, channel_id: str, host: str, app: str, variables: dict[str, str]) -> dict:
         """A UnicastRTP channel that sends nothing, answered at once and in `app`; its JSON with all its variables."""
         name = "UnicastRTP/%s-0x%012x" % (host, next(self.pair_serial))
-        channel = Channel(self, channel_id or self.unique_id(), name, "Down", ("default", "s", 1))
-        channel.dialstring, channel.repeats_dialstring, channel.resting_app = host, True, OUTGOING_LINE
+        channel = Channel(self, channel_id or self.unique_id(), name, "Down", Place("default", "s", 1))
+        channel.dialstring = host
         channel.set_variable("UNICASTRTP_LOCAL_ADDRESS", self.local_address[0])
         channel.set_variable("UNICASTRTP_LOCAL_PORT", str(self.local_address[1]))
-        channel.app_name, channel.app_data = OUTGOING_LINE
+        channel.programs.append(Outgoing(lambda: None))
         channel.publish()
         for variable, value in variables.items():
             channel.set_variable(variable, value)
@@ -3045,7 +3079,7 @@ class Stasis:
         channel.state = "Up"
         channel.publish()
         channel.announce_dial("ANSWER")
-        channel.start_stasis(app, "")
+        channel.run_stasis_alone(app, "")
         return shown
 
     # --- media
@@ -3125,7 +3159,7 @@ class Stasis:
             if any(channel.far_leg and channel.is_dialled and local_place(channel.dialstring) == (exten, context)
                    for channel in self.channels.values()):
                 return "INUSE"
-            return "NOT_INUSE" if self.dialplan_step(context, exten, 1) else "INVALID"
+            return "NOT_INUSE" if self.dialplan_step(Place(context, exten, 1)) else "INVALID"
         return "INVALID"
 
     def tell_device(self, device: str) -> None:
@@ -3864,7 +3898,7 @@ def channel_originate(stasis, endpoint=needed, extension=text, context=text, pri
     require(bool(app or extension), 400, "Application or extension must be specified")
     place = None
     if not app:
-        place = context or "default", extension, labelled_priority(stasis, label) if label else priority or 1
+        place = Place(context or "default", extension, labelled_priority(stasis, label) if label else priority or 1)
     parent = stasis.find_channel(originator) if originator else None
     require(parent is not None or not originator, 400, "Provided originator channel was not found")
     check_formats(formats)
@@ -4107,9 +4141,8 @@ def channel_snoop_channel(stasis, channel_id, spy=text("none", allowed=["none", 
 def channel_dial(stasis, channel_id, caller=text, timeout=number(0, least=0)):
     """Dial a created channel. Events: Dial of the near leg, then those of the far one. Twice is refused (departure 5)."""
     channel = controlled_channel(stasis, channel_id)
-    may_be_dialled = channel.state == "Down" and not (channel.is_created and channel.is_dialled)
-    require(may_be_dialled, 409, "Channel is not in the 'Down' state")
-    require(channel.is_created, 409, "Dialing a channel not created by ARI")
+    require(channel.state == "Down" and not channel.is_dialled, 409, "Channel is not in the 'Down' state")
+    require(not channel.is_originated, 409, "Dialing a channel not created by ARI")
     parent = stasis.find_channel(caller) if caller else None
     channel.queue.add(lambda: stasis.dial(channel, parent, timeout))
 
