@@ -13,18 +13,16 @@ Three ways in:
 
 Sections, in the order of what they need:
 
-     1. Terms, limits, errors           words and numbers; AriError, HttpError, ConfigError, WebSocketError
-     2. Configuration                   ari.conf and http.conf to Config and HttpConfig; crypt(3)
-     3. JSON and time                   the only dumper, reader and clock format
-     4. HTTP rules                      heads, bodies, credentials, CORS; Request and Response
-     5. WebSocket                       RFC 6455: handshake, frames, one connection's state
-     6. Stasis model                    applications, channels, bridges, playbacks, recordings, device states, mailboxes
-     7. Declarations                    how an operation and its parameters are declared
-     8. Data models                     the models of the API description, as rows
-     9. Operations                      the 98, each declared above its behaviour
-    10. Answering                       admit(), answer(), the tree of paths, the API description
-    11. Server                          sockets, threads, timers, the lock
-    12. Command line                    options, signals, exit status
+     1. Words and limits                words and numbers; AriError, HttpError, ConfigError, WebSocketError
+     2. JSON and time                   the only dumper, reader and clock format
+     3. WebSocket                       RFC 6455: handshake, frames, one connection's state
+     4. Configuration                   ari.conf and http.conf to Config and HttpConfig; crypt(3)
+     5. HTTP: a connection              heads, bodies, credentials, CORS; Request and Response; admit()
+     6. The REST machine                parameters, operations, routes, answer(), the API description
+     7. Stasis                          applications, channels, bridges, playbacks, recordings, device states, mailboxes
+     8. Operations                      the 98, each declared above its behaviour
+     9. Server                          sockets, threads, timers, the lock
+    10. Command line                    options, signals, exit status
 
 The arrow rule: a section uses names of the sections above it only (annotations apart).
 
@@ -84,7 +82,7 @@ import uuid
 import warnings
 from typing import Callable, Iterator, NamedTuple
 
-# === 1. Terms, limits, errors ===
+# === 1. Words and limits ===
 # The words and numbers that more than one section uses. No behaviour lives here.
 
 logger = logging.getLogger("ari_ref")
@@ -249,7 +247,400 @@ def allocation_failed() -> AriError:
     return AriError(500, "Allocation failed", member="error")
 
 
-# === 2. Configuration ===
+def existing(thing, message: str, status: int = 404, phrase: str | None = None):
+    """`thing`, refused where it is None."""
+    require(thing is not None, status, message, phrase)
+    return thing
+
+
+def require_utf8(*texts) -> None:
+    """Refuse what would be kept although it is not UTF-8 (departure 3); the last check before anything changes."""
+    for item in texts:
+        if isinstance(item, dict):
+            require_utf8(*item, *item.values())
+        elif isinstance(item, (list, tuple)):
+            require_utf8(*item)
+        elif isinstance(item, str):
+            require(is_utf8(item), 400, "Invalid UTF-8")
+
+
+# === 2. JSON and time ===
+# The only dumper and the only clock format. jansson, which Asterisk uses, differs from Python's json in three things:
+# upper-case \u00XX, reals with 17 digits, and what it refuses to read.
+
+REAL_MARK = "\udfff"                    # a lone surrogate: no text that may be sent holds it
+
+
+class Real:
+    """A real number out of a request, kept as the text that jansson gives it (%.17g)."""
+    __slots__ = ("text",)
+
+    def __init__(self, digits: str) -> None:
+        value = float(digits)
+        if value in (float("inf"), float("-inf")):
+            raise ValueError("real number overflow")
+        text = "%.17g" % value
+        self.text = EXPONENT.sub(r"e\1\2", text) if "e" in text else text if "." in text else text + ".0"
+
+
+EXPONENT = re.compile(r"e\+?(-?)0*([0-9]+)")
+
+
+class Encoded:
+    """A JSON value that is shown again and again, with its compact text, made when it is first asked for."""
+    __slots__ = ("value", "text")
+
+    def __init__(self, value) -> None:
+        self.value, self.text = value, ""
+
+    def __getitem__(self, key):
+        return self.value[key]
+
+    def compact(self) -> str:
+        self.text = self.text or dump_json(self.value)
+        return self.text
+
+
+def encode_otherwise(value):
+    """What json cannot encode: a Real as marked text, an Encoded where its text does not help."""
+    return REAL_MARK + value.text if isinstance(value, Real) else value.value
+
+
+ENCODE_AS = {"ensure_ascii": False, "default": encode_otherwise}
+COMPACT = json.JSONEncoder(separators=(",", ":"), **ENCODE_AS)
+PRETTY = json.JSONEncoder(indent=2, separators=(",", ": "), **ENCODE_AS)
+MARKED_REAL = re.compile('"%s([^"]*)"' % REAL_MARK)
+CONTROL_ESCAPE = re.compile(r"\\(u00[01][0-9a-f]|.)")
+
+
+def dump_json(value, pretty: bool = False) -> str:
+    """`value` as jansson writes it: compact without blanks, or pretty with two blanks a level; no newline at the end."""
+    if pretty:
+        text = PRETTY.encode(value)
+    elif type(value) is list and value and type(value[0]) is Encoded:
+        return "[%s]" % ",".join([item.compact() for item in value])
+    elif type(value) is Encoded:
+        return value.compact()
+    elif type(value) is dict and any([type(item) is Encoded for item in value.values()]):
+        text = "{%s}" % ",".join(['"%s":%s' % (key, item.compact() if type(item) is Encoded else COMPACT.encode(item))
+                                  for key, item in value.items()])
+    else:
+        text = COMPACT.encode(value)
+    if "\\u00" in text:
+        text = CONTROL_ESCAPE.sub(lambda m: "\\u" + m.group(1)[1:].upper() if len(m.group(1)) > 1 else m.group(), text)
+    return MARKED_REAL.sub(r"\1", text) if REAL_MARK in text else text
+
+
+def add_member(text: str, key: str, value, pretty: bool) -> str:
+    """The text of an object with one more member at its end."""
+    if pretty:
+        return '%s,\n  "%s": %s\n}' % (text[:-2], key, dump_json(value))
+    return '%s,"%s":%s}' % (text[:-1], key, dump_json(value))
+
+
+def encode_json(value, pretty: bool = False) -> bytes | None:
+    """UTF-8 of dump_json(); None where a string holds bytes that are no UTF-8, which jansson cannot put into JSON."""
+    try:
+        return dump_json(value, pretty).encode()
+    except UnicodeEncodeError:
+        return None
+
+
+def load_json(data: bytes):
+    """The value that jansson reads from `data`; ValueError for all that it refuses."""
+    value = json.loads(data.decode("utf-8"), parse_constant=refuse_constant, parse_int=bounded_integer,
+                       parse_float=Real)
+    if UNPRINTABLE_ESCAPE.search(data):
+        check_strings(value)
+    return value
+
+
+UNPRINTABLE_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+
+
+def refuse_constant(name: str):
+    raise ValueError(name + " is not JSON")
+
+
+def bounded_integer(digits: str) -> int:
+    if len(digits) > 20 or not -2**63 <= int(digits) < 2**63:
+        raise ValueError("integer outside 64 bits")
+    return int(digits)
+
+
+def check_strings(value) -> None:
+    """Refuse \\u0000 and lone surrogates, which jansson does not take, anywhere in `value`."""
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, dict):
+            pending.extend(item)
+            pending.extend(item.values())
+        elif isinstance(item, list):
+            pending.extend(item)
+        elif isinstance(item, str) and ("\0" in item or LONE_SURROGATE.search(item)):
+            raise ValueError("a string that C cannot hold")
+
+
+def ari_timestamp(now: float) -> str:
+    """Epoch seconds as Asterisk shows them: 2024-01-31T12:34:56.789+0000, local time with its offset."""
+    milliseconds = int(now * 1000)
+    return second_text(milliseconds // 1000) % (milliseconds % 1000)
+
+
+@functools.lru_cache(maxsize=16)
+def second_text(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S.%%03d%z", time.localtime(second))
+
+
+@functools.lru_cache(maxsize=4)
+def http_date(second: int) -> str:
+    """RFC 9110 5.6.7: the one date form that may be sent."""
+    return email.utils.formatdate(second, usegmt=True)
+
+
+# === 3. WebSocket (RFC 6455) ===
+# The handshake's answer, frames, and the state of one connection: bytes in, messages out, bytes to send. No socket, no
+# thread. In the handshake Asterisk is laxer than the RFC and so is this (res_http_websocket.c); frames are strict.
+
+WEBSOCKET_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"     # RFC 6455 1.3
+
+
+class Opcode(enum.IntEnum):
+    """RFC 6455 5.2. The high bit of the four marks control frames."""
+    CONTINUATION = 0x0
+    TEXT = 0x1
+    BINARY = 0x2
+    CLOSE = 0x8
+    PING = 0x9
+    PONG = 0xA
+
+
+class Close(enum.IntEnum):
+    """RFC 6455 7.4.1: the close codes that the server itself gives."""
+    NORMAL = 1000
+    GOING_AWAY = 1001
+    PROTOCOL_ERROR = 1002
+    INVALID_DATA = 1007
+    TOO_BIG = 1009
+
+
+SENDABLE_CLOSE_CODES = (range(1000, 1004), range(1007, 1015), range(3000, 5000))   # RFC 6455 7.4, and the IANA registry
+MAX_CONTROL_BYTES = 125                 # RFC 6455 5.5
+LENGTH_16, LENGTH_64 = 126, 127         # RFC 6455 5.2: the length field's escapes
+LEADING_NUMBER = re.compile(r"[ \t-\r]*\+?0*([0-9]+)", re.ASCII)
+VERSIONS = ("7", "8", "13")
+
+
+def handshake_headers(head: Head) -> list[tuple[str, str]]:
+    """The headers of the 101 answer in order; HttpError 426 without an upgrade, AriError 400 for a bad one."""
+    upgrade = head.last("upgrade")
+    if upgrade.lower() != "websocket":
+        raise HttpError(426, "", close=False)
+    offered, key = head.last("sec-websocket-protocol"), head.last("sec-websocket-key")
+    version = LEADING_NUMBER.match(head.last("sec-websocket-version"))
+    chosen = next((item for item in offered.split(",") if item.strip().lower() == "ari"), None)
+    old_draft = offered and head.last("sec-websocket-key1") and head.last("sec-websocket-key2")
+    if old_draft or (offered and chosen is None) or not version or version.group(1) not in VERSIONS or not key:
+        raise AriError(400, None, headers=(("Sec-WebSocket-Version", "7, 8, 13"),))
+    # RFC 6455 4.2.2 5.4: the proof that the server read the key.
+    accept = base64.b64encode(hashlib.sha1(encode(key) + WEBSOCKET_GUID.encode()).digest()).decode()
+    headers = [("Upgrade", upgrade), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept)]
+    return headers + ([("Sec-WebSocket-Protocol", chosen.rstrip())] if chosen is not None else [])
+
+
+def encode_frame(opcode: int, payload: bytes) -> bytes:
+    """One unmasked, final frame (RFC 6455 5.2; 5.1: a server never masks)."""
+    size = len(payload)
+    if size < LENGTH_16:
+        return struct.pack(">BB", 0x80 | opcode, size) + payload
+    if size < 1 << 16:
+        return struct.pack(">BBH", 0x80 | opcode, LENGTH_16, size) + payload
+    return struct.pack(">BBQ", 0x80 | opcode, LENGTH_64, size) + payload
+
+
+def close_frame(code: int) -> bytes:
+    """A close frame that holds the code and no reason, as all of the server's."""
+    return encode_frame(Opcode.CLOSE, struct.pack(">H", code))
+
+
+def apply_mask(mask: bytes, payload: bytes) -> bytes:
+    """`payload` with `mask` laid over it: masking and unmasking are the same (RFC 6455 5.3)."""
+    size = len(payload)
+    repeated = (mask * (size // 4 + 1))[:size]
+    return (int.from_bytes(payload, "big") ^ int.from_bytes(repeated, "big")).to_bytes(size, "big")
+
+
+class FrameHead(NamedTuple):
+    """What stands before a payload; `size` counts the bytes of the head itself.
+
+     0                   1                   2                   3
+     0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+    +-+-+-+-+-------+-+-------------+-------------------------------+
+    |F|R|R|R| opcode|M| length      | 16 or 64 more bits of length, |
+    |I|S|S|S|       |A| (7 bits)    | when the 7 say 126 or 127;    |
+    |N|V|V|V|       |S|             | then 4 bytes of mask          |
+    """
+    is_final: bool
+    opcode: int
+    length: int
+    mask: bytes
+    size: int
+
+
+def parse_frame_head(buffer: bytes) -> FrameHead | None:
+    """The frame head at the start of `buffer`, None while it is incomplete; WebSocketError for what no client may send."""
+    if len(buffer) < 2:
+        return None
+    first, second = buffer[0], buffer[1]
+    length = second & 0x7F
+    extra = {LENGTH_16: 2, LENGTH_64: 8}.get(length, 0)
+    size = 2 + extra + (4 if second & 0x80 else 0)
+    if len(buffer) < size:
+        return None
+    if extra:
+        length = int.from_bytes(buffer[2:2 + extra], "big")
+    head = FrameHead(bool(first & 0x80), first & 0x0F, length, bytes(buffer[size - 4:size]), size)
+    if first & 0x70:
+        raise WebSocketError(Close.PROTOCOL_ERROR, "reserved bits without an extension (5.2)")
+    if head.opcode not in Opcode.__members__.values():
+        raise WebSocketError(Close.PROTOCOL_ERROR, "reserved opcode (5.2)")
+    if not second & 0x80:
+        raise WebSocketError(Close.PROTOCOL_ERROR, "unmasked frame from a client (5.1)")
+    if extra and length < (LENGTH_16 if extra == 2 else 1 << 16) or length >> 63:
+        raise WebSocketError(Close.PROTOCOL_ERROR, "length not in its shortest form, or over 63 bits (5.2)")
+    if head.opcode & 0x8 and (not head.is_final or length > MAX_CONTROL_BYTES):
+        raise WebSocketError(Close.PROTOCOL_ERROR, "control frame in fragments or over 125 bytes (5.5)")
+    return head
+
+
+def close_code(payload: bytes) -> int:
+    """The code that answers a client's close frame (RFC 6455 5.5.1, 7.4); WebSocketError for a bad one."""
+    if not payload:
+        return Close.NORMAL
+    code = int.from_bytes(payload[:2], "big")
+    if len(payload) < 2 or not any(code in codes for codes in SENDABLE_CLOSE_CODES):
+        raise WebSocketError(Close.PROTOCOL_ERROR, "close code %d (7.4)" % code)
+    try:
+        payload[2:].decode()
+    except UnicodeDecodeError:
+        raise WebSocketError(Close.INVALID_DATA, "close reason is not UTF-8 (5.5.1)") from None
+    return code
+
+
+class Connection:
+    """The server's side of one connection after the handshake.
+
+    receive() takes bytes as they come, in pieces of any size, and returns the whole messages in them; what must go back
+    (pongs, the close frame) is collected for to_send(). After a close, either side's, `close_code` is set, and
+    whatever else comes is ignored.
+    """
+
+    def __init__(self) -> None:
+        self.buffer = bytearray()
+        self.head: FrameHead | None = None              # of the frame whose payload is coming in
+        self.taken = 0                                  # bytes of that payload so far
+        self.control = bytearray()                      # payload of a control frame
+        self.message = bytearray()                      # payload of a message, over all its fragments
+        self.opcode: int | None = None                  # of the message that is under way
+        self.text_check = codecs.getincrementaldecoder("utf-8")()
+        self.output = bytearray()
+        self.close_code: int | None = None
+
+    @property
+    def is_closed(self) -> bool:
+        return self.close_code is not None
+
+    @property
+    def is_inside_frame(self) -> bool:
+        """True while a frame has begun and is not whole."""
+        return self.head is not None or bool(self.buffer)
+
+    def to_send(self) -> bytes:
+        """What must be sent now; asking takes it away."""
+        data = bytes(self.output)
+        self.output.clear()
+        return data
+
+    def close(self, code: int) -> None:
+        """Send a close frame, once, and hear nothing more (RFC 6455 5.5.1)."""
+        if not self.is_closed:
+            self.close_code = code
+            self.output += close_frame(code)
+
+    def receive(self, data: bytes) -> list[tuple[int, bytes]]:
+        """The messages that `data` completes, as (opcode, payload)."""
+        messages: list[tuple[int, bytes]] = []
+        self.buffer += data
+        try:
+            while not self.is_closed and self.step(messages):
+                pass
+        except WebSocketError as error:
+            self.close(error.code)
+        return messages
+
+    def step(self, messages: list[tuple[int, bytes]]) -> bool:
+        """Take one frame head, or what is there of a payload; False when more bytes are needed."""
+        if self.head is None:
+            self.head = parse_frame_head(self.buffer)
+            if self.head is None:
+                return False
+            self.check_sequence(self.head)
+            del self.buffer[:self.head.size]
+        head, offset = self.head, self.taken % 4
+        piece = bytes(self.buffer[:head.length - self.taken])
+        del self.buffer[:len(piece)]
+        self.taken += len(piece)
+        piece = apply_mask(head.mask[offset:] + head.mask[:offset], piece)
+        whole = self.taken == head.length
+        if head.opcode & 0x8:
+            self.control += piece
+        else:
+            self.add_to_message(piece, whole and head.is_final)
+        if whole:
+            self.head, self.taken = None, 0
+            self.end_frame(head, messages)
+        return whole
+
+    def check_sequence(self, head: FrameHead) -> None:
+        """Refuse a data frame out of its place (RFC 6455 5.4), and what is larger than Asterisk takes (10.4)."""
+        if not head.opcode & 0x8:
+            if (head.opcode == Opcode.CONTINUATION) != (self.opcode is not None):
+                raise WebSocketError(Close.PROTOCOL_ERROR, "a continuation of nothing, or a message inside another (5.4)")
+        if head.length + head.size > MAX_FRAME_BYTES:
+            raise WebSocketError(Close.TOO_BIG, "frame over %d bytes" % MAX_FRAME_BYTES)
+        if not head.opcode & 0x8:
+            if len(self.message) + head.length > MAX_FRAME_BYTES:
+                raise WebSocketError(Close.TOO_BIG, "message over %d bytes" % MAX_FRAME_BYTES)
+            if self.opcode is None:
+                self.opcode = head.opcode
+
+    def add_to_message(self, piece: bytes, is_last: bool) -> None:
+        """Keep a piece of payload; text is checked as it comes (RFC 6455 8.1)."""
+        self.message += piece
+        if self.opcode == Opcode.TEXT:
+            try:
+                self.text_check.decode(piece, is_last)
+            except UnicodeDecodeError:
+                raise WebSocketError(Close.INVALID_DATA, "text that is not UTF-8 (8.1)") from None
+
+    def end_frame(self, head: FrameHead, messages: list[tuple[int, bytes]]) -> None:
+        """Act on a whole frame."""
+        if head.opcode & 0x8:
+            payload = bytes(self.control)
+            self.control.clear()
+            if head.opcode == Opcode.PING:
+                self.output += encode_frame(Opcode.PONG, payload)       # RFC 6455 5.5.3
+            elif head.opcode == Opcode.CLOSE:
+                self.close(close_code(payload))
+        elif head.is_final:
+            messages.append((self.opcode, bytes(self.message)))
+            self.message.clear()
+            self.opcode = None
+            self.text_check.reset()
+
+
+# === 4. Configuration ===
 # The text of ari.conf and http.conf to Config and HttpConfig. Asterisk's dialect (templates, includes, block comments,
 # "=>", "+=") is translated to plain INI here and configparser reads that. Also the one place that knows crypt(3).
 # Rules: main/config.c, main/config_options.c, res/ari/config.c, main/http.c of Asterisk 16.30.1.
@@ -657,142 +1048,7 @@ def password_matches(user: User | None, word: str, decoy: str | None) -> bool:
 PROOF_KEY = secrets.token_bytes(16)
 
 
-# === 3. JSON and time ===
-# The only dumper and the only clock format. jansson, which Asterisk uses, differs from Python's json in three things:
-# upper-case \u00XX, reals with 17 digits, and what it refuses to read.
-
-REAL_MARK = "\udfff"                    # a lone surrogate: no text that may be sent holds it
-
-
-class Real:
-    """A real number out of a request, kept as the text that jansson gives it (%.17g)."""
-    __slots__ = ("text",)
-
-    def __init__(self, digits: str) -> None:
-        value = float(digits)
-        if value in (float("inf"), float("-inf")):
-            raise ValueError("real number overflow")
-        text = "%.17g" % value
-        self.text = EXPONENT.sub(r"e\1\2", text) if "e" in text else text if "." in text else text + ".0"
-
-
-EXPONENT = re.compile(r"e\+?(-?)0*([0-9]+)")
-
-
-class Encoded:
-    """A JSON value that is shown again and again, with its compact text, made when it is first asked for."""
-    __slots__ = ("value", "text")
-
-    def __init__(self, value) -> None:
-        self.value, self.text = value, ""
-
-    def __getitem__(self, key):
-        return self.value[key]
-
-    def compact(self) -> str:
-        self.text = self.text or dump_json(self.value)
-        return self.text
-
-
-def encode_otherwise(value):
-    """What json cannot encode: a Real as marked text, an Encoded where its text does not help."""
-    return REAL_MARK + value.text if isinstance(value, Real) else value.value
-
-
-ENCODE_AS = {"ensure_ascii": False, "default": encode_otherwise}
-COMPACT = json.JSONEncoder(separators=(",", ":"), **ENCODE_AS)
-PRETTY = json.JSONEncoder(indent=2, separators=(",", ": "), **ENCODE_AS)
-MARKED_REAL = re.compile('"%s([^"]*)"' % REAL_MARK)
-CONTROL_ESCAPE = re.compile(r"\\(u00[01][0-9a-f]|.)")
-
-
-def dump_json(value, pretty: bool = False) -> str:
-    """`value` as jansson writes it: compact without blanks, or pretty with two blanks a level; no newline at the end."""
-    if pretty:
-        text = PRETTY.encode(value)
-    elif type(value) is list and value and type(value[0]) is Encoded:
-        return "[%s]" % ",".join([item.compact() for item in value])
-    elif type(value) is Encoded:
-        return value.compact()
-    elif type(value) is dict and any([type(item) is Encoded for item in value.values()]):
-        text = "{%s}" % ",".join(['"%s":%s' % (key, item.compact() if type(item) is Encoded else COMPACT.encode(item))
-                                  for key, item in value.items()])
-    else:
-        text = COMPACT.encode(value)
-    if "\\u00" in text:
-        text = CONTROL_ESCAPE.sub(lambda m: "\\u" + m.group(1)[1:].upper() if len(m.group(1)) > 1 else m.group(), text)
-    return MARKED_REAL.sub(r"\1", text) if REAL_MARK in text else text
-
-
-def add_member(text: str, key: str, value, pretty: bool) -> str:
-    """The text of an object with one more member at its end."""
-    if pretty:
-        return '%s,\n  "%s": %s\n}' % (text[:-2], key, dump_json(value))
-    return '%s,"%s":%s}' % (text[:-1], key, dump_json(value))
-
-
-def encode_json(value, pretty: bool = False) -> bytes | None:
-    """UTF-8 of dump_json(); None where a string holds bytes that are no UTF-8, which jansson cannot put into JSON."""
-    try:
-        return dump_json(value, pretty).encode()
-    except UnicodeEncodeError:
-        return None
-
-
-def load_json(data: bytes):
-    """The value that jansson reads from `data`; ValueError for all that it refuses."""
-    value = json.loads(data.decode("utf-8"), parse_constant=refuse_constant, parse_int=bounded_integer,
-                       parse_float=Real)
-    if UNPRINTABLE_ESCAPE.search(data):
-        check_strings(value)
-    return value
-
-
-UNPRINTABLE_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
-
-
-def refuse_constant(name: str):
-    raise ValueError(name + " is not JSON")
-
-
-def bounded_integer(digits: str) -> int:
-    if len(digits) > 20 or not -2**63 <= int(digits) < 2**63:
-        raise ValueError("integer outside 64 bits")
-    return int(digits)
-
-
-def check_strings(value) -> None:
-    """Refuse \\u0000 and lone surrogates, which jansson does not take, anywhere in `value`."""
-    pending = [value]
-    while pending:
-        item = pending.pop()
-        if isinstance(item, dict):
-            pending.extend(item)
-            pending.extend(item.values())
-        elif isinstance(item, list):
-            pending.extend(item)
-        elif isinstance(item, str) and ("\0" in item or LONE_SURROGATE.search(item)):
-            raise ValueError("a string that C cannot hold")
-
-
-def ari_timestamp(now: float) -> str:
-    """Epoch seconds as Asterisk shows them: 2024-01-31T12:34:56.789+0000, local time with its offset."""
-    milliseconds = int(now * 1000)
-    return second_text(milliseconds // 1000) % (milliseconds % 1000)
-
-
-@functools.lru_cache(maxsize=16)
-def second_text(second: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S.%%03d%z", time.localtime(second))
-
-
-@functools.lru_cache(maxsize=4)
-def http_date(second: int) -> str:
-    """RFC 9110 5.6.7: the one date form that may be sent."""
-    return email.utils.formatdate(second, usegmt=True)
-
-
-# === 4. HTTP rules ===
+# === 5. HTTP: a connection ===
 # Requests out of bytes and responses into bytes; credentials, CORS, bodies into parameters. Nothing here reads a socket
 # or knows an operation. Rules: main/http.c and res/res_ari.c of Asterisk 16.30.1; RFC 9110 and 9112 where it is lax
 # about where a body ends.
@@ -1163,248 +1419,385 @@ def json_error(error: AriError) -> Response:
                     closes=error.close, is_shared=has_body)
 
 
-# === 5. WebSocket (RFC 6455) ===
-# The handshake's answer, frames, and the state of one connection: bytes in, messages out, bytes to send. No socket, no
-# thread. In the handshake Asterisk is laxer than the RFC and so is this (res_http_websocket.c); frames are strict.
-
-WEBSOCKET_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"     # RFC 6455 1.3
-
-
-class Opcode(enum.IntEnum):
-    """RFC 6455 5.2. The high bit of the four marks control frames."""
-    CONTINUATION = 0x0
-    TEXT = 0x1
-    BINARY = 0x2
-    CLOSE = 0x8
-    PING = 0x9
-    PONG = 0xA
+@functools.lru_cache(maxsize=CACHED_HEADS)
+def admit_head(head: Head, config: Config, prefix: str) -> tuple[Request, Response | None]:
+    """A request without a body, and what admit() says of it."""
+    request = Request(head, prefix=prefix)
+    return request, admit(request, config)
 
 
-class Close(enum.IntEnum):
-    """RFC 6455 7.4.1: the close codes that the server itself gives."""
-    NORMAL = 1000
-    GOING_AWAY = 1001
-    PROTOCOL_ERROR = 1002
-    INVALID_DATA = 1007
-    TOO_BIG = 1009
-
-
-SENDABLE_CLOSE_CODES = (range(1000, 1004), range(1007, 1015), range(3000, 5000))   # RFC 6455 7.4, and the IANA registry
-MAX_CONTROL_BYTES = 125                 # RFC 6455 5.5
-LENGTH_16, LENGTH_64 = 126, 127         # RFC 6455 5.2: the length field's escapes
-LEADING_NUMBER = re.compile(r"[ \t-\r]*\+?0*([0-9]+)", re.ASCII)
-VERSIONS = ("7", "8", "13")
-
-
-def handshake_headers(head: Head) -> list[tuple[str, str]]:
-    """The headers of the 101 answer in order; HttpError 426 without an upgrade, AriError 400 for a bad one."""
-    upgrade = head.last("upgrade")
-    if upgrade.lower() != "websocket":
-        raise HttpError(426, "", close=False)
-    offered, key = head.last("sec-websocket-protocol"), head.last("sec-websocket-key")
-    version = LEADING_NUMBER.match(head.last("sec-websocket-version"))
-    chosen = next((item for item in offered.split(",") if item.strip().lower() == "ari"), None)
-    old_draft = offered and head.last("sec-websocket-key1") and head.last("sec-websocket-key2")
-    if old_draft or (offered and chosen is None) or not version or version.group(1) not in VERSIONS or not key:
-        raise AriError(400, None, headers=(("Sec-WebSocket-Version", "7, 8, 13"),))
-    # RFC 6455 4.2.2 5.4: the proof that the server read the key.
-    accept = base64.b64encode(hashlib.sha1(encode(key) + WEBSOCKET_GUID.encode()).digest()).decode()
-    headers = [("Upgrade", upgrade), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept)]
-    return headers + ([("Sec-WebSocket-Protocol", chosen.rstrip())] if chosen is not None else [])
-
-
-def encode_frame(opcode: int, payload: bytes) -> bytes:
-    """One unmasked, final frame (RFC 6455 5.2; 5.1: a server never masks)."""
-    size = len(payload)
-    if size < LENGTH_16:
-        return struct.pack(">BB", 0x80 | opcode, size) + payload
-    if size < 1 << 16:
-        return struct.pack(">BBH", 0x80 | opcode, LENGTH_16, size) + payload
-    return struct.pack(">BBQ", 0x80 | opcode, LENGTH_64, size) + payload
-
-
-def close_frame(code: int) -> bytes:
-    """A close frame that holds the code and no reason, as all of the server's."""
-    return encode_frame(Opcode.CLOSE, struct.pack(">H", code))
-
-
-def apply_mask(mask: bytes, payload: bytes) -> bytes:
-    """`payload` with `mask` laid over it: masking and unmasking are the same (RFC 6455 5.3)."""
-    size = len(payload)
-    repeated = (mask * (size // 4 + 1))[:size]
-    return (int.from_bytes(payload, "big") ^ int.from_bytes(repeated, "big")).to_bytes(size, "big")
-
-
-class FrameHead(NamedTuple):
-    """What stands before a payload; `size` counts the bytes of the head itself.
-
-     0                   1                   2                   3
-     0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
-    +-+-+-+-+-------+-+-------------+-------------------------------+
-    |F|R|R|R| opcode|M| length      | 16 or 64 more bits of length, |
-    |I|S|S|S|       |A| (7 bits)    | when the 7 say 126 or 127;    |
-    |N|V|V|V|       |S|             | then 4 bytes of mask          |
-    """
-    is_final: bool
-    opcode: int
-    length: int
-    mask: bytes
-    size: int
-
-
-def parse_frame_head(buffer: bytes) -> FrameHead | None:
-    """The frame head at the start of `buffer`, None while it is incomplete; WebSocketError for what no client may send."""
-    if len(buffer) < 2:
-        return None
-    first, second = buffer[0], buffer[1]
-    length = second & 0x7F
-    extra = {LENGTH_16: 2, LENGTH_64: 8}.get(length, 0)
-    size = 2 + extra + (4 if second & 0x80 else 0)
-    if len(buffer) < size:
-        return None
-    if extra:
-        length = int.from_bytes(buffer[2:2 + extra], "big")
-    head = FrameHead(bool(first & 0x80), first & 0x0F, length, bytes(buffer[size - 4:size]), size)
-    if first & 0x70:
-        raise WebSocketError(Close.PROTOCOL_ERROR, "reserved bits without an extension (5.2)")
-    if head.opcode not in Opcode.__members__.values():
-        raise WebSocketError(Close.PROTOCOL_ERROR, "reserved opcode (5.2)")
-    if not second & 0x80:
-        raise WebSocketError(Close.PROTOCOL_ERROR, "unmasked frame from a client (5.1)")
-    if extra and length < (LENGTH_16 if extra == 2 else 1 << 16) or length >> 63:
-        raise WebSocketError(Close.PROTOCOL_ERROR, "length not in its shortest form, or over 63 bits (5.2)")
-    if head.opcode & 0x8 and (not head.is_final or length > MAX_CONTROL_BYTES):
-        raise WebSocketError(Close.PROTOCOL_ERROR, "control frame in fragments or over 125 bytes (5.5)")
-    return head
-
-
-def close_code(payload: bytes) -> int:
-    """The code that answers a client's close frame (RFC 6455 5.5.1, 7.4); WebSocketError for a bad one."""
-    if not payload:
-        return Close.NORMAL
-    code = int.from_bytes(payload[:2], "big")
-    if len(payload) < 2 or not any(code in codes for codes in SENDABLE_CLOSE_CODES):
-        raise WebSocketError(Close.PROTOCOL_ERROR, "close code %d (7.4)" % code)
+def admit(request: Request, config: Config) -> Response | None:
+    """The refusal of a request that may not go on, None for one that may; what it finds out is kept in the request."""
     try:
-        payload[2:].decode()
-    except UnicodeDecodeError:
-        raise WebSocketError(Close.INVALID_DATA, "close reason is not UTF-8 (5.5.1)") from None
-    return code
+        read_parameters(request)
+        request.user = authenticate(request, config)
+        if request.user is None:
+            challenge = ("WWW-Authenticate", 'Basic realm="%s"' % config.auth_realm)
+            raise AriError(401, "Authentication required", headers=(challenge,))
+        method, path = request.head.method, request.ari_path()
+        require(not request.user.is_read_only or method in ("GET", "OPTIONS"), 403, "Write access denied")
+        if path.endswith("/"):
+            raise AriError(404, "ARI URLs do not end with a slash. Try /ari/%s" % path[:-1])
+    except AriError as error:
+        return json_error(error)
+    return None
 
 
-class Connection:
-    """The server's side of one connection after the handshake.
+# === 6. The REST machine ===
+# How an operation is declared: method and path above the function, its parameters in the signature. Routing, the parsing of
+# parameters, Allow, and the served API description are derived from that (section 10). No operation stands here.
 
-    receive() takes bytes as they come, in pieces of any size, and returns the whole messages in them; what must go back
-    (pongs, the close frame) is collected for to_send(). After a close, either side's, `close_code` is set, and
-    whatever else comes is ignored.
+RESOURCES = {                           # document: what it is about, and the modules that it names
+    "asterisk": ("The server itself.", ()),
+    "endpoints": ("What can be called.", ()),
+    "channels": ("Channels.", ("res_stasis_answer", "res_stasis_playback", "res_stasis_recording", "res_stasis_snoop")),
+    "bridges": ("Bridges.", ("res_stasis_recording", "res_stasis_playback")),
+    "recordings": ("Recordings, live and stored.", ("res_stasis_recording",)),
+    "sounds": ("Sounds.", ()),
+    "playbacks": ("Playbacks.", ("res_stasis_playback",)),
+    "deviceStates": ("Device states.", ("res_stasis_device_state",)),
+    "mailboxes": ("Mailboxes.", ("res_stasis_mailbox",)),
+    "events": ("The event socket, and events of one's own.", ("res_http_websocket",)),
+    "applications": ("Stasis applications.", ()),
+}
+USUAL_KEYS = "name description paramType required allowMultiple dataType defaultValue allowableValues".split()
+MISSPELT_KEYS = USUAL_KEYS[:6] + ["defalutValue", "allowableValues"]
+BODY_KEYS = "name description paramType required dataType allowMultiple".split()
+OPTIONAL_KEYS = "name description paramType dataType required".split()
+BARE_KEYS = OPTIONAL_KEYS[:4]
+WIRE_NAMES = {"absorb_dtmf": "absorbDTMF", "external_host": "external_host", "connection_type": "connection_type"}
+ABSENT = object()                       # what tells a member that is not there from null
+
+
+class Kind(NamedTuple):
+    """A parameter, as the default value of an argument: what text, JSON and absence come to, and how it is described.
+
+    Calling one refines it: text("both", allowed=["both", "in", "out"]).
     """
+    data_type: str
+    from_text: Callable
+    from_json: Callable
+    absent: object = None
+    is_list: bool = False
+    where: str = "query"                # path, query or body
+    required: bool = False
+    default: object = None
+    allowed: list | None = None
+    least: int | None = None
+    keys: list = USUAL_KEYS             # in the order of the API description
 
-    def __init__(self) -> None:
-        self.buffer = bytearray()
-        self.head: FrameHead | None = None              # of the frame whose payload is coming in
-        self.taken = 0                                  # bytes of that payload so far
-        self.control = bytearray()                      # payload of a control frame
-        self.message = bytearray()                      # payload of a message, over all its fragments
-        self.opcode: int | None = None                  # of the message that is under way
-        self.text_check = codecs.getincrementaldecoder("utf-8")()
-        self.output = bytearray()
-        self.close_code: int | None = None
+    def __call__(self, default=None, **facts) -> Kind:
+        return self._replace(default=default, **facts)
+
+    def describe(self, name: str) -> dict:
+        facts = {"name": name, "description": words(name), "paramType": self.where, "required": self.required,
+                 "allowMultiple": self.is_list, "dataType": self.data_type}
+        if self.default is not None:
+            facts["defaultValue"] = facts["defalutValue"] = self.default
+        if self.least is not None:
+            facts["allowableValues"] = {"valueType": "RANGE", "min": self.least}
+        elif self.allowed:
+            facts["allowableValues"] = {"valueType": "LIST", "values": self.allowed}
+        return {key: facts[key] for key in self.keys if key in facts}
+
+
+def number(default: int | None = None, bits: int = 32, least: int | None = None, required: bool = False) -> Kind:
+    """An integer, read as C does; of another JSON type: 0."""
+    return Kind("int" if bits == 32 else "long", lambda word: c_integer(word, bits), lambda value: wrap_integer(
+        value, bits) if isinstance(value, int) and not isinstance(value, bool) else 0, default or 0, default=default, least=least,
+                required=required)
+
+
+def strings(value) -> list:
+    """The items of a JSON list, or the one value; an item that is no string becomes None."""
+    return [text.from_json(item) for item in (value if isinstance(value, list) else [value])]
+
+
+text = Kind("string", str, lambda value: value if isinstance(value, str) else None)     # another type: as if not sent
+needed = text(required=True)
+flag = Kind("boolean", is_true, lambda value: value is True, False)
+text_list = Kind("string", lambda word: word.split(","), strings, (), True)
+needed_list = text_list(required=True)
+quoted = Kind("string", split_quoted, lambda value: split_quoted(value) if isinstance(value, str) else (), (), True, required=True)
+member = Kind("containers", str, lambda value: value, ABSENT, where="body", keys=BODY_KEYS)    # a member of the JSON body
+document = Kind("object", str, lambda value: value, ABSENT, where="body", keys=BODY_KEYS)      # the body itself
+
+
+def words(name: str) -> str:
+    """maxSilenceSeconds as max silence seconds."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|_", " ", name).lower()
+
+
+def wire_name(name: str) -> str:
+    """channel_id as channelId; a _ behind a keyword of Python goes."""
+    first, *rest = name.rstrip("_").split("_")
+    return WIRE_NAMES.get(name) or first + "".join(word.capitalize() for word in rest)
+
+
+class Operation(NamedTuple):
+    """One method of one path; `parameters` by their names in Python."""
+    method: str
+    path: str
+    nickname: str
+    response_class: str
+    parameters: dict[str, Kind]
+    errors: list
+    handler: Callable
 
     @property
-    def is_closed(self) -> bool:
-        return self.close_code is not None
+    def is_upgrade(self) -> bool:
+        """True for the one operation that ends in another protocol; it is in no Allow."""
+        return self.response_class == "Message"
 
     @property
-    def is_inside_frame(self) -> bool:
-        """True while a frame has begun and is not whole."""
-        return self.head is not None or bool(self.buffer)
+    def summary(self) -> str:
+        return self.handler.__doc__.partition(". ")[0]
 
-    def to_send(self) -> bytes:
-        """What must be sent now; asking takes it away."""
-        data = bytes(self.output)
-        self.output.clear()
-        return data
+    def describe(self) -> dict:
+        facts = {"httpMethod": self.method}
+        if self.is_upgrade:
+            facts.update(upgrade="websocket", websocketProtocol="ari")
+        facts.update(summary=self.summary, nickname=self.nickname, responseClass=self.response_class)
+        if self.parameters:
+            facts["parameters"] = [kind.describe(wire_name(name)) for name, kind in self.parameters.items()]
+        if self.errors:
+            facts["errorResponses"] = [{"code": code, "reason": PHRASES[int(code)]} for code in self.errors]
+        return facts
 
-    def close(self, code: int) -> None:
-        """Send a close frame, once, and hear nothing more (RFC 6455 5.5.1)."""
-        if not self.is_closed:
-            self.close_code = code
-            self.output += close_frame(code)
 
-    def receive(self, data: bytes) -> list[tuple[int, bytes]]:
-        """The messages that `data` completes, as (opcode, payload)."""
-        messages: list[tuple[int, bytes]] = []
-        self.buffer += data
-        try:
-            while not self.is_closed and self.step(messages):
-                pass
-        except WebSocketError as error:
-            self.close(error.code)
-        return messages
+OPERATIONS: dict[str, dict[str, Operation]] = {}        # path: method: operation; in the order in which paths are looked for
 
-    def step(self, messages: list[tuple[int, bytes]]) -> bool:
-        """Take one frame head, or what is there of a payload; False when more bytes are needed."""
-        if self.head is None:
-            self.head = parse_frame_head(self.buffer)
-            if self.head is None:
-                return False
-            self.check_sequence(self.head)
-            del self.buffer[:self.head.size]
-        head, offset = self.head, self.taken % 4
-        piece = bytes(self.buffer[:head.length - self.taken])
-        del self.buffer[:len(piece)]
-        self.taken += len(piece)
-        piece = apply_mask(head.mask[offset:] + head.mask[:offset], piece)
-        whole = self.taken == head.length
-        if head.opcode & 0x8:
-            self.control += piece
+
+def operation(method_and_path: str, response_class: str = "void", errors="", nickname: str = "", path_first: bool = True):
+    """Declare the function below: `stasis`, then the parameters, those of the path without a default value.
+
+    Its nickname is its own name behind the first _, in camel case; `errors` are for the API description.
+    """
+    def declare(handler: Callable) -> Callable:
+        method, path = method_and_path.split()
+        names = handler.__code__.co_varnames[1:handler.__code__.co_argcount]
+        kinds = dict(zip(reversed(names), reversed(handler.__defaults__ or ())))
+        in_path = re.findall(r"{(\w+)}", path)
+        bare = "/endpoints/{" in path
+        parameters = {name: text(where="path", required=True, keys=BARE_KEYS if bare else USUAL_KEYS)
+                      if wire_name(name) in in_path else kinds[name] for name in names}
+        if path_first:
+            parameters = dict(sorted(parameters.items(), key=lambda item: item[1].where != "path"))
+        codes = [int(code) for code in errors.split()] if isinstance(errors, str) else list(errors)
+        declared = Operation(method, path, nickname or wire_name(handler.__name__.partition("_")[2]), response_class, parameters,
+                             codes, handler)
+        if OPERATIONS.setdefault(path, {}).setdefault(method, declared) is not declared:
+            raise TypeError("%s is declared twice" % method_and_path)
+        return handler
+    return declare
+
+
+def created(location: str, value) -> Response:
+    """201 with Location; control characters in it are percent-encoded (departure 4)."""
+    return Response(201, value, headers=(("Location", "/ari" + CONTROL.sub(lambda m: "%%%02X" % ord(m.group()), location)),))
+
+
+class Upgrade(NamedTuple):
+    """What GET /events comes to: the applications that its event socket is to hold, and the headers of the 101 answer."""
+    applications: list[str]
+    follows_all: bool
+    headers: list[tuple[str, str]] = []
+
+
+def describe_model(row: str) -> dict:
+    """A row of MODELS as the API description has it."""
+    name, summary, rest = re.fullmatch(r"(~?\w+) \((.*?)\):(.*)", " ".join(row.split())).groups()
+    model, properties = {"id": name.lstrip("~"), "description": summary}, {}
+    for item in filter(None, rest.strip().split(", ")):
+        mark, word, required, data_type, values = re.fullmatch(r"([~*]?)(\w+)([!?]?)(?::([^=]+))?(?:=(.*))?", item).groups()
+        if mark == "*":
+            model[word] = values if word == "discriminator" else [value.strip() for value in values.split("|")]
+            continue
+        facts = {"required": required == "!"} if required else {}
+        type_first = name.startswith("~") != (mark == "~")
+        facts = {"type": data_type or "string", **facts} if type_first else {**facts, "type": data_type or "string"}
+        if values:
+            facts["allowableValues"] = {"valueType": "LIST", "values": values.split("|")}
+        properties[word] = facts
+    model["properties"] = properties
+    return {key: model[key] for key in ("id", "description", "discriminator", "properties", "subTypes") if key in model}
+
+
+def describe_models(resource: str) -> dict:
+    """The `models` of one document; a row goes on in the indented lines below it."""
+    rows = re.split(r"\n(?! )", MODELS[resource].strip())
+    return {model["id"]: model for model in map(describe_model, rows)}
+
+
+# How a request becomes a response: admit() asks all that needs no model, answer() finds the operation and runs it. The API
+# description is made here from the declarations. Rules: res/res_ari.c, ast_ari_callback and ast_ari_invoke.
+
+API_VERSION, LISTING_VERSION = "2.0.0", "4.1.4"
+SWAGGER_VERSION, EVENTS_SWAGGER_VERSION = "1.1", "1.2"
+
+
+class Route:
+    """A node of the tree of paths: children in order of declaration, the wildcard among them by its {name}."""
+    __slots__ = ("path", "children", "methods")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.children: dict[str, Route] = {}
+        operations = OPERATIONS.get(path, {})
+        self.methods = [method for method in METHODS if method in operations and not operations[method].is_upgrade]
+
+
+@functools.lru_cache(maxsize=None)
+def route_tree() -> Route:
+    """The tree of all paths. A segment without operations of its own is a node all the same."""
+    root = Route("")
+    for path in OPERATIONS:
+        node = root
+        for segment in path[1:].split("/"):
+            if segment not in node.children:
+                node.children[segment] = Route(node.path + "/" + segment)
+            node = node.children[segment]
+    return root
+
+
+def find_route(path: str) -> tuple[Route, dict[str, str]]:
+    """The node that a raw path leads to, and the values of its wildcards; AriError 404 when there is none.
+
+    Asterisk: an empty segment ends the path. A wildcard that was passed in favour of a literal declared after it is
+    remembered: when the literal has no such child, the walk goes on from the wildcard, and the segment is swallowed.
+    """
+    node, values, passed = route_tree(), {}, None
+    for raw in path.split("/"):
+        if not raw:
+            break
+        segment, wildcard, found = percent_decode(raw), None, None
+        for name, child in node.children.items():
+            if name == segment and not name.startswith("{"):
+                found = child
+                break
+            if name.startswith("{"):
+                wildcard = name
+        if found:
+            passed = (node.children[wildcard], wildcard, segment) if wildcard else None
+        elif wildcard:
+            found, passed = node.children[wildcard], None
+            values[wildcard[1:-1]] = segment
+        elif passed:
+            found, name, value = passed
+            values[name[1:-1]], passed = value, None
+        if not found:
+            raise AriError(404, "Resource not found")
+        node = found
+    return node, values
+
+
+def parse_parameters(declared: Operation, request: Request, path_values: dict[str, str]) -> dict:
+    """The arguments of an operation, by their Python names: JSON beats query beats form; the path cannot be overruled."""
+    arguments = {}
+    for argument, kind in declared.parameters.items():
+        name = wire_name(argument)
+        if kind.where == "path":
+            value = path_values[name]
         else:
-            self.add_to_message(piece, whole and head.is_final)
-        if whole:
-            self.head, self.taken = None, 0
-            self.end_frame(head, messages)
-        return whole
-
-    def check_sequence(self, head: FrameHead) -> None:
-        """Refuse a data frame out of its place (RFC 6455 5.4), and what is larger than Asterisk takes (10.4)."""
-        if not head.opcode & 0x8:
-            if (head.opcode == Opcode.CONTINUATION) != (self.opcode is not None):
-                raise WebSocketError(Close.PROTOCOL_ERROR, "a continuation of nothing, or a message inside another (5.4)")
-        if head.length + head.size > MAX_FRAME_BYTES:
-            raise WebSocketError(Close.TOO_BIG, "frame over %d bytes" % MAX_FRAME_BYTES)
-        if not head.opcode & 0x8:
-            if len(self.message) + head.length > MAX_FRAME_BYTES:
-                raise WebSocketError(Close.TOO_BIG, "message over %d bytes" % MAX_FRAME_BYTES)
-            if self.opcode is None:
-                self.opcode = head.opcode
-
-    def add_to_message(self, piece: bytes, is_last: bool) -> None:
-        """Keep a piece of payload; text is checked as it comes (RFC 6455 8.1)."""
-        self.message += piece
-        if self.opcode == Opcode.TEXT:
-            try:
-                self.text_check.decode(piece, is_last)
-            except UnicodeDecodeError:
-                raise WebSocketError(Close.INVALID_DATA, "text that is not UTF-8 (8.1)") from None
-
-    def end_frame(self, head: FrameHead, messages: list[tuple[int, bytes]]) -> None:
-        """Act on a whole frame."""
-        if head.opcode & 0x8:
-            payload = bytes(self.control)
-            self.control.clear()
-            if head.opcode == Opcode.PING:
-                self.output += encode_frame(Opcode.PONG, payload)       # RFC 6455 5.5.3
-            elif head.opcode == Opcode.CLOSE:
-                self.close(close_code(payload))
-        elif head.is_final:
-            messages.append((self.opcode, bytes(self.message)))
-            self.message.clear()
-            self.opcode = None
-            self.text_check.reset()
+            value = kind.absent
+            if kind.where == "query":
+                for given, word in request.pairs:
+                    if given == name:
+                        value = kind.from_text(word)
+                        check_list(kind, argument, value)
+            in_json = isinstance(request.json, dict) and name in request.json
+            if kind is document:
+                value = request.json if request.json is not None else request.pairs or ABSENT
+            elif in_json:
+                value = kind.from_json(request.json[name])
+                check_list(kind, argument, value)
+        arguments[argument] = value
+    return arguments
 
 
-# === 6. Stasis model ===
+def check_list(kind: Kind, name: str, value) -> None:
+    require(not kind.is_list or len(value) <= MAX_LIST_ITEMS, 400, "Too many values for %s" % name)
+
+
+def answer(request: Request, stasis: Stasis, config: Config) -> Response | Upgrade:
+    """The response of an admitted request, or the Upgrade that it asks for; the caller holds the lock.
+
+    HttpError where the answer is a page (of the handshake only).
+    """
+    try:
+        request.call = request.call or resolve(request, config)
+        result = request.call(stasis)
+    except AriError as error:
+        return json_error(error)
+    if isinstance(result, (Response, Upgrade)):
+        return result
+    return Response(204) if result is None else Response(200, result)
+
+
+def resolve(request: Request, config: Config) -> Callable[[Stasis], object]:
+    """What answers a request: the operation with its arguments, or what needs no operation. AriError when nothing does."""
+    method, path = request.head.method, request.ari_path()
+    if path.startswith("api-docs/"):
+        require(method == "GET", 405, "Unsupported method")
+        document = api_document(path[len("api-docs/"):], request)
+        return lambda stasis: document
+    route, values = find_route(path)
+    allow = ("Allow", ",".join(["OPTIONS"] + route.methods))
+    if method == "OPTIONS":
+        headers = [allow, *preflight_headers(request.head, config, route.methods)]
+        return lambda stasis: Response(204, headers=headers)
+    declared = OPERATIONS.get(route.path, {}).get(method)
+    if not declared:
+        raise AriError(405, "Invalid method", headers=(allow,))
+    if not declared.is_upgrade:
+        return functools.partial(declared.handler, **parse_parameters(declared, request, values))
+    headers = handshake_headers(request.head)
+    try:
+        arguments = parse_parameters(declared, request, values)
+    except AriError as error:           # Asterisk: of an event socket, the JSON is the text of a page
+        raise HttpError(error.status, dump_json(json_error(error).value), close=False) from None
+    return lambda stasis: declared.handler(stasis, **arguments)._replace(headers=headers)
+
+
+def api_document(name: str, request: Request) -> dict:
+    """One document of the API description; the name is a file path that is not decoded. AriError 404 and 403."""
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    require(bool(parts), 403, "Invalid access")
+    stem, dot, suffix = parts[0].rpartition(".")
+    require(len(parts) == 1 and suffix == "json" and stem in ("resources", *RESOURCES), 404, "Resource not found")
+    document = dict(described_listing() if stem == "resources" else described_resource(stem))
+    host = request.head.by_name.get("host", "")
+    if not host:
+        del document["basePath"]
+    else:
+        document["basePath"] = "http://%s%s/ari" % (host if is_utf8(host) else "localhost:8088", request.prefix)
+    return document
+
+
+@functools.lru_cache(maxsize=None)
+def described_listing() -> dict:
+    return {"_copyright": "Made from the declarations of ari_ref.", "apiVersion": LISTING_VERSION,
+            "swaggerVersion": SWAGGER_VERSION, "basePath": "", "apis": [
+                {"path": "/api-docs/%s.{format}" % name, "description": about} for name, (about, _) in RESOURCES.items()]}
+
+
+@functools.lru_cache(maxsize=None)
+def described_resource(name: str) -> dict:
+    """The document of one resource, basePath left empty; made once, and never changed."""
+    document = {"_copyright": "Made from the declarations of ari_ref.", "apiVersion": API_VERSION,
+                "swaggerVersion": EVENTS_SWAGGER_VERSION if name == "events" else SWAGGER_VERSION, "basePath": "",
+                "resourcePath": "/api-docs/%s.{format}" % name}
+    if RESOURCES[name][1]:
+        document["requiresModules"] = list(RESOURCES[name][1])
+    document["apis"] = [
+        {"path": path, "description": words(path.rpartition("/")[2].strip("{}")), "operations": [
+            declared.describe() for declared in operations.values()]}
+        for path, operations in OPERATIONS.items() if path.split("/")[1] == name]
+    document["models"] = describe_models(name)
+    return document
+
+
+# === 7. Stasis ===
 # Applications, channels, bridges, playbacks, recordings, device states, mailboxes: what exists, what changes, and the
 # events that tell of it. No socket, no thread, no clock: whoever calls holds the server's lock, sets the time with
 # advance(), and takes the events from `outbox`. Delay is data in `timers`.
@@ -3196,185 +3589,12 @@ class Stasis:
             self.tell_device(device)
 
 
-# === 7. Declarations ===
-# How an operation is declared: method and path above the function, its parameters in the signature. Routing, the parsing of
-# parameters, Allow, and the served API description are derived from that (section 10). No operation stands here.
+# === 8. Operations ===
+# The 98 operations, by resource in the order of the API description: declaration above behaviour. Each looks up, checks,
+# changes, announces, answers, in this order unless a comment says otherwise: the order of checks shows on the wire. What an
+# operation returns is the JSON of a 200, nothing is a 204, and a Response is itself.
+# No operation sees a header, a socket or the lock. Rules: res/ari/resource_*.c of Asterisk 16.30.1.
 
-RESOURCES = {                           # document: what it is about, and the modules that it names
-    "asterisk": ("The server itself.", ()),
-    "endpoints": ("What can be called.", ()),
-    "channels": ("Channels.", ("res_stasis_answer", "res_stasis_playback", "res_stasis_recording", "res_stasis_snoop")),
-    "bridges": ("Bridges.", ("res_stasis_recording", "res_stasis_playback")),
-    "recordings": ("Recordings, live and stored.", ("res_stasis_recording",)),
-    "sounds": ("Sounds.", ()),
-    "playbacks": ("Playbacks.", ("res_stasis_playback",)),
-    "deviceStates": ("Device states.", ("res_stasis_device_state",)),
-    "mailboxes": ("Mailboxes.", ("res_stasis_mailbox",)),
-    "events": ("The event socket, and events of one's own.", ("res_http_websocket",)),
-    "applications": ("Stasis applications.", ()),
-}
-USUAL_KEYS = "name description paramType required allowMultiple dataType defaultValue allowableValues".split()
-MISSPELT_KEYS = USUAL_KEYS[:6] + ["defalutValue", "allowableValues"]
-BODY_KEYS = "name description paramType required dataType allowMultiple".split()
-OPTIONAL_KEYS = "name description paramType dataType required".split()
-BARE_KEYS = OPTIONAL_KEYS[:4]
-WIRE_NAMES = {"absorb_dtmf": "absorbDTMF", "external_host": "external_host", "connection_type": "connection_type"}
-ABSENT = object()                       # what tells a member that is not there from null
-
-
-class Kind(NamedTuple):
-    """A parameter, as the default value of an argument: what text, JSON and absence come to, and how it is described.
-
-    Calling one refines it: text("both", allowed=["both", "in", "out"]).
-    """
-    data_type: str
-    from_text: Callable
-    from_json: Callable
-    absent: object = None
-    is_list: bool = False
-    where: str = "query"                # path, query or body
-    required: bool = False
-    default: object = None
-    allowed: list | None = None
-    least: int | None = None
-    keys: list = USUAL_KEYS             # in the order of the API description
-
-    def __call__(self, default=None, **facts) -> Kind:
-        return self._replace(default=default, **facts)
-
-    def describe(self, name: str) -> dict:
-        facts = {"name": name, "description": words(name), "paramType": self.where, "required": self.required,
-                 "allowMultiple": self.is_list, "dataType": self.data_type}
-        if self.default is not None:
-            facts["defaultValue"] = facts["defalutValue"] = self.default
-        if self.least is not None:
-            facts["allowableValues"] = {"valueType": "RANGE", "min": self.least}
-        elif self.allowed:
-            facts["allowableValues"] = {"valueType": "LIST", "values": self.allowed}
-        return {key: facts[key] for key in self.keys if key in facts}
-
-
-def number(default: int | None = None, bits: int = 32, least: int | None = None, required: bool = False) -> Kind:
-    """An integer, read as C does; of another JSON type: 0."""
-    return Kind("int" if bits == 32 else "long", lambda word: c_integer(word, bits), lambda value: wrap_integer(
-        value, bits) if isinstance(value, int) and not isinstance(value, bool) else 0, default or 0, default=default, least=least,
-                required=required)
-
-
-def strings(value) -> list:
-    """The items of a JSON list, or the one value; an item that is no string becomes None."""
-    return [text.from_json(item) for item in (value if isinstance(value, list) else [value])]
-
-
-text = Kind("string", str, lambda value: value if isinstance(value, str) else None)     # another type: as if not sent
-needed = text(required=True)
-flag = Kind("boolean", is_true, lambda value: value is True, False)
-text_list = Kind("string", lambda word: word.split(","), strings, (), True)
-needed_list = text_list(required=True)
-quoted = Kind("string", split_quoted, lambda value: split_quoted(value) if isinstance(value, str) else (), (), True, required=True)
-member = Kind("containers", str, lambda value: value, ABSENT, where="body", keys=BODY_KEYS)    # a member of the JSON body
-document = Kind("object", str, lambda value: value, ABSENT, where="body", keys=BODY_KEYS)      # the body itself
-
-
-def words(name: str) -> str:
-    """maxSilenceSeconds as max silence seconds."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])|_", " ", name).lower()
-
-
-def wire_name(name: str) -> str:
-    """channel_id as channelId; a _ behind a keyword of Python goes."""
-    first, *rest = name.rstrip("_").split("_")
-    return WIRE_NAMES.get(name) or first + "".join(word.capitalize() for word in rest)
-
-
-class Operation(NamedTuple):
-    """One method of one path; `parameters` by their names in Python."""
-    method: str
-    path: str
-    nickname: str
-    response_class: str
-    parameters: dict[str, Kind]
-    errors: list
-    handler: Callable
-
-    @property
-    def is_upgrade(self) -> bool:
-        """True for the one operation that ends in another protocol; it is in no Allow."""
-        return self.response_class == "Message"
-
-    @property
-    def summary(self) -> str:
-        return self.handler.__doc__.partition(". ")[0]
-
-    def describe(self) -> dict:
-        facts = {"httpMethod": self.method}
-        if self.is_upgrade:
-            facts.update(upgrade="websocket", websocketProtocol="ari")
-        facts.update(summary=self.summary, nickname=self.nickname, responseClass=self.response_class)
-        if self.parameters:
-            facts["parameters"] = [kind.describe(wire_name(name)) for name, kind in self.parameters.items()]
-        if self.errors:
-            facts["errorResponses"] = [{"code": code, "reason": PHRASES[int(code)]} for code in self.errors]
-        return facts
-
-
-OPERATIONS: dict[str, dict[str, Operation]] = {}        # path: method: operation; in the order in which paths are looked for
-
-
-def operation(method_and_path: str, response_class: str = "void", errors="", nickname: str = "", path_first: bool = True):
-    """Declare the function below: `stasis`, then the parameters, those of the path without a default value.
-
-    Its nickname is its own name behind the first _, in camel case; `errors` are for the API description.
-    """
-    def declare(handler: Callable) -> Callable:
-        method, path = method_and_path.split()
-        names = handler.__code__.co_varnames[1:handler.__code__.co_argcount]
-        kinds = dict(zip(reversed(names), reversed(handler.__defaults__ or ())))
-        in_path = re.findall(r"{(\w+)}", path)
-        bare = "/endpoints/{" in path
-        parameters = {name: text(where="path", required=True, keys=BARE_KEYS if bare else USUAL_KEYS)
-                      if wire_name(name) in in_path else kinds[name] for name in names}
-        if path_first:
-            parameters = dict(sorted(parameters.items(), key=lambda item: item[1].where != "path"))
-        codes = [int(code) for code in errors.split()] if isinstance(errors, str) else list(errors)
-        declared = Operation(method, path, nickname or wire_name(handler.__name__.partition("_")[2]), response_class, parameters,
-                             codes, handler)
-        if OPERATIONS.setdefault(path, {}).setdefault(method, declared) is not declared:
-            raise TypeError("%s is declared twice" % method_and_path)
-        return handler
-    return declare
-
-
-def created(location: str, value) -> Response:
-    """201 with Location; control characters in it are percent-encoded (departure 4)."""
-    return Response(201, value, headers=(("Location", "/ari" + CONTROL.sub(lambda m: "%%%02X" % ord(m.group()), location)),))
-
-
-def existing(thing, message: str, status: int = 404, phrase: str | None = None):
-    """`thing`, refused where it is None."""
-    require(thing is not None, status, message, phrase)
-    return thing
-
-
-class Upgrade(NamedTuple):
-    """What GET /events comes to: the applications that its event socket is to hold, and the headers of the 101 answer."""
-    applications: list[str]
-    follows_all: bool
-    headers: list[tuple[str, str]] = []
-
-
-def require_utf8(*texts) -> None:
-    """Refuse what would be kept although it is not UTF-8 (departure 3); the last check before anything changes."""
-    for item in texts:
-        if isinstance(item, dict):
-            require_utf8(*item, *item.values())
-        elif isinstance(item, (list, tuple)):
-            require_utf8(*item)
-        elif isinstance(item, str):
-            require(is_utf8(item), 400, "Invalid UTF-8")
-
-
-# === 8. Data models ===
 # The models of the API description as rows: no behaviour. One property: name, "!" required or "?" not (neither: unsaid), then
 # ":type" unless it is a string, then "=value|value" where only these are allowed. In the description "required" stands
 # before "type" unless the model's row starts with "~"; "~" before a property turns that round for it. "*" marks what is
@@ -3511,38 +3731,7 @@ ChannelConnectedLine (The connected line of a channel has changed.): channel!:Ch
 }
 
 
-def describe_model(row: str) -> dict:
-    """A row of MODELS as the API description has it."""
-    name, summary, rest = re.fullmatch(r"(~?\w+) \((.*?)\):(.*)", " ".join(row.split())).groups()
-    model, properties = {"id": name.lstrip("~"), "description": summary}, {}
-    for item in filter(None, rest.strip().split(", ")):
-        mark, word, required, data_type, values = re.fullmatch(r"([~*]?)(\w+)([!?]?)(?::([^=]+))?(?:=(.*))?", item).groups()
-        if mark == "*":
-            model[word] = values if word == "discriminator" else [value.strip() for value in values.split("|")]
-            continue
-        facts = {"required": required == "!"} if required else {}
-        type_first = name.startswith("~") != (mark == "~")
-        facts = {"type": data_type or "string", **facts} if type_first else {**facts, "type": data_type or "string"}
-        if values:
-            facts["allowableValues"] = {"valueType": "LIST", "values": values.split("|")}
-        properties[word] = facts
-    model["properties"] = properties
-    return {key: model[key] for key in ("id", "description", "discriminator", "properties", "subTypes") if key in model}
-
-
-def describe_models(resource: str) -> dict:
-    """The `models` of one document; a row goes on in the indented lines below it."""
-    rows = re.split(r"\n(?! )", MODELS[resource].strip())
-    return {model["id"]: model for model in map(describe_model, rows)}
-
-
-# === 9. Operations ===
-# The 98 operations, by resource in the order of the API description: declaration above behaviour. Each looks up, checks,
-# changes, announces, answers, in this order unless a comment says otherwise: the order of checks shows on the wire. What an
-# operation returns is the JSON of a 200, nothing is a 204, and a Response is itself.
-# No operation sees a header, a socket or the lock. Rules: res/ari/resource_*.c of Asterisk 16.30.1.
-
-# --- 9.1 /asterisk
+# --- 8.1 /asterisk
 
 # Not Asterisk: a few modules and two log channels stand for the many of a real server.
 MODULES = {                             # name: description, whether it can be reloaded, whether it can be unloaded
@@ -3755,7 +3944,7 @@ def asterisk_set_global_var(stasis, variable=needed, value=text):
     stasis.set_global(variable, value)
 
 
-# --- 9.2 /endpoints
+# --- 8.2 /endpoints
 # Not Asterisk: there is no endpoint technology, and Local is none.
 
 
@@ -3800,7 +3989,7 @@ def endpoint_send_message_to_endpoint(stasis, tech, resource, from_=needed, body
     raise AriError(404, "Endpoint not found")
 
 
-# --- 9.3 /channels
+# --- 8.3 /channels
 
 
 def any_channel(stasis: Stasis, channel_id: str) -> Channel:
@@ -4177,7 +4366,7 @@ def channel_external_media(stasis, channel_id=text, app=needed, variables=member
     return stasis.external_media(channel_id, external_host, app, variables)
 
 
-# --- 9.4 /bridges
+# --- 8.4 /bridges
 
 
 def find_bridge(stasis: Stasis, bridge_id: str, phrase: str | None = "Not found") -> Bridge:
@@ -4321,7 +4510,7 @@ def bridge_record(stasis, bridge_id, name=needed, format=needed, max_duration_se
     return recording_created(queued)
 
 
-# --- 9.5 /recordings
+# --- 8.5 /recordings
 
 
 def stored_json(stasis: Stasis, name: str) -> dict:
@@ -4430,7 +4619,7 @@ def recording_unmute(stasis, recording_name):
     live_recording(stasis, recording_name).mute(False)
 
 
-# --- 9.6 /sounds
+# --- 8.6 /sounds
 
 
 def sounds_json(stasis: Stasis, lang: str | None, wanted_format: str | None) -> dict[str, dict]:
@@ -4459,7 +4648,7 @@ def sound_get(stasis, sound_id):
     return existing(sounds_json(stasis, None, None).get(sound_id), "Sound not found")
 
 
-# --- 9.7 /playbacks
+# --- 8.7 /playbacks
 
 PLAYBACK_OPERATIONS = ["restart", "pause", "unpause", "reverse", "forward"]
 
@@ -4488,7 +4677,7 @@ def playback_control(stasis, playback_id, operation=needed(allowed=["restart", "
     find_playback(stasis, playback_id).control(operation)
 
 
-# --- 9.8 /deviceStates
+# --- 8.8 /deviceStates
 
 
 def stasis_device(device_name: str) -> str:
@@ -4532,7 +4721,7 @@ def device_delete(stasis, device_name):
         stasis.delete_device_state(name)
 
 
-# --- 9.9 /mailboxes
+# --- 8.9 /mailboxes
 
 
 def mailbox_json(name: str, mailbox: Mailbox) -> dict:
@@ -4565,7 +4754,7 @@ def mailbox_delete(stasis, mailbox_name):
     stasis.set_mailbox(mailbox_name, None)
 
 
-# --- 9.10 /events
+# --- 8.10 /events
 
 
 @operation("GET /events", "Message")
@@ -4615,7 +4804,7 @@ def event_user_event(stasis, event_name, application=needed, source=text_list, v
                 **{kind: shown[kind] for kind in EVENT_KINDS if kind in shown})
 
 
-# --- 9.11 /applications
+# --- 8.11 /applications
 
 
 @operation("GET /applications", "List[Application]")
@@ -4697,202 +4886,8 @@ def application_filter(stasis, application_name, filter=document):
             setattr(application, name, entries)
     return stasis.application_json(application)
 
-# === 10. Answering ===
-# How a request becomes a response: admit() asks all that needs no model, answer() finds the operation and runs it. The API
-# description is made here from the declarations. Rules: res/res_ari.c, ast_ari_callback and ast_ari_invoke.
 
-API_VERSION, LISTING_VERSION = "2.0.0", "4.1.4"
-SWAGGER_VERSION, EVENTS_SWAGGER_VERSION = "1.1", "1.2"
-
-
-class Route:
-    """A node of the tree of paths: children in order of declaration, the wildcard among them by its {name}."""
-    __slots__ = ("path", "children", "methods")
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.children: dict[str, Route] = {}
-        operations = OPERATIONS.get(path, {})
-        self.methods = [method for method in METHODS if method in operations and not operations[method].is_upgrade]
-
-
-def route_tree() -> Route:
-    """The tree of all paths. A segment without operations of its own is a node all the same."""
-    root = Route("")
-    for path in OPERATIONS:
-        node = root
-        for segment in path[1:].split("/"):
-            if segment not in node.children:
-                node.children[segment] = Route(node.path + "/" + segment)
-            node = node.children[segment]
-    return root
-
-
-ROUTES = route_tree()
-
-
-def find_route(path: str) -> tuple[Route, dict[str, str]]:
-    """The node that a raw path leads to, and the values of its wildcards; AriError 404 when there is none.
-
-    Asterisk: an empty segment ends the path. A wildcard that was passed in favour of a literal declared after it is
-    remembered: when the literal has no such child, the walk goes on from the wildcard, and the segment is swallowed.
-    """
-    node, values, passed = ROUTES, {}, None
-    for raw in path.split("/"):
-        if not raw:
-            break
-        segment, wildcard, found = percent_decode(raw), None, None
-        for name, child in node.children.items():
-            if name == segment and not name.startswith("{"):
-                found = child
-                break
-            if name.startswith("{"):
-                wildcard = name
-        if found:
-            passed = (node.children[wildcard], wildcard, segment) if wildcard else None
-        elif wildcard:
-            found, passed = node.children[wildcard], None
-            values[wildcard[1:-1]] = segment
-        elif passed:
-            found, name, value = passed
-            values[name[1:-1]], passed = value, None
-        if not found:
-            raise AriError(404, "Resource not found")
-        node = found
-    return node, values
-
-
-def parse_parameters(declared: Operation, request: Request, path_values: dict[str, str]) -> dict:
-    """The arguments of an operation, by their Python names: JSON beats query beats form; the path cannot be overruled."""
-    arguments = {}
-    for argument, kind in declared.parameters.items():
-        name = wire_name(argument)
-        if kind.where == "path":
-            value = path_values[name]
-        else:
-            value = kind.absent
-            if kind.where == "query":
-                for given, word in request.pairs:
-                    if given == name:
-                        value = kind.from_text(word)
-                        check_list(kind, argument, value)
-            in_json = isinstance(request.json, dict) and name in request.json
-            if kind is document:
-                value = request.json if request.json is not None else request.pairs or ABSENT
-            elif in_json:
-                value = kind.from_json(request.json[name])
-                check_list(kind, argument, value)
-        arguments[argument] = value
-    return arguments
-
-
-def check_list(kind: Kind, name: str, value) -> None:
-    require(not kind.is_list or len(value) <= MAX_LIST_ITEMS, 400, "Too many values for %s" % name)
-
-
-@functools.lru_cache(maxsize=CACHED_HEADS)
-def admit_head(head: Head, config: Config, prefix: str) -> tuple[Request, Response | None]:
-    """A request without a body, and what admit() says of it."""
-    request = Request(head, prefix=prefix)
-    return request, admit(request, config)
-
-
-def admit(request: Request, config: Config) -> Response | None:
-    """The refusal of a request that may not go on, None for one that may; what it finds out is kept in the request."""
-    try:
-        read_parameters(request)
-        request.user = authenticate(request, config)
-        if request.user is None:
-            challenge = ("WWW-Authenticate", 'Basic realm="%s"' % config.auth_realm)
-            raise AriError(401, "Authentication required", headers=(challenge,))
-        method, path = request.head.method, request.ari_path()
-        require(not request.user.is_read_only or method in ("GET", "OPTIONS"), 403, "Write access denied")
-        if path.endswith("/"):
-            raise AriError(404, "ARI URLs do not end with a slash. Try /ari/%s" % path[:-1])
-    except AriError as error:
-        return json_error(error)
-    return None
-
-
-def answer(request: Request, stasis: Stasis, config: Config) -> Response | Upgrade:
-    """The response of an admitted request, or the Upgrade that it asks for; the caller holds the lock.
-
-    HttpError where the answer is a page (of the handshake only).
-    """
-    try:
-        request.call = request.call or resolve(request, config)
-        result = request.call(stasis)
-    except AriError as error:
-        return json_error(error)
-    if isinstance(result, (Response, Upgrade)):
-        return result
-    return Response(204) if result is None else Response(200, result)
-
-
-def resolve(request: Request, config: Config) -> Callable[[Stasis], object]:
-    """What answers a request: the operation with its arguments, or what needs no operation. AriError when nothing does."""
-    method, path = request.head.method, request.ari_path()
-    if path.startswith("api-docs/"):
-        require(method == "GET", 405, "Unsupported method")
-        document = api_document(path[len("api-docs/"):], request)
-        return lambda stasis: document
-    route, values = find_route(path)
-    allow = ("Allow", ",".join(["OPTIONS"] + route.methods))
-    if method == "OPTIONS":
-        headers = [allow, *preflight_headers(request.head, config, route.methods)]
-        return lambda stasis: Response(204, headers=headers)
-    declared = OPERATIONS.get(route.path, {}).get(method)
-    if not declared:
-        raise AriError(405, "Invalid method", headers=(allow,))
-    if not declared.is_upgrade:
-        return functools.partial(declared.handler, **parse_parameters(declared, request, values))
-    headers = handshake_headers(request.head)
-    try:
-        arguments = parse_parameters(declared, request, values)
-    except AriError as error:           # Asterisk: of an event socket, the JSON is the text of a page
-        raise HttpError(error.status, dump_json(json_error(error).value), close=False) from None
-    return lambda stasis: declared.handler(stasis, **arguments)._replace(headers=headers)
-
-
-def api_document(name: str, request: Request) -> dict:
-    """One document of the API description; the name is a file path that is not decoded. AriError 404 and 403."""
-    parts = [part for part in name.split("/") if part not in ("", ".")]
-    require(bool(parts), 403, "Invalid access")
-    stem, dot, suffix = parts[0].rpartition(".")
-    require(len(parts) == 1 and suffix == "json" and stem in ("resources", *RESOURCES), 404, "Resource not found")
-    document = dict(described_listing() if stem == "resources" else described_resource(stem))
-    host = request.head.by_name.get("host", "")
-    if not host:
-        del document["basePath"]
-    else:
-        document["basePath"] = "http://%s%s/ari" % (host if is_utf8(host) else "localhost:8088", request.prefix)
-    return document
-
-
-@functools.lru_cache(maxsize=None)
-def described_listing() -> dict:
-    return {"_copyright": "Made from the declarations of ari_ref.", "apiVersion": LISTING_VERSION,
-            "swaggerVersion": SWAGGER_VERSION, "basePath": "", "apis": [
-                {"path": "/api-docs/%s.{format}" % name, "description": about} for name, (about, _) in RESOURCES.items()]}
-
-
-@functools.lru_cache(maxsize=None)
-def described_resource(name: str) -> dict:
-    """The document of one resource, basePath left empty; made once, and never changed."""
-    document = {"_copyright": "Made from the declarations of ari_ref.", "apiVersion": API_VERSION,
-                "swaggerVersion": EVENTS_SWAGGER_VERSION if name == "events" else SWAGGER_VERSION, "basePath": "",
-                "resourcePath": "/api-docs/%s.{format}" % name}
-    if RESOURCES[name][1]:
-        document["requiresModules"] = list(RESOURCES[name][1])
-    document["apis"] = [
-        {"path": path, "description": words(path.rpartition("/")[2].strip("{}")), "operations": [
-            declared.describe() for declared in operations.values()]}
-        for path, operations in OPERATIONS.items() if path.split("/")[1] == name]
-    document["models"] = describe_models(name)
-    return document
-
-
-# === 11. Server ===
+# === 9. Server ===
 # Sockets, threads, timers, and the one lock. http.server accepts connections and gives each a thread; what is said on them
 # comes from the sections above. No other section imports socket or threading.
 #
@@ -5432,7 +5427,7 @@ class Server:
                                  cors_headers(head, config) if head else (), closes)
 
 
-# === 12. Command line ===
+# === 10. Command line ===
 # Options, signals, exit status. Everything above can be used without this.
 
 CONFIG_PATHS = ("ari.conf", "/etc/asterisk/ari.conf")
