@@ -16,7 +16,7 @@ help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
 
 run: ## serve http://127.0.0.1:8088/ari with the sample configuration
-	$(PYTHON) ari_ref.py --config ari.conf.sample
+	$(PYTHON) -m ari_ref --config ari.conf.sample
 
 test: $(filter .venv/%,$(PYTEST)) ## run all tests on the module itself
 	$(PYTEST) -q test_ari_ref.py

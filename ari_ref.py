@@ -7,7 +7,7 @@ It is not a telephone system: no audio is mixed or sent, nobody outside can be c
 
 Three ways in:
 
-    use it                              section 12, and the README: python3 ari_ref.py --config ari.conf.sample
+    use it                              section 12, and the README: python3 -m ari_ref --config ari.conf.sample
     see how a request is answered       section 10: admit(), which needs no model, then answer(), which does
     learn WebSocket                     section 5, which needs only the limits and errors of section 1
 
@@ -37,16 +37,6 @@ Marks in comments: "RFC 6455 5.5.2: ..." a rule by its number; "Asterisk: ..." b
 """
 from __future__ import annotations
 
-import os
-import sys
-
-if __name__ == "__main__" and sys.executable:
-    # A script is compiled at every start, and its syntax tree stays in memory (12 MB here) for as long as it runs. As a module
-    # the file is compiled once. -I -S: nothing but the standard library is needed.
-    os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", "import sys; sys.path.append(sys.argv.pop(1)); "
-                              "sys.exit(__import__(sys.argv.pop(1)).main())",
-                              *os.path.split(os.path.splitext(os.path.abspath(__file__))[0]), *sys.argv[1:]])
-
 import argparse
 import base64
 import codecs
@@ -66,6 +56,7 @@ import itertools
 import json
 import logging
 import math
+import os
 import re
 import secrets
 import select
@@ -75,6 +66,7 @@ import socketserver
 import ssl
 import string
 import struct
+import sys
 import threading
 import time
 import urllib.parse
