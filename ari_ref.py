@@ -520,7 +520,7 @@ def close_code(payload: bytes) -> int:
     return code
 
 
-class Connection:
+class FrameParser:
     """The server's side of one connection after the handshake.
 
     receive() takes bytes as they come, in pieces of any size, and returns the whole messages in them; what must go back
@@ -4929,7 +4929,7 @@ class EventSocket:
     def __init__(self, server: Server, reader: Reader, peer: str) -> None:
         self.server, self.reader, self.sock, self.peer = server, reader, reader.sock, peer
         self.write_seconds = server.config.write_timeout_ms / 1000
-        self.protocol = Connection()
+        self.protocol = FrameParser()
         self.frames: collections.deque[bytes] = collections.deque()
         self.has_writer = True          # changes under the lock; nobody writes before run() does
         self.is_broken = False

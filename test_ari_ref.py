@@ -491,7 +491,7 @@ class TestFrameCodec:
     @rows("data, messages, output", *RFC_FRAMES)
     def test_receives(self, data, messages, output):
         """Messages and answers are the same whether the bytes come at once or one by one."""
-        whole, pieces = ari_ref.Connection(), ari_ref.Connection()
+        whole, pieces = ari_ref.FrameParser(), ari_ref.FrameParser()
         got = [message for at in range(0, len(data), 2) for message in pieces.receive(bytes.fromhex(data[at:at + 2]))]
         assert whole.receive(bytes.fromhex(data)) == got == messages
         assert whole.to_send().hex() == pieces.to_send().hex() == output and whole.to_send() == b""
@@ -499,13 +499,13 @@ class TestFrameCodec:
     @rows("data, code", *BAD_FRAMES)
     def test_refuses(self, data, code):
         """What no client may send ends with one close frame of two bytes."""
-        connection = ari_ref.Connection()
+        connection = ari_ref.FrameParser()
         assert connection.receive(bytes.fromhex(data)) == [] and connection.close_code == code
         assert connection.to_send() == bytes([0x88, 2]) + code.to_bytes(2, "big")
 
     def test_refuses_a_message_that_grows_too_large(self):
         """Fragments that add up to more than 65,535 bytes end with 1009, judged from the head."""
-        connection = ari_ref.Connection()
+        connection = ari_ref.FrameParser()
         for first in (0x01, 0x00):
             connection.receive(bytes([first, 0xFE, 0x90, 0x00, 0, 0, 0, 0]) + bytes(0x9000))
         assert connection.close_code == 1009
@@ -517,7 +517,7 @@ class TestFrameCodec:
 
     def test_knows_when_a_frame_is_under_way(self):
         """Half a frame is noticed from its first byte to its last."""
-        connection, states = ari_ref.Connection(), []
+        connection, states = ari_ref.FrameParser(), []
         for byte in bytes.fromhex("818137fa213d7f"):
             connection.receive(bytes([byte]))
             states.append(connection.is_inside_frame)
@@ -525,7 +525,7 @@ class TestFrameCodec:
 
     def test_says_a_close_of_its_own_once(self):
         """close() sends one frame, and nothing is heard after it."""
-        connection = ari_ref.Connection()
+        connection = ari_ref.FrameParser()
         connection.close(1001)
         connection.close(1000)
         assert connection.to_send().hex() == "880203e9" and connection.receive(b"\x89\x80\0\0\0\0") == [] and connection.is_closed
