@@ -273,7 +273,7 @@ class Encoded:
 
     @functools.cached_property
     def text(self) -> str:
-        return COMPACT.encode(self.value)
+        return dump_json(self.value)
 
 
 def dump_json(value, pretty: bool = False) -> str:
@@ -281,7 +281,7 @@ def dump_json(value, pretty: bool = False) -> str:
     if pretty:
         text = PRETTY.encode(value)
     elif type(value) is list:           # a list of channels is put together from the texts that are kept: 12 times as fast
-        text = "[%s]" % ",".join([item.text if type(item) is Encoded else COMPACT.encode(item) for item in value])
+        return "[%s]" % ",".join([item.text if type(item) is Encoded else dump_json(item) for item in value])
     elif type(value) is dict:
         text = "{%s}" % ",".join(["%s:%s" % (COMPACT.encode(key), item.text if type(item) is Encoded else COMPACT.encode(item))
                                   for key, item in value.items()])
