@@ -27,6 +27,7 @@ import io
 import itertools
 import json as jsonlib
 import os
+import random
 import re
 import shlex
 import shutil
@@ -39,6 +40,7 @@ import sys
 import textwrap
 import threading
 import time
+import traceback
 import urllib.error
 import urllib.request
 import uuid
@@ -9080,6 +9082,198 @@ class TestServer:
             monkeypatch.undo()
             assert get(server.url + "/ari", "u:p") == 200
         assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]
+
+
+# A storm: all operations at random, most of them valid, from several clients at once, while event sockets come and go and
+# ari.conf changes. ARI_STORM="seconds seed clients" makes it longer, and another one.
+
+STORM_VALUES = """
+channelId: c0 c1 c2 c3 c4 c0;2 c1;2 c2;2 c3;2 s0 s1   otherChannelId: f0 f1   snoopId: s0 s1 s2   originator: $channelId
+endpoint: Local/1@stasis-$app Local/1@stasis-d Local/1@stasis-d Local/answer@default Local/app@default Local/1@nowhere
+app: d d d d d d d a b c gone all   application: $app   applicationName: $app   appArgs: x x,,y   callerId: Eve<100> 200
+context: default default stasis-$app nowhere   extension: answer answer app 1   priority: 1 1 2 7   label: 1 start
+formats: ulaw ulaw,none   variables: {"__A":"1","CALLERID(num)":"55"} {"FOO":"2"} {}   timeout: 1 1 30 -1   caller: $channelId
+variable: FOO CALLERID(name) CHANNEL(state) __A STASISSTATUS   value: v   external_host: 127.0.0.1:9   reason: normal busy
+dtmf: 1 12#w3 0123456789ABCD*#   before: 0 200   between: 0 50   duration: 20 200   after: 0 100   mohClass: default
+media: sound:half sound:one sound:half,sound:half digits:123 number:7 recording:$name tone:ring sound:none
+offsetms: 0 200   skipms: 0 100   name: r0 r1 r2 r3   recordingName: r0 r1 r2 r3 copy   destinationRecordingName: copy
+format: ulaw ulaw wav none   maxDurationSeconds: 0 1   maxSilenceSeconds: 0 1   role: announcer participant
+bridgeId: b0 b1 b2   channel: $channelId $channelId,$channelId   type: mixing holding mixing,dtmf_events video_sfu
+eventName: hello   source: channel:$channelId bridge:$bridgeId   deviceName: Stasis:d Stasis:e   mailboxName: m n
+eventSource: channel:$channelId bridge:$bridgeId deviceState:Stasis:d   moduleName: res_ari.so app_echo.so
+filter: {} {"disallowed":[{"type":"Dial"}]} {"allowed":[{"type":"Dial"}]}   logChannelName: storm   configuration: notice
+configClass: res_mwi_external   objectType: mailboxes   id: m n   fields: [{"attribute":"new_messages","value":"1"}]
+"""
+STORM_WEIGHTS = {               # how often an operation is drawn, by its nickname; the others once
+    "originateWithId": 16, "create": 12, "answer": 24, "dial": 16, "playWithId": 12, "record": 12, "addChannel": 16,
+    "createWithId": 8, "continueInDialplan": 8, "move": 8, "snoopChannelWithId": 8, "sendDTMF": 8, "hangup": 4, "stop": 6}
+STORM_FAILURES = re.compile(    # the 500 that Asterisk says itself
+    r"Allocation failed|Unable to create bridge|Failed to queue media|Could not \w+ playback|Snoop channel could not be created|"
+    r"Unable to read provided function|Changing bridge name|Supplying a bridge type|Recording operation failed|Unknown device")
+STORM_CONFIGURATION = "[general]\nwebsocket_write_timeout = %d\n%s\n[asterisk]\ntype = user\npassword = asterisk\n"
+STORM_SETTINGS = ("", "channelvars = FOO,A", "pretty = yes", "nonsense = yes")
+STORM_SOCKETS = ("a", "b", "a,b", "b,c", "c,theapp", "all")         # `all` follows everything, and so stays for ever
+
+
+class Observer:
+    """Follows everything, and holds each event against what may be told of its subjects."""
+
+    def __init__(self, events):
+        self.events, self.faults, self.medium = events, [], None
+        self.alive, self.history = set(), collections.defaultdict(list)
+        self.thread = threading.Thread(target=self.listen)
+        self.thread.start()
+
+    def listen(self):
+        """Until the channel `last` ends."""
+        while "ChannelDestroyed" not in self.history["last"]:
+            frame = self.events.connection.frame(time.monotonic() + 60)
+            if frame.opcode == TEXT:
+                self.see(jsonlib.loads(frame.payload.decode()))
+
+    def see(self, event):
+        """A channel or bridge is told of from its creation to its end only; media begin before they end, and end once."""
+        kind = event["type"]
+        for subject in (event.get("channel"), event.get("peer"), event.get("bridge")):
+            if subject:
+                is_new = kind in ("ChannelCreated", "BridgeCreated")
+                self.expect((subject["id"] in self.alive) != is_new, subject["id"], kind)
+                self.alive |= {subject["id"]} if is_new else set()
+                self.alive -= {subject["id"]} if kind in ("ChannelDestroyed", "BridgeDestroyed") else set()
+        for channel in event.get("bridge", {}).get("channels", ()):
+            self.expect(channel in self.alive, channel, "%s with it inside" % kind)
+        medium = event.get("playback") or event.get("recording")        # those of a bridge come twice to who follows everything
+        if medium and (medium != self.medium or not medium["target_uri"].startswith("bridge:")):
+            name = medium.get("id") or medium["name"]
+            begins = not self.history[name] or self.history[name][-1].endswith(("Finished", "Failed"))
+            is_right = not self.history[name] or not begins if "playback" in event else (kind == "RecordingStarted") == begins
+            self.expect(is_right or kind == "RecordingFailed", name, kind)
+        self.medium = medium
+
+    def expect(self, claim, name, kind):
+        self.history[name].append(kind)
+        if not claim:
+            self.faults.append("%s: %s" % (name, ", ".join(self.history[name][-8:])))
+
+
+class Storm:
+    """The clients, and what they have in common."""
+
+    def __init__(self, url, configuration, seconds):
+        self.server, self.configuration, self.until = ServerUnderTest(url), configuration, time.monotonic() + seconds
+        self.playbacks, self.serial, self.faults, self.log = collections.deque(["none"], 20), itertools.count(), [], []
+        self.values = {name: values.split() for name, values in re.findall(r"(\w+): (.+?)(?=   |\n)", STORM_VALUES)}
+        self.values["playbackId"] = self.playbacks
+        self.weights = [STORM_WEIGHTS.get(row.nickname, 1) for row in OPERATION_ROWS]
+
+    def value(self, dice, name, allowed=""):
+        """A value for a parameter: of STORM_VALUES, else of those that the description allows."""
+        text = dice.choice(self.values.get(name) or (allowed.replace("0..", "") or "1").split("|"))
+        return re.sub(r"\$(\w+)", lambda match: self.value(dice, match.group(1)), text)
+
+    def request(self, dice, client):
+        """One operation with values for its path, its required parameters and some of the others."""
+        row = dice.choices(OPERATION_ROWS, self.weights)[0]
+        playback_id = "p%d" % next(self.serial)         # a playback's id may be in use twice: no observer could tell those apart
+        path = row.path.replace("play/{playbackId}", "play/" + playback_id)
+        path = re.sub(r"\{(\w+)\}", lambda match: quote(self.value(dice, match.group(1)), safe=""), path)
+        query, body = [], {}
+        for in_body, name, needed, allowed in re.findall(r"(\+?)(\w+)(!?)[^ {]*(?:\{(.*?)\})?", row.parameters):
+            if (needed or name in ("app", "spy", "channelId") or dice.random() < 0.3) and name != "playbackId":
+                value = self.value(dice, name, allowed)
+                if in_body:
+                    body = jsonlib.loads(value) if name == "filter" else {name: jsonlib.loads(value)}
+                else:
+                    query.append((name, value))
+        reply = client.request(row.method, path, query, json=body or UNSET)
+        self.log.append("%s %s  %s" % (row.method, with_parameters(path, query), reply))
+        if reply.status is None or reply.status >= 500 and not STORM_FAILURES.search(str(reply)):
+            self.faults.append(self.log[-1])
+        elif reply.status == 201 and "media_uri" in reply.json:
+            self.playbacks.append(reply.json["id"])
+
+    def ask(self, dice):
+        """A client that asks for one thing after the other."""
+        client = Client(self.server, "storm")
+        while time.monotonic() < self.until:
+            self.request(dice, client)
+
+    def listen(self, dice):
+        """Sockets come, read slowly or hardly, and go, with a close frame or without a word; and ari.conf changes."""
+        client = Client(self.server, "storm")
+        sockets = [client.events("d").connection]
+        while time.monotonic() < self.until:
+            apps = dice.choice(STORM_SOCKETS)
+            sockets.append(client.events(apps, apps == "all", receive_buffer_bytes=dice.choice((None, 4096))).connection)
+            for connection in sockets[:1] + dice.sample(sockets, min(3, len(sockets))):
+                connection.socket.setblocking(False)
+                with contextlib.suppress(OSError):
+                    connection.socket.recv(100000)
+            if len(sockets) > 5:
+                leaving = sockets.pop(dice.randrange(1, 5))
+                leaving.send(dice.choice((frame_bytes(CLOSE, b"\x03\xe8"), b"")))
+                leaving.close()
+            new = self.configuration.with_suffix(".new")
+            new.write_text(STORM_CONFIGURATION % (50, dice.choice(STORM_SETTINGS)))
+            new.replace(self.configuration)             # it changes in one piece
+            time.sleep(0.05)
+        for connection in sockets:
+            connection.close()
+
+    def calm_down(self, client):
+        """Delete everything; what is still there after a while."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while True:
+            client.events("visitor").close()            # the occasion to forget applications that nobody needs
+            channels, bridges = client.get("/channels").json, client.get("/bridges").json
+            things = ["/bridges/" + one["id"] for one in bridges]
+            things += ["/channels/" + quote(one["id"]) for one in channels if "Snoop/" not in one["name"]]  # those end with the others
+            media = ["/recordings/live/" + name for name in self.values["name"]] + ["/playbacks/" + name for name in self.playbacks]
+            things += [path for path in media if client.get(path).status == 200]
+            apps = {one["name"] for one in client.get("/applications").json} - {"watcher", "all"}
+            if not (channels or things or apps) or time.monotonic() > deadline:
+                return ["still there: " + thing for thing in things + [one["name"] for one in channels] + sorted(apps)]
+            for path in things:
+                client.delete(path)
+
+
+def left_over(stasis):
+    """What a model still holds that should have gone with the channels and bridges."""
+    tables = ("channels", "channels_by_name", "bridges", "playbacks", "live_recordings")
+    return ["left over: " + name for name in tables if getattr(stasis, name)] + ["left over: a timer"] * bool(stasis.next_due())
+
+
+@in_process
+class TestStorm:
+    def test_leaves_everybody_served_and_nothing_behind(self, tmp_path, monkeypatch, caplog):
+        """No fault in a thread or the log, no reply or event that Asterisk would not give, and an empty server at the end."""
+        seconds, seed, clients = map(int, os.environ.get("ARI_STORM", "3 1 4").split())
+        before, faults, path = threading.active_count(), [], tmp_path / "ari.conf"
+        monkeypatch.setattr(threading, "excepthook", lambda fault: faults.append("".join(traceback.format_exception(*fault[:3]))))
+        path.write_text(STORM_CONFIGURATION % (10000, ""))
+        config = ari_ref.read_config(str(path))
+        with ari_ref.Server(config, port=0, config_path=str(path), recordings=str(tmp_path)) as server:
+            storm = Storm(server.url, path, seconds)
+            client = Client(storm.server, "storm")
+            observer = Observer(client.events("watcher", True))
+            threads = [threading.Thread(target=act, args=(random.Random(100 * seed + number),))
+                       for number, act in enumerate([storm.listen] + [storm.ask] * clients)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            faults += storm.faults + storm.calm_down(client)
+            client.post("/channels/last", {"endpoint": "Local/1@stasis-watcher", "app": "watcher", "timeout": 1})
+            observer.thread.join(DEADLINE_SECONDS)      # nobody asks for anything now: a timer ends this call
+            faults += observer.faults + ["the call that nobody answers does not end"] * observer.thread.is_alive()
+            faults += server.change(left_over) + [record.exc_text for record in caplog.records if record.exc_info]
+            observer.events.connection.close()
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while threading.active_count() > before and time.monotonic() < deadline:
+            time.sleep(0.01)
+        faults += ["a thread stays: %s" % thread for thread in threading.enumerate()[before:]]
+        if faults:
+            pytest.fail("%d requests, %d faults\n%s" % (len(storm.log), len(faults), "\n".join(faults[:20])), pytrace=False)
 
 
 @in_process
