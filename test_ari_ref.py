@@ -9227,7 +9227,7 @@ class Storm:
             client.events("visitor").close()            # the occasion to forget applications that nobody needs
             channels, bridges = client.get("/channels").json, client.get("/bridges").json
             things = ["/bridges/" + one["id"] for one in bridges]
-            things += ["/channels/" + quote(one["id"]) for one in channels if "Snoop/" not in one["name"]]  # those end with the others
+            things += ["/channels/" + quote(one["id"]) for one in channels if "Snoop/" not in one["name"]]  # they end with it
             media = ["/recordings/live/" + name for name in self.values["name"]] + ["/playbacks/" + name for name in self.playbacks]
             things += [path for path in media if client.get(path).status == 200]
             apps = {one["name"] for one in client.get("/applications").json} - {"watcher", "all"}
