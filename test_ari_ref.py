@@ -5297,6 +5297,17 @@ class TestOriginate:
             "ChannelDialplan Stasis({app})", "ChannelVarset STASISSTATUS=", "StasisStart", "ChannelHangupRequest 0",
             "StasisEnd"], call.names)
 
+    def test_into_an_application_that_nobody_has_ends_when_it_is_answered(self, ari, dialplan):
+        """Both legs, with cause 0; the dialplan of the far one does not go on (app_stasis.c; pbx.c, pbx_builtin_answer)."""
+        everybody = ari.events(ari.app + "-all", subscribe_all=True)
+        call = originated_call(ari, endpoint="Local/answer@default", app=ari.id("none"))
+        expect_lines(everybody, call.far, ["ChannelCreated", "ChannelDialplan Answer()", "ChannelStateChange Up", "ChannelHangupRequest 0",
+                                           "ChannelHangupRequest 16 soft @ default,answer,1 ()", "ChannelDestroyed 0"])
+        time.sleep(0.8)
+        everybody.marker()
+        if [event for event in everybody.waiting if call.far in subjects(event)]:
+            fail(everybody.request, "nothing behind ChannelDestroyed", shown(everybody.waiting[-1]))
+
 
 class TestOriginateVariables:
     def test_are_set_on_the_near_leg(self, ari, events):
@@ -5678,6 +5689,45 @@ class TestDial:
         expect(ari.post("/channels/%s/dial" % dialled.near), status=409,
                json=message("Channel is not in the 'Down' state"))
 
+    def test_counts_its_timeout_from_its_turn_and_not_from_the_request(self, ari, events, created):
+        """A dial behind a recording rings when that is over, and an answer takes its timer back (control.c, app_control_dial)."""
+        name = record(ari, "/channels/" + created.near)
+        events.expect("RecordingStarted", recording=name)
+        expect(ari.post("/channels/%s/dial" % created.near, {"timeout": 1}), status=204)
+        time.sleep(0.6)
+        expect(ari.post("/recordings/live/%s/stop" % name), status=204)
+        events.expect("StasisStart", channel=created.far)
+        time.sleep(0.6)
+        expect(ari.post("/channels/%s/answer" % created.far), status=204)
+        expect_lines(events, created.near, ["RecordingFinished done", "Dial", "ChannelStateChange Up", "Dial ANSWER"])
+        time.sleep(1.1)
+        expect(ari.get("/channels/" + created.near), status=200)
+
+    def test_is_not_done_when_its_channel_has_gone(self, ari, events, created):
+        """No Dial, and nobody is called (res_stasis.c, control_dispatch_all)."""
+        name = record(ari, "/channels/" + created.near)
+        events.expect("RecordingStarted", recording=name)
+        expect(ari.post("/channels/%s/dial" % created.near), status=204)
+        expect(ari.delete("/channels/" + created.near), status=204)
+        expect_lines(events, created.near, ["ChannelHangupRequest 32 soft", "RecordingFinished done", "StasisEnd",
+                                            "ChannelVarset STASISSTATUS=SUCCESS", "ChannelDestroyed 16"])
+        events.expect_none("Dial")
+        events.expect_none("StasisStart")
+
+    def test_is_done_once_however_often_it_is_asked_for(self, departure, ari, events, created):
+        """Behind a recording the channel is still Down: a further dial is refused, or does nothing in its turn."""
+        name = record(ari, "/channels/" + created.near)
+        events.expect("RecordingStarted", recording=name)
+        for _ in range(3):
+            ari.post("/channels/%s/dial" % created.near, {"timeout": 1})
+        expect(ari.post("/recordings/live/%s/stop" % name), status=204)
+        events.expect("StasisStart", channel=created.far)
+        expect(ari.post("/channels/%s/answer" % created.far), status=204)
+        expect_lines(events, created.near, ["RecordingFinished done", "Dial", "ChannelStateChange Up", "Dial ANSWER"])
+        time.sleep(1.2)
+        events.expect_none("Dial", peer=created.near)
+        expect(ari.get("/channels/" + created.near), status=200)
+
 
 # --- channels: operations ---
 
@@ -5994,6 +6044,36 @@ class TestDigits:
         expect(ari.post("/channels/%s/dtmf" % unanswered.far, {"dtmf": "7"}), status=204)
         expect_lines(events, unanswered.near, ["Dial PROGRESS", "ChannelDtmfReceived 7"])
 
+    @rows("params, times",
+          ("digits and gaps of 100 ms", {"dtmf": "12"}, [0.2, 0.4, 0.5]),
+          ("a longer duration and a shorter gap", {"dtmf": "12", "duration": 300, "between": 50}, [0.4, 0.75, 0.8]),
+          ("a duration that is too short, and no gap", {"dtmf": "12", "duration": 20, "between": 0}, [0.2, 0.4, 0.5]),
+          ("time before and after", {"dtmf": "12", "before": 300, "after": 500}, [0.5, 0.7, 1.3]),
+          ("half a second for w, a whole one for W", {"dtmf": "1w2W3"}, [0.2, 0.9, 2.1, 2.2]),
+          ("no time for what is none", {"dtmf": "xyz"}, [0.1]))
+    def test_take_their_time_with(self, ari, events, call, params, times):
+        """100 ms of quiet, then each digit with its gap, told at its end; the next command waits (main/app.c, dtmf_stream)."""
+        start = time.monotonic()
+        expect(ari.post("/channels/%s/dtmf" % call.far, params), status=204)
+        expect(ari.post("/channels/%s/variable" % call.far, {"variable": "X", "value": "over"}), status=204)
+        digits = [digit for digit in params["dtmf"] if digit.isdigit()]
+        for kind, members, due in [("ChannelDtmfReceived", {"digit": digit}, due) for digit, due in zip(digits, times)] + [
+                ("ChannelVarset", {"variable": "X"}, times[-1])]:
+            events.expect(kind, **members)
+            late = time.monotonic() - start - due
+            if not -0.02 <= late <= (0.1 if EXACT else DEADLINE_SECONDS):
+                fail(events.request, "%s %s %g s after the request" % (kind, members, due), "%+.2f s" % late)
+
+    def test_end_with_the_leg_that_hears_them(self, ari, events, call):
+        """Nothing is heard on a leg behind its end; the sender ends too (core_local.c)."""
+        expect(ari.post("/channels/%s/dtmf" % call.far, {"dtmf": "123"}), status=204)
+        events.expect("ChannelDtmfReceived", channel=call.near, digit="1")
+        expect(ari.delete("/channels/" + call.near), status=204)
+        expect_lines(events, call.near, ["ChannelHangupRequest 32 soft", "StasisEnd", "ChannelVarset STASISSTATUS=SUCCESS",
+                                         "ChannelDestroyed 16"])
+        events.expect("ChannelDestroyed", channel=call.far)
+        events.expect_none("ChannelDtmfReceived", channel=call.near)
+
 
 # --- channels: continue, move ---
 
@@ -6127,6 +6207,9 @@ class TestMove:
 
 # --- channels: snoop and external media ---
 
+SNOOPS = 1200 if IN_PROCESS else 20     # one upon the other
+
+
 class TestSnoop:
     @rows("channel, query, expected",
           ("a bad direction to spy, before a bad one to whisper", "none", "spy=x&whisper=x",
@@ -6202,6 +6285,24 @@ class TestSnoop:
         """StasisEnd alone (res_stasis_snoop.c)."""
         expect(ari.delete("/channels/" + call.near), status=204)
         expect_lines(events, snoop, ["StasisEnd"])
+
+    def test_on_a_leg_that_nobody_has_called_ends_with_the_call(self, ari, events, created):
+        """As on any other (res_stasis_snoop.c)."""
+        expect(ari.post("/channels/%s/snoop/%s" % (created.far, ari.id("s")), {"spy": "both", "app": ari.app}), status=200)
+        events.expect("StasisStart", channel=ari.id("s"))
+        expect(ari.delete("/channels/" + created.near), status=204)
+        expect_lines(events, ari.id("s"), ["StasisEnd"])
+        ari.eventually("/channels/" + ari.id("s"), **NO_CHANNEL)
+
+    def test_of_a_snoop_of_a_snoop_ends_with_the_first(self, ari, events, call):
+        """However many there are (res_stasis_snoop.c)."""
+        target = call.far
+        for number in range(SNOOPS):
+            expect(ari.post("/channels/%s/snoop/%s" % (target, ari.id("s%d" % number)), {"spy": "both", "app": ari.app}), status=200)
+            target = ari.id("s%d" % number)
+        expect(ari.delete("/channels/" + call.near), status=204)
+        for snoop in (ari.id("s0"), target):
+            ari.eventually("/channels/" + snoop, **NO_CHANNEL)
 
     def test_into_no_application_leaves_nothing(self, departure, ari, call):
         """The channel is simply gone; Asterisk keeps it in its list until its target ends."""
@@ -7430,6 +7531,54 @@ class TestCommandQueue:
         expect(ari.delete("/channels/" + call.far), status=204)
         events.expect("ChannelDestroyed", channel=call.far)
 
+    @rows("commands, lines",
+          ("continue", ["continue?context=default&extension=answer"],
+           ["StasisEnd @ default,answer,0 Stasis({app})", "ChannelVarset STASISSTATUS=SUCCESS", "ChannelDialplan Answer()"]),
+          ("the last of two continues", ["continue?context=default&extension=app", "continue?context=default&extension=answer"],
+           ["StasisEnd @ default,answer,0 Stasis({app})", "ChannelVarset STASISSTATUS=SUCCESS", "ChannelDialplan Answer()"]),
+          ("move", ["move?app={app}&appArgs=x"], ["StasisEnd @ {context},100,1 Stasis({app})", "StasisStart x"]),
+          ("the last of two moves", ["move?app=none", "move?app={app}&appArgs=y"], ["StasisEnd", "StasisStart y"]),
+          ("continue rather than a move before it", ["move?app={app}", "continue?context=default&extension=answer"],
+           ["StasisEnd @ default,answer,0 Stasis({app})", "ChannelVarset STASISSTATUS=SUCCESS", "ChannelDialplan Answer()"]),
+          ("continue rather than a move behind it", ["continue?context=default&extension=answer", "move?app={app}"],
+           ["StasisEnd @ default,answer,0 Stasis({app})", "ChannelVarset STASISSTATUS=SUCCESS", "ChannelDialplan Answer()"]))
+    def test_is_empty_before_the_channel_leaves_by(self, ari, events, dialplan, call, commands, lines):
+        """They say where to go, and all that is queued is done first (res_stasis.c, stasis_app_exec)."""
+        playback = play(ari, call.far, FOREVER)
+        events.expect("PlaybackStarted", playback=playback)
+        for command in commands:
+            expect(ari.post("/channels/%s/%s" % (call.far, filled(command, call.names))), status=204)
+        play(ari, call.far, NO_SOUND, word="q")
+        expect(ari.post("/channels/%s/variable" % call.far, {"variable": "Q", "value": "v"}), status=204)
+        stop(ari, playback)
+        expect_lines(events, call.far, ["PlaybackFinished tone:ring done", "PlaybackStarted %s playing" % NO_SOUND,
+                                        "PlaybackFinished %s failed" % NO_SOUND, "ChannelVarset Q=v"] + lines, call.names)
+
+    def test_is_done_to_its_end_when_the_channel_hangs_up(self, ari, events, call):
+        """Media fail, but a variable is set; then StasisEnd (res_stasis.c, stasis_app_exec)."""
+        playback = play(ari, call.far, FOREVER)
+        events.expect("PlaybackStarted", playback=playback)
+        expect(ari.post("/channels/%s/variable" % call.far, {"variable": "Q", "value": "v"}), status=204)
+        play(ari, call.far, FOREVER, word="q")
+        expect(ari.post("/channels/%s/continue?context=default&extension=answer" % call.far), status=204)
+        expect(ari.delete("/channels/" + call.far), status=204)
+        expect_lines(events, call.far, [
+            "ChannelHangupRequest 32 soft", "PlaybackFinished tone:ring failed", "ChannelVarset Q=v", "PlaybackStarted tone:ring playing",
+            "PlaybackFinished tone:ring failed", "StasisEnd @ default,answer,0 Stasis({app})", "ChannelVarset STASISSTATUS=SUCCESS",
+            "ChannelHangupRequest 16 soft @ default,answer,0 ()", "ChannelDestroyed 16"], call.names)
+
+    def test_does_nothing_to_a_channel_that_has_left(self, ari, events, dialplan, call):
+        """What comes too late touches nobody: other calls are served, and their timers run (res_stasis.c, stasis_app_exec)."""
+        playback = play(ari, call.far, FOREVER)
+        events.expect("PlaybackStarted", playback=playback)
+        expect(ari.post("/channels/%s/continue?context=default&extension=answer" % call.far), status=204)
+        expect(ari.post("/channels/%s/move" % call.far, {"app": ari.app}), status=204)
+        stop(ari, playback)
+        events.expect("ChannelDialplan", channel=call.far, dialplan_app="Wait")
+        events.expect_none("StasisStart", channel=call.far)
+        other = originated_call(ari, word="other", timeout=1)
+        events.expect("ChannelDestroyed", channel=other.near)
+
 
 # --- recordings: live ---
 
@@ -7698,6 +7847,19 @@ class TestRecording:
         one, two = (record(ari, "/bridges/" + alone.bridge, word) for word in ("one", "two"))
         events.expect("RecordingStarted", recording=one)
         events.expect("RecordingStarted", recording=two)
+
+    def test_fails_when_the_channel_ends_by_being_answered(self, ari, events):
+        """The near leg finds nobody in its application (res_stasis_recording.c, stasis_app_record_file)."""
+        call = originated_call(ari, app=ari.id("none"))
+        ari.eventually("/channels/" + call.far, status=200, has={"dialplan": {"app_name": "Stasis"}})
+        expect(ari.post("/applications/%s/subscription" % ari.app, {"eventSource": "channel:" + call.far}), status=200)
+        name = record(ari, "/channels/" + call.far)
+        event = events.expect("RecordingFailed", recording=name)
+        if event["recording"].get("cause") != "Failed to answer channel":
+            fail(events.request, "cause: Failed to answer channel", shown(event))
+        events.expect("ChannelDestroyed", channel=call.far)
+        events.expect_none("RecordingStarted")
+        ari.eventually("/recordings/live/" + name, **NO_RECORDING)
 
 
 class TestDurationOfARecording:
