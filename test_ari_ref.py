@@ -4849,10 +4849,10 @@ def line_of(event, with_place=False):
     """An event as a line of a timeline."""
     values = dict(event, soft=" soft" * event.get("soft", False), args=",".join(event.get("args", [])))
     line = (event["type"] + " " + OWN_WORDS.get(event["type"], "").format_map(values)).strip()
-    if not with_place:
+    channel = event.get("channel") or event.get("peer")
+    if not channel or not with_place:
         return line
-    place = (event.get("channel") or event.get("peer"))["dialplan"]
-    return line + " @ {context},{exten},{priority} {app_name}({app_data})".format_map(place)
+    return line + " @ {context},{exten},{priority} {app_name}({app_data})".format_map(channel["dialplan"])
 
 
 def expect_lines(events, subject, lines, names=None):
