@@ -216,11 +216,11 @@ class TestConfiguration:
         (tmp_path / "part-2.inc").write_text("password = two\n")
         assert read_config(tmp_path, "[u]\ntype = user\n#include <part-*.inc>\n").users["u"].password == "two"
 
-    def test_is_read_from_text_alone(self):
-        """parse_config() needs no file; what is included is asked for by its pattern, and read as a file of that name."""
-        included = {"a*.inc": [("a.inc", b"password = p\n"), ("b.inc", b"nonsense\n")]}
-        config = ari_ref.parse_config(b"[u]\ntype = user\n#include a*.inc\n", "x.conf", included.get)
-        assert (config.users["u"].password, config.warnings) == ("p", ["b.inc:1: no 'name = value' here, ignored"])
+    def test_channelvars_before_a_fault_are_told_with_it(self, tmp_path):
+        """Asterisk applies a channelvars line although it refuses the file because of a later one."""
+        with pytest.raises(ari_ref.ConfigError) as caught:
+            read_config(tmp_path, "[general]\nchannelvars = A,B\nnope = 1\n")
+        assert caught.value.channelvars == ["A", "B"]
 
     @rows("text, words",
         ("a user without a password", "[u]\ntype = user\n", "has no password"),
@@ -270,7 +270,7 @@ class TestHttpConf:
 
 @in_process
 class TestPasswords:
-    """crypt(3) through libcrypt."""
+    """crypt(3) through the module crypt, or libcrypt where Python has none."""
 
     @rows("word, stored, matches",
         ("SHA-512", "s3cret", SHA512, True), ("SHA-512, wrong", "S3cret", SHA512, False),
@@ -296,11 +296,11 @@ class TestPasswords:
         """An unknown user never matches."""
         assert not ari_ref.password_matches(None, "", SHA512) and not ari_ref.password_matches(None, "x", None)
 
-    def test_the_slowest_hash_is_what_an_unknown_user_costs(self, tmp_path):
-        """It is the stored hash with most rounds (departure 8)."""
+    def test_the_dearest_hash_is_what_an_unknown_user_costs(self, tmp_path):
+        """The decoy is the stored hash with most rounds (departure 8)."""
         text = "".join("[%s]\ntype = user\npassword_format = crypt\npassword = %s\n" % pair for pair in (
             ("a", "$1$x$y"), ("b", "$6$rounds=9000$s$x"), ("c", "$5$s$x"), ("d", "odd")))
-        assert read_config(tmp_path, text).slowest_hash == "$6$rounds=9000$s$x"
+        assert read_config(tmp_path, text).decoy == "$6$rounds=9000$s$x"
 
 
 @in_process
@@ -323,9 +323,10 @@ class TestJson:
         assert ari_ref.dump_json({"a": [1], "b": {}, "c": []}, True) == '{\n  "a": [\n    1\n  ],\n  "b": {},\n  "c": []\n}'
 
     @pytest.mark.parametrize("given, sent", [
-        ("1.5", "1.5"), ("0.1", "0.1"), ("1e22", "1e+22"), ("1e16", "1e+16"), ("-2.5E-10", "-2.5e-10"), ("2.0", "2.0")])
-    def test_real_numbers_are_sent_as_python_shows_them(self, given, sent):
-        """A real number comes back as the shortest text that means it (departure 12)."""
+        ("1.5", "1.5"), ("0.1", "0.10000000000000001"), ("1e22", "1e22"), ("1e16", "10000000000000000.0"),
+        ("-2.5E-10", "-2.5000000000000002e-10"), ("2.0", "2.0")])
+    def test_real_numbers_are_sent_with_17_digits(self, given, sent):
+        """A real number comes back as %.17g, its exponent without + and leading zeros."""
         assert ari_ref.dump_json(ari_ref.load_json(b'{"x":[%s]}' % given.encode())) == '{"x":[%s]}' % sent
 
     @pytest.mark.parametrize("text", [
@@ -359,13 +360,6 @@ class TestNumbersAndText:
         """Integers are read as C's atoi does."""
         assert ari_ref.c_integer(word) == value
 
-    @rows("word, value",
-        ("decimal", "16", 16), ("hexadecimal", "-0X1f", -31), ("octal", "020", 16), ("a plus", "+7", 7), ("zero", "0", 0), ("no octal", "09", None),
-        ("something behind it", "16ms", None), ("nothing", "", None), ("digits that are not ASCII", "\u0665", None))
-    def test_literal(self, word, value):
-        """Options and counts are whole integers as C writes them (strtol with base 0)."""
-        assert ari_ref.c_literal(word) == value
-
     @rows("text, decoded",
         ("letters", "a%4a%4Ab", "aJJb"), ("a plus is a blank", "a+b", "a b"), ("one digit is enough", "%1g", "\x01"),
         ("no digits stay", "%zz", "%zz"), ("a short end stays", "%4", "%4"), ("a percent sign before another", "%%41", "%A"),
@@ -397,56 +391,25 @@ class TestNumbersAndText:
 GET = b"GET /ari/x HTTP/1.1\r\n"
 
 
-def bytewise(data):
-    """What comes in one byte at a time, and then nothing more."""
-    bytes_left = iter([data[at:at + 1] for at in range(len(data))])
-
-    def read(seconds):
-        for byte in bytes_left:
-            return byte
-        raise ari_ref.Gone
-    return ari_ref.Incoming(b"", read, 30.0, 15.0, lambda: 0.0)
-
-
 @in_process
 class TestHead:
     """Request heads as bytes (main/http.c; RFC 9112 where two readers could disagree)."""
 
-    @rows("data, rest",
-        ("a whole head", GET + b"A: b\r\n\r\n", b""), ("bare line feeds", b"GET /\n\n", b""), ("a line of blanks ends it", b"GET /\r\n \t \r\n", b""),
-        ("lines that are no fields do not count", GET + b"x\r\n" * 101 + b"\r\n", b""), ("what follows is left", GET + b"\r\nGET", b"GET"),
+    @rows("data, end",
+        ("a whole head", GET + b"A: b\r\n\r\n", len(GET) + 8), ("bare line feeds", b"GET /\n\n", 7), ("a line of blanks ends it", b"GET /\r\n \t \r\n", 12),
+        ("half a line", b"GET /ari", 0), ("no blank line yet", GET + b"A: b\r\n", 0), ("a line without a target is judged at once", b"GET\r\nmore", 5),
+        ("an endless first line is judged at once", b"G" * 4095, 4096), ("an endless header line is judged at once", GET + b"a" * 4095, len(GET) + 4095),
+        ("more than a hundred fields are judged at once", GET + b"a: b\r\n" * 101, len(GET) + 606), ("lines that are no fields do not count", GET + b"x\r\n" * 101, 0),
     )
-    def test_ends(self, data, rest):
-        """Where a head ends, whether it comes at once or byte by byte."""
-        whole, pieces = ari_ref.Incoming(data), bytewise(data)
-        assert whole.read_head().fields == pieces.read_head().fields and whole.rest() == rest
+    def test_end(self, data, end):
+        """Where a head ends, or where it is known to be bad; 0 while it can still grow."""
+        assert ari_ref.head_end(data, 0) == end
 
-    @rows("data, text",
-        ("half a line", b"GET /ari", "Timeout"), ("no blank line yet", GET + b"A: b\r\n", "Timeout"),
-        ("a line without a target", b"GET\r\n", "Invalid Request"), ("a NUL", GET + b"a\0\r\n", "Invalid Request"),
-        ("an endless first line", b"G" * 4095, "Request line too long"), ("an endless header line", GET + b"a" * 4095, "Header line too long"),
-        ("more than a hundred fields", GET + b"a: b\r\n" * 101, "Too many headers"), ("more than a thousand lines", GET + b"x\n" * 1001, "Too many headers"),
-    )
-    def test_is_judged_at_once(self, data, text):
-        """What is said of a head that has come so far, and no further: a bad line is told as soon as it is known to be bad."""
-        for incoming in (ari_ref.Incoming(data), bytewise(data)):
-            with pytest.raises(ari_ref.HttpError) as caught:
-                incoming.read_head()
-            assert caught.value.text == text
-
-    def test_has_thirty_seconds_in_all(self):
-        """However its bytes trickle in (departure 9)."""
-        seconds = itertools.count()
-        incoming = ari_ref.Incoming(b"G", lambda limit: b"x", 30.0, 15.0, lambda: float(next(seconds)))
-        with pytest.raises(ari_ref.HttpError) as caught:
-            incoming.read_head()
-        assert caught.value.text == "Timeout" and len(incoming.rest()) == 30
-
-    def test_work_grows_with_what_comes(self):
-        """A reader is asked once a piece, and no byte behind the head is looked at."""
-        limits = []
-        incoming = ari_ref.Incoming(b"", lambda limit: limits.append(limit) or GET + b"\r\nrest", 30.0, 15.0, lambda: 0.0)
-        assert incoming.read_head().target == "/ari/x" and (incoming.rest(), limits) == (b"rest", [15.0])
+    def test_end_is_found_whatever_the_pieces(self):
+        """A head that comes byte by byte ends at the same place."""
+        data = GET + b"Host: x\r\n\r\nrest"
+        ends = [ari_ref.head_end(data[:size], size - 1) for size in range(1, len(data) + 1)]
+        assert next(end for end in ends if end) == data.index(b"rest")
 
     @rows("data, status, text",
         ("NUL", b"GET /\0 HTTP/1.1\r\n\r\n", 400, "Invalid Request"), ("no target", b"GET\r\n\r\n", 400, "Invalid Request"),
@@ -465,13 +428,12 @@ class TestHead:
     def test_refuses(self, data, status, text):
         """A head that breaks a rule: status and words of the page."""
         with pytest.raises(ari_ref.HttpError) as caught:
-            ari_ref.Incoming(data).read_head()
+            ari_ref.parse_head(data)
         assert (caught.value.status, caught.value.text) == (status, text)
 
     def test_reads_fields_as_asterisk_does(self):
         """Odd lines are skipped, the first of equal names counts, the CORS headers need their exact case and the last counts."""
-        head = ari_ref.Incoming(b"  get /a?b HTTP/9 x\nA : 1\r\na: 2\r\nno colon\r\n: x\r\nEmpty:\r\nOrigin: p\r\norigin: q\r\nOrigin: r\r\n"
-                                b"Content-Length: 007\r\n\r\n").read_head()
+        head = ari_ref.parse_head(b"  get /a?b HTTP/9 x\nA : 1\r\na: 2\r\nno colon\r\n: x\r\nEmpty:\r\nOrigin: p\r\norigin: q\r\nOrigin: r\r\nContent-Length: 007\r\n\r\n")
         assert (head.method, head.path, head.query, head.content_length) == ("GET", "/a", "b", 7)
         assert (head.by_name["a"], "empty" in head.by_name, head.exact("Origin"), head.last("a")) == ("1", False, "r", "2")
 
@@ -480,23 +442,18 @@ class TestHead:
         ("trailers are skipped", b"1\r\na\r\n0\r\nX: y\r\n\r\n", b"a"),
     )
     def test_chunked_body(self, data, body):
-        """A chunked body, whole and byte by byte; what follows it is left, also when nobody wanted it."""
-        for make in (ari_ref.Incoming, bytewise):
-            for kind in (b"application/json", b"text/plain"):
-                incoming = make(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Type: " + kind + b"\r\n\r\n" + data + b"next")
-                head = incoming.read_head()
-                assert incoming.read_body(head) == (body if kind.endswith(b"json") else b"")
-                assert incoming.skip_body() and b"next".startswith(incoming.rest())
+        """A chunked body, whole and byte by byte; what follows it is left."""
+        whole, pieces = ari_ref.ChunkReader(True), ari_ref.ChunkReader(True)
+        whole.feed(data + b"next")
+        for at in range(len(data)):
+            pieces.feed(data[at:at + 1])
+        assert bytes(whole.data) == bytes(pieces.data) == body and whole.is_done and pieces.is_done and whole.rest == b"next"
 
     @pytest.mark.parametrize("data", [b"x\r\n", b"3 \r\n", b"0x3\r\n", b"+3\r\n", b";x\r\n", b"\r\n", b"3\nabc", b"3\r\nabcX", b"fffffffff\r\n", b"80000000\r\n", b"1" * 4095])
     def test_refuses_bad_chunks(self, data):
         """A size that only a lenient reader takes, or data without its line end."""
-        for make in (ari_ref.Incoming, bytewise):
-            incoming = make(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Type: application/json\r\n\r\n" + data)
-            head = incoming.read_head()
-            with pytest.raises(ari_ref.AriError) as caught:
-                incoming.read_body(head)
-            assert (caught.value.status, caught.value.message, caught.value.close) == (400, "Error parsing request body", True)
+        with pytest.raises(ValueError):
+            ari_ref.ChunkReader(True).feed(data)
 
 
 # RFC 6455 5.7 gives these frames.
@@ -536,7 +493,7 @@ class TestFrameCodec:
     @rows("data, messages, output", *RFC_FRAMES)
     def test_receives(self, data, messages, output):
         """Messages and answers are the same whether the bytes come at once or one by one."""
-        whole, pieces = ari_ref.FrameParser(), ari_ref.FrameParser()
+        whole, pieces = ari_ref.Connection(), ari_ref.Connection()
         got = [message for at in range(0, len(data), 2) for message in pieces.receive(bytes.fromhex(data[at:at + 2]))]
         assert whole.receive(bytes.fromhex(data)) == got == messages
         assert whole.to_send().hex() == pieces.to_send().hex() == output and whole.to_send() == b""
@@ -544,13 +501,13 @@ class TestFrameCodec:
     @rows("data, code", *BAD_FRAMES)
     def test_refuses(self, data, code):
         """What no client may send ends with one close frame of two bytes."""
-        connection = ari_ref.FrameParser()
+        connection = ari_ref.Connection()
         assert connection.receive(bytes.fromhex(data)) == [] and connection.close_code == code
         assert connection.to_send() == bytes([0x88, 2]) + code.to_bytes(2, "big")
 
     def test_refuses_a_message_that_grows_too_large(self):
         """Fragments that add up to more than 65,535 bytes end with 1009, judged from the head."""
-        connection = ari_ref.FrameParser()
+        connection = ari_ref.Connection()
         for first in (0x01, 0x00):
             connection.receive(bytes([first, 0xFE, 0x90, 0x00, 0, 0, 0, 0]) + bytes(0x9000))
         assert connection.close_code == 1009
@@ -562,7 +519,7 @@ class TestFrameCodec:
 
     def test_knows_when_a_frame_is_under_way(self):
         """Half a frame is noticed from its first byte to its last."""
-        connection, states = ari_ref.FrameParser(), []
+        connection, states = ari_ref.Connection(), []
         for byte in bytes.fromhex("818137fa213d7f"):
             connection.receive(bytes([byte]))
             states.append(connection.is_inside_frame)
@@ -570,7 +527,7 @@ class TestFrameCodec:
 
     def test_says_a_close_of_its_own_once(self):
         """close() sends one frame, and nothing is heard after it."""
-        connection = ari_ref.FrameParser()
+        connection = ari_ref.Connection()
         connection.close(1001)
         connection.close(1000)
         assert connection.to_send().hex() == "880203e9" and connection.receive(b"\x89\x80\0\0\0\0") == [] and connection.is_closed
@@ -940,8 +897,9 @@ class TestRecordingFiles:
         (tmp_path / "r.wav").unlink()
         (tmp_path / "r.wav").mkdir()
         stasis, request = stasis_with(recordings=store), ari_ref.Request(ari_ref.Head(method, "/ari" + path, []))
+        config = read_config(tmp_path, USER)
         request.pairs = ari_ref.parse_pairs(request.head.query)
-        response = ari_ref.answer(ari_ref.resolve(request, ari_ref.Config()), stasis)
+        response = ari_ref.answer(request, stasis, config)
         assert (response.status, response.value, list(store.lengths)) == (status, {"message": text}, ["r"])
 
     @rows("name, inside", ("a plain name", "a", True), ("a folder", "a/b", True), ("up and down", "a/../b", True), ("out", "../a", False), ("out by a slash", "/../a", False),
@@ -8919,18 +8877,19 @@ class TestShape:
         assert mapped == [(number, re.sub(r" \(.*\)", "", title)) for _, number, title in banners(source())]
 
     def test_only_the_server_knows_of_sockets_and_threads(self):
-        """No name of socket or threading above section 9."""
+        """No name of socket or threading above section 11."""
         text = source()
-        start = next(line for line, number, _ in banners(text) if number == 9)
+        start = next(line for line, number, _ in banners(text) if number == 11)
         for number, line in enumerate(text.split("\n")[:start], 1):
             assert not re.search(r"\b(socket|threading)\.[a-z]", line), "line %d: %s" % (number, line)
 
-    def test_there_is_one_lock_and_it_is_taken_in_one_place(self):
-        """Server.lock, in change(); the pen of an outbox is a lock that is tried, and nobody but the end of a socket waits for it."""
+    def test_there_is_one_lock_and_it_is_taken_in_the_places_named(self):
+        """One threading.Lock: around every change of the model, for the writers of event sockets, and for the timers' sleep."""
         text = source()
-        assert re.findall(r"(\w+) = threading\.(?:R?Lock|Semaphore)\(", text) == ["pen", "lock"]
-        assert re.findall(r"with self\.lock|lock\.acquire|pen\.acquire\(.*?\)", text) == [
-            "pen.acquire()", "pen.acquire(blocking=False)", "pen.acquire(timeout=max(0.0, seconds)", "with self.lock"]
+        assert len(re.findall(r"threading\.(?:R?Lock|Semaphore|Event)\(", text)) == 1
+        taken = [node.name for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef) for inner in ast.walk(node)
+                 if isinstance(inner, ast.With) and any("lock" in ast.dump(item.context_expr) for item in inner.items)]
+        assert sorted(taken) == ["begin_writing", "change", "close", "end_writing", "run_timers", "wait_written"]
 
     def test_the_standard_library_is_enough(self):
         """Every import is of the standard library."""
@@ -9094,18 +9053,6 @@ class TestCommandLine:
                     assert more
             assert data.endswith(bytes.fromhex("880203e9")) and process.wait(10) == 0
 
-    @rows("name", ("without a suffix", "ari_ref"), ("with two dots", "ari.v2.py"), ("a link", "link"))
-    def test_runs_under_any_name(self, tmp_path, name):
-        """The file by itself, every warning being an error."""
-        if name == "link":
-            (tmp_path / name).symlink_to(ari_ref.__file__)
-        else:
-            shutil.copy(ari_ref.__file__, str(tmp_path / name))
-        done = subprocess.run([sys.executable, "-X", "dev", "-W", "error", str(tmp_path / name), "--check", "--config", SAMPLE],
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        assert done.returncode == 0 and b"user reader: read-only" in done.stdout
-        assert os.access(ari_ref.__file__, os.X_OK)
-
     def test_reads_its_configuration_again_on_sighup(self, tmp_path):
         """A good file takes effect; a bad one is told and the old configuration stays."""
         path = tmp_path / "ari.conf"
@@ -9123,6 +9070,7 @@ class TestCommandLine:
             assert get(url, "u:other") == 200
             path.write_text("[general]\nbad = yes\n")
             assert get(url, "u:other", "/asterisk/modules/res_ari.so", "PUT") == 409
+            assert get(url, "u:other", "/asterisk/modules/res_ari.so", "PUT") == 204
             assert get(url, "u:other") == 200
 
     def test_serves_below_a_prefix(self):
@@ -9208,33 +9156,39 @@ class TestServer:
                         data += more
                 assert answer in data and bool(answer) == bool(data)
 
-    def test_closes_at_once_whatever_it_was_doing(self, tmp_path):
-        """Not started, or with connections open: nobody waits for the next look of a polling thread."""
-        ari_ref.Server(read_config(tmp_path, USER), port=0).close()
-        with ari_ref.Server(read_config(tmp_path, USER), port=0) as server:
-            with socket.create_connection(server.listener.server_address) as idle:
-                idle.sendall(b"GET / HTTP/1.1\r\n\r\n")
-                assert idle.recv(100).startswith(b"HTTP/1.1 404")
-                before = time.monotonic()
-                server.close()
-                assert time.monotonic() - before < ari_ref.ACCEPT_POLL_SECONDS / 2 or sys.platform != "linux"
+    def test_a_full_queue_ends_an_event_socket_however_long_a_write_may_take(self, tmp_path):
+        """Bounded in bytes, with a write timeout of ten minutes; what came before the end is without a gap."""
+        config = read_config(tmp_path, "[general]\nwebsocket_write_timeout = 600000\n[asterisk]\ntype = user\npassword = asterisk\n")
+        with ari_ref.Server(config, port=0) as server:
+            client = Client(ServerUnderTest(server.url), "full")
+            events = client.events(receive_buffer_bytes=4096)
+            big = {"variables": {"filling": "x" * 40000}}
+            made = next(number for number in range(1000) if client.user_event("n%d" % number, json=big).status == 404)
+            with contextlib.suppress(NoReply):
+                while True:
+                    events._read(time.monotonic() + DEADLINE_SECONDS)
+            names = [event["eventname"] for event in events.waiting]
+            assert names == ["n%d" % number for number in range(len(names))] and 0 < len(names) < made
+            assert events.connection.drain()
 
-    @rows("frames, size", ("in frames", 30_000, 10), ("in bytes", 500, 60_000))
-    def test_a_full_outbox_ends_its_socket(self, frames, size):
-        """However patient its writer is, the peer gets what was sent, in order, and then the end (departure 7)."""
-        near, far = socket.socketpair()
-        outbox, sent = ari_ref.Outbox(near, 3600.0), []
-        outbox.open()
-        for number in range(frames):
-            sent.append(b"%08d" % number + bytes(size))
-            outbox.put(sent[-1])
-            outbox.flush()
-            if outbox.is_broken:
-                break
-        got = b"".join(iter(lambda: far.recv(1 << 20), b""))
-        assert outbox.is_broken and got and b"".join(sent).startswith(got)
-        near.close()
-        far.close()
+    def test_what_hangs_together_may_be_deep(self, tmp_path):
+        """Audio and digits pass through a chain of 350 pairs and bridges."""
+        with ari_ref.Server(read_config(tmp_path, "[asterisk]\ntype = user\npassword = asterisk\n"), port=0) as server:
+            client = Client(ServerUnderTest(server.url), "deep")
+            events = client.events()
+            query = {"endpoint": "Local/1@stasis-deep-app", "app": "deep-app"}
+            for number in range(350):
+                expect(client.post("/channels/near-%d" % number, query, json={"otherChannelId": "far-%d" % number}), status=200)
+                expect(client.post("/channels/far-%d/answer" % number), status=204)
+                if number:
+                    add(client, client.bridge(str(number)), "near-%d" % (number - 1), "far-%d" % number)
+            record(client, "/channels/near-349", maxDurationSeconds=1)
+            expect(client.post("/channels/far-0/silence"), status=204)
+            expect(client.post("/channels/far-0/dtmf", {"dtmf": "5"}), status=204)
+            events.expect("ChannelDtmfReceived", channel="near-349", digit="5")
+            events.expect("RecordingFinished", recording={"name": "deep-r", "duration": 1})
+            expect(client.delete("/channels/near-0"), status=204)
+            events.expect("ChannelDestroyed", channel="far-0")
 
     def test_a_fault_of_the_module_is_logged_and_answered(self, tmp_path, monkeypatch, caplog):
         """A bug is a 500 with one traceback in the log; the next request is served."""
