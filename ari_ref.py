@@ -35,40 +35,9 @@ Marks in comments: "RFC 6455 5.5.2: ..." a rule by its number; "Asterisk: ..." b
 """
 from __future__ import annotations
 
-import argparse
-import base64
-import codecs
-import collections
-import configparser
-import contextlib
-import email.utils
-import enum
-import functools
-import gc
-import glob
-import hashlib
-import heapq
-import hmac
-import http.server
-import itertools
-import json
-import logging
-import math
-import os
-import re
-import secrets
-import select
-import signal
-import socket
-import socketserver
-import ssl
-import string
-import struct
-import sys
-import threading
-import time
-import urllib.parse
-import uuid
+import argparse, base64, codecs, collections, configparser, contextlib, email.utils, enum, functools, gc, glob, hashlib
+import heapq, hmac, http.server, itertools, json, logging, math, os, re, secrets, select, signal, socket, socketserver, ssl
+import string, struct, sys, threading, time, traceback, urllib.parse, uuid, warnings
 from typing import Callable, Iterator, NamedTuple
 
 # === 1. Words and limits ===
@@ -81,16 +50,14 @@ SERVER_NAME = "Asterisk/" + VERSION
 
 # Hangup causes (ITU-T Q.850) that ARI can give or meet, with Asterisk's wording.
 CAUSE_TEXTS = {
-    0: "Unknown", 1: "Unallocated (unassigned) number", 16: "Normal Clearing", 17: "User busy",
-    18: "No user responding", 19: "User alerting, no answer", 21: "Call Rejected", 26: "Answered elsewhere",
-    28: "Invalid number format", 31: "Normal, unspecified", 34: "Circuit/channel congestion",
-    38: "Network out of order", 58: "Bearer capability not available", 127: "Interworking, unspecified",
-}
+    0: "Unknown", 1: "Unallocated (unassigned) number", 16: "Normal Clearing", 17: "User busy", 18: "No user responding",
+    19: "User alerting, no answer", 21: "Call Rejected", 26: "Answered elsewhere", 28: "Invalid number format",
+    31: "Normal, unspecified", 34: "Circuit/channel congestion", 38: "Network out of order",
+    58: "Bearer capability not available", 127: "Interworking, unspecified"}
 HANGUP_REASONS = {                      # DELETE /channels/{channelId}?reason=..., in documented order
     "normal": 16, "busy": 17, "congestion": 34, "no_answer": 19, "timeout": 18, "rejected": 21, "unallocated": 1,
     "normal_unspecified": 31, "number_incomplete": 28, "codec_mismatch": 58, "interworking": 127, "failure": 38,
-    "answered_elsewhere": 26,
-}
+    "answered_elsewhere": 26}
 NORMAL_CLEARING = HANGUP_REASONS["normal"]
 DIAL_STATUS_OF_CAUSE = {17: "BUSY", 34: "CONGESTION"}       # every other cause ends an unanswered call as NOANSWER
 SOFT_HANGUP_REQUESTED = 32              # flags, not causes: ChannelHangupRequest events with soft=true carry them
@@ -113,8 +80,7 @@ PHRASES = {
     101: "Switching Protocols", 200: "OK", 201: "Created", 202: "Accepted", 204: "No Content", 400: "Bad Request",
     401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 409: "Conflict",
     412: "Precondition Failed", 413: "Request Entity Too Large", 422: "Unprocessable Entity", 426: "Upgrade Required",
-    500: "Internal Server Error", 501: "Not Implemented", 503: "Service Unavailable",
-}
+    500: "Internal Server Error", 501: "Not Implemented", 503: "Service Unavailable"}
 TRUE_WORDS = frozenset(("yes", "true", "y", "t", "1", "on"))
 INT_BITS, LONGS = 32, range(-2**63, 2**63)                  # of C's int; of C's long
 MS_PER_SECOND, US_PER_SECOND = 1000, 1_000_000
@@ -123,20 +89,17 @@ C_LITERAL = re.compile(r"([+-]?)(0[xX][0-9a-fA-F]{1,16}|0[0-7]{0,22}|[1-9][0-9]{
 OPENING = {")": "(", "]": "["}
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
-
 class AriError(Exception):
     """A refusal of the REST interface: status, reason phrase and the JSON that says why.
 
     `phrase` is given where Asterisk does not use the usual one; `member` is "error" in the few places where the JSON does not
-    say {"message": ...}; without a message the answer has no body and no CORS headers; `close` ends the connection after it.
-    """
+    say {"message": ...}; without a message the answer has no body and no CORS headers; `close` ends the connection after it."""
 
     def __init__(self, status: int, message: str | None, phrase: str | None = None, member: str = "message",
                  headers: tuple = (), close: bool = False) -> None:
         super().__init__(status, message)
         self.status, self.message, self.phrase, self.member = status, message, phrase, member
         self.headers, self.close = headers, close
-
 
 class HttpError(Exception):
     """A refusal of the HTTP server itself, shown as an HTML page; `close` as above."""
@@ -145,54 +108,44 @@ class HttpError(Exception):
         super().__init__(status, text)
         self.status, self.text, self.phrase, self.close = status, text, phrase or PHRASES[status], close
 
-
 class ConfigError(Exception):
-    """A configuration that is refused whole; `where` is file:line."""
+    """A configuration that is refused whole: where (file:line), and the problem."""
 
-    def __init__(self, where: str, problem: str) -> None:
-        super().__init__("%s: %s" % (where, problem))
-        self.where, self.problem = where, problem
-
+    def __str__(self) -> str:
+        return "%s: %s" % self.args
 
 class WebSocketError(Exception):
     """A violation of RFC 6455 and the close code that answers it (section 7.4.1)."""
 
     def __init__(self, code: int, reason: str) -> None:
-        super().__init__("%d %s" % (code, reason))
-        self.code, self.reason = code, reason
-
+        super().__init__(code, reason)
+        self.code = code
 
 def require(condition: bool, status: int, message: str, phrase: str | None = None) -> None:
     """Refuse with an AriError unless `condition` holds."""
     if not condition:
         raise AriError(status, message, phrase)
 
-
 def existing(thing, message: str, status: int = 404, phrase: str | None = None):
     """`thing`, refused where it is None."""
     require(thing is not None, status, message, phrase)
     return thing
 
-
 def allocation_failed() -> AriError:
     """The answer of ari_response_alloc_failed(), which Asterisk also gives for much that is not about memory."""
     return AriError(500, "Allocation failed", member="error")
-
 
 def decode(data: bytes) -> str:
     """Text that keeps bytes which are no UTF-8 as lone surrogates; encode() gives them back."""
     return data.decode("utf-8", "surrogateescape")
 
-
 def encode(text: str) -> bytes:
     """The bytes that decode() made `text` of."""
     return text.encode("utf-8", "surrogateescape")
 
-
 def is_utf8(text: str) -> bool:
     """False where `text` keeps bytes that are no UTF-8."""
     return text.isascii() or not LONE_SURROGATE.search(text)
-
 
 def require_utf8(*texts) -> None:
     """Refuse what would be kept although it is not UTF-8 (departure 3); the last check before anything changes."""
@@ -204,17 +157,14 @@ def require_utf8(*texts) -> None:
         elif isinstance(item, str):
             require(is_utf8(item), 400, "Invalid UTF-8")
 
-
 def is_true(word: str) -> bool:
     """True for Asterisk's true words in any case (ast_true); everything else is false."""
     return word.lower() in TRUE_WORDS
-
 
 def c_integer(word: str, bits: int = INT_BITS) -> int:
     """The number that C's atoi (32 bits) or atol (64) reads at the start of `word`; 0 where there is none."""
     match = C_INTEGER.match(word)
     return wrap_integer(max(LONGS.start, min(LONGS.stop - 1, int(match.group(1)))), bits) if match else 0
-
 
 def c_literal(word: str) -> int | None:
     """The integer that `word` is as C writes it: 16, 0x10 or 020 (strtol with base 0); None where it is none."""
@@ -224,12 +174,10 @@ def c_literal(word: str) -> int | None:
     sign, digits = match.groups()
     return int(sign + digits, 16 if digits[:2] in ("0x", "0X") else 8 if digits.startswith("0") else 10)
 
-
 def wrap_integer(number: int, bits: int = INT_BITS) -> int:
     """`number` cut to a signed integer of so many bits."""
     half = 1 << bits - 1
     return (number + half) % (1 << bits) - half
-
 
 def split_quoted(text: str) -> list[str]:
     """Split at commas outside quotes, parentheses and brackets; quotes and backslashes vanish (AST_STANDARD_APP_ARGS)."""
@@ -257,47 +205,45 @@ def split_quoted(text: str) -> list[str]:
 UNPRINTABLE_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 CONTROL_ESCAPE = re.compile(r"\\(?:u(00[01][0-9a-f])|.)")
 
-
 COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=lambda encoded: encoded.value)
 PRETTY = json.JSONEncoder(ensure_ascii=False, separators=(",", ": "), default=lambda encoded: encoded.value, indent=2)
 
-
 class Encoded:
     """A JSON value that never changes and is shown again and again, with its compact text, made when it is first asked for."""
+    __slots__ = ("value", "kept")
 
     def __init__(self, value) -> None:
-        self.value = value
+        self.value, self.kept = value, ""
 
     def __getitem__(self, key):
         return self.value[key]
 
-    @functools.cached_property
+    @property
     def text(self) -> str:
-        return dump_json(self.value)
-
+        self.kept = self.kept or dump_json(self.value)
+        return self.kept
 
 def dump_json(value, pretty: bool = False) -> str:
     """`value` as jansson writes it: compact without blanks, or pretty with two blanks a level; no newline at the end."""
     if pretty:
         text = PRETTY.encode(value)
+    elif type(value) is Encoded:
+        return value.text
     elif type(value) is list:           # a list of channels is put together from the texts that are kept: 12 times as fast
-        return "[%s]" % ",".join([item.text if type(item) is Encoded else dump_json(item) for item in value])
-    elif type(value) is dict:
-        text = "{%s}" % ",".join(["%s:%s" % (COMPACT.encode(key), item.text if type(item) is Encoded else COMPACT.encode(item))
-                                  for key, item in value.items()])
+        return "[%s]" % ",".join([dump_json(item) for item in value])
+    elif type(value) is dict and Encoded in map(type, value.values()):
+        return "{%s}" % ",".join(['"%s":%s' % (key, dump_json(item)) for key, item in value.items()])
     else:
-        text = value.text if type(value) is Encoded else COMPACT.encode(value)
+        text = COMPACT.encode(value)
     if "\\" in text and "\\u00" in text:                  # one character is looked for ten times as fast as four
         text = CONTROL_ESCAPE.sub(lambda match: "\\u" + match.group(1).upper() if match.group(1) else match.group(), text)
     return text
-
 
 def add_member(text: str, key: str, value, pretty: bool) -> str:
     """The text of an object with one more member at its end."""
     if pretty:
         return '%s,\n  "%s": %s\n}' % (text[:-2], key, dump_json(value))
     return '%s,"%s":%s}' % (text[:-1], key, dump_json(value))
-
 
 def encode_json(value, pretty: bool = False) -> bytes | None:
     """UTF-8 of dump_json(); None where a string holds bytes that are no UTF-8, which jansson cannot put into JSON."""
@@ -306,25 +252,20 @@ def encode_json(value, pretty: bool = False) -> bytes | None:
     except UnicodeEncodeError:
         return None
 
-
 def refuse_constant(name: str):
     raise ValueError(name + " is not JSON")
-
 
 def bounded_integer(digits: str) -> int:
     if int(digits) not in LONGS:
         raise ValueError("integer outside 64 bits")
     return int(digits)
 
-
 def finite_real(digits: str) -> float:
     if math.isinf(float(digits)):
         raise ValueError("real number overflow")
     return float(digits)
 
-
 JANSSON = json.JSONDecoder(parse_constant=refuse_constant, parse_int=bounded_integer, parse_float=finite_real)
-
 
 def load_json(data: bytes):
     """The value that jansson reads from `data`; ValueError for all that it refuses."""
@@ -332,7 +273,6 @@ def load_json(data: bytes):
     if UNPRINTABLE_ESCAPE.search(data):
         check_strings(value)
     return value
-
 
 def check_strings(value) -> None:
     """Refuse \\u0000 and lone surrogates, which jansson does not take, anywhere in `value`."""
@@ -346,18 +286,15 @@ def check_strings(value) -> None:
         elif isinstance(item, str) and ("\0" in item or not is_utf8(item)):
             raise ValueError("a string that C cannot hold")
 
-
 def ari_timestamp(now: float) -> str:
     """Epoch seconds as Asterisk shows them: 2024-01-31T12:34:56.789+0000, local time with its offset."""
     second, milliseconds = divmod(int(now * MS_PER_SECOND), MS_PER_SECOND)
     return second_text(second) % milliseconds
 
-
 @functools.lru_cache(maxsize=16)
 def second_text(second: int) -> str:
     """The timestamps of one second, the milliseconds still %03d."""
     return time.strftime("%Y-%m-%dT%H:%M:%S.%%03d%z", time.localtime(second))
-
 
 @functools.lru_cache(maxsize=4)
 def http_date(second: int) -> str:
@@ -372,7 +309,6 @@ def http_date(second: int) -> str:
 
 WEBSOCKET_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"     # RFC 6455 1.3
 
-
 class Opcode(enum.IntEnum):
     """RFC 6455 5.2. The high bit of the four marks control frames."""
     CONTINUATION = 0x0
@@ -382,7 +318,6 @@ class Opcode(enum.IntEnum):
     PING = 0x9
     PONG = 0xA
 
-
 class Close(enum.IntEnum):
     """RFC 6455 7.4.1: the close codes that the server itself gives."""
     NORMAL = 1000
@@ -391,12 +326,10 @@ class Close(enum.IntEnum):
     INVALID_DATA = 1007
     TOO_BIG = 1009
 
-
 SENDABLE_CLOSE_CODES = (range(1000, 1004), range(1007, 1015), range(3000, 5000))   # RFC 6455 7.4, and the IANA registry
 MAX_CONTROL_BYTES = 125                 # RFC 6455 5.5
 LENGTH_16, LENGTH_64 = 126, 127         # RFC 6455 5.2: the length field's escapes
 VERSIONS = (7, 8, 13)                   # of the protocol, that Asterisk takes
-
 
 def handshake_headers(head: Head) -> list[tuple[str, str]]:
     """The headers of the 101 answer in order; HttpError 426 without an upgrade, AriError 400 for a bad one."""
@@ -414,7 +347,6 @@ def handshake_headers(head: Head) -> list[tuple[str, str]]:
     headers = [("Upgrade", upgrade), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept)]
     return headers + ([("Sec-WebSocket-Protocol", chosen.rstrip())] if chosen is not None else [])
 
-
 def encode_frame(opcode: int, payload: bytes) -> bytes:
     """One unmasked, final frame (RFC 6455 5.2; 5.1: a server never masks)."""
     size = len(payload)
@@ -424,18 +356,11 @@ def encode_frame(opcode: int, payload: bytes) -> bytes:
         return struct.pack(">BBH", 0x80 | opcode, LENGTH_16, size) + payload
     return struct.pack(">BBQ", 0x80 | opcode, LENGTH_64, size) + payload
 
-
-def close_frame(code: int) -> bytes:
-    """A close frame that holds the code and no reason, as all of the server's."""
-    return encode_frame(Opcode.CLOSE, struct.pack(">H", code))
-
-
 def apply_mask(mask: bytes, payload: bytes) -> bytes:
     """`payload` with `mask` laid over it: masking and unmasking are the same (RFC 6455 5.3)."""
     size = len(payload)
     repeated = (mask * (size // 4 + 1))[:size]
     return (int.from_bytes(payload, "big") ^ int.from_bytes(repeated, "big")).to_bytes(size, "big")
-
 
 class FrameHead(NamedTuple):
     """What stands before a payload; `size` counts the bytes of the head itself.
@@ -445,14 +370,12 @@ class FrameHead(NamedTuple):
     +-+-+-+-+-------+-+-------------+-------------------------------+
     |F|R|R|R| opcode|M| length      | 16 or 64 more bits of length, |
     |I|S|S|S|       |A| (7 bits)    | when the 7 say 126 or 127;    |
-    |N|V|V|V|       |S|             | then 4 bytes of mask          |
-    """
+    |N|V|V|V|       |S|             | then 4 bytes of mask          |"""
     is_final: bool
     opcode: int
     length: int
     mask: bytes
     size: int
-
 
 def parse_frame_head(buffer: bytes) -> FrameHead | None:
     """The frame head at the start of `buffer`, None while it is incomplete; WebSocketError for what no client may send."""
@@ -479,7 +402,6 @@ def parse_frame_head(buffer: bytes) -> FrameHead | None:
         raise WebSocketError(Close.PROTOCOL_ERROR, "control frame in fragments or over 125 bytes (5.5)")
     return head
 
-
 def close_code(payload: bytes) -> int:
     """The code that answers a client's close frame (RFC 6455 5.5.1, 7.4); WebSocketError for a bad one."""
     if not payload:
@@ -493,14 +415,12 @@ def close_code(payload: bytes) -> int:
         raise WebSocketError(Close.INVALID_DATA, "close reason is not UTF-8 (5.5.1)") from None
     return code
 
-
 class FrameParser:
     """The server's side of a connection after the handshake.
 
     receive() takes bytes as they come, in pieces of any size, and returns the whole messages in them; what must go back
     (pongs, the close frame) is collected for to_send(). After a close, either side's, `close_code` is set, and
-    whatever else comes is ignored.
-    """
+    whatever else comes is ignored."""
 
     def __init__(self) -> None:
         self.buffer = bytearray()
@@ -532,7 +452,7 @@ class FrameParser:
         """Send a close frame, once, and hear nothing more (RFC 6455 5.5.1)."""
         if not self.is_closed:
             self.close_code = code
-            self.output += close_frame(code)
+            self.output += encode_frame(Opcode.CLOSE, struct.pack(">H", code))         # the code and no reason
 
     def receive(self, data: bytes) -> list[tuple[int, bytes]]:
         """The messages that `data` completes, as (opcode, payload)."""
@@ -622,7 +542,6 @@ HASH_COSTS, LEAST_COST = {"5": 5000, "6": 5000, "2b": 100_000, "y": 100_000, "gy
 CRYPT_DATA_BYTES = 131_072              # more than any struct crypt_data
 PROOF_KEY = secrets.token_bytes(16)
 
-
 class Section:
     """One [name] of a file: its options in order as (name, value, where), where being file:line."""
 
@@ -644,18 +563,14 @@ class Section:
                 return
         self.options.append((name.strip(), value[1:].strip() if value.startswith(">") else value.strip(), where))
 
-
 class ConfigReader:
     """Reads the text of a file, includes and all, into `sections`; ConfigError for a fault of its syntax.
 
-    `included(pattern)` gives the files of an #include as [(path, bytes)]; `warnings` holds what was skipped.
-    """
+    `included(pattern)` gives the files of an #include as [(path, bytes)]; `warnings` holds what was skipped."""
 
     def __init__(self, text: bytes, path: str, included: Callable[[str], list[tuple[str, bytes]]]) -> None:
-        self.included = included
-        self.sections: list[Section] = []
+        self.included, self.warnings, self.sections = included, [], []
         self.current: Section | None = None             # the one that was opened last
-        self.warnings: list[str] = []
         self.read_files([(path, text)], 0)
 
     def read_files(self, files: list[tuple[str, bytes]], depth: int) -> None:
@@ -724,8 +639,7 @@ class ConfigReader:
     def include(self, text: str, where: str, depth: int) -> None:
         """Handle #include and #tryinclude of a file name or pattern.
 
-        Asterisk: a fault in an included file costs the rest of that file only (config_text_file_load).
-        """
+        Asterisk: a fault in an included file costs the rest of that file only (config_text_file_load)."""
         word, pattern = DIRECTIVE.fullmatch(text).groups()
         if pattern[:1] + pattern[-1:] in ('""', "<>"):
             pattern = pattern[1:-1]
@@ -745,8 +659,7 @@ class ConfigReader:
     def read(self) -> Iterator[tuple[Section, list[tuple[str, str, str]]]]:
         """Yield every section that is no template, with its options in order: (name in lower case, value, where).
 
-        Asterisk handles equal names one after the other, where INI has each but once: numbers keep them apart.
-        """
+        Asterisk handles equal names one after the other, where INI has each but once: numbers keep them apart."""
         kept = [section for section in self.sections if not section.is_template]
         parser = configparser.RawConfigParser(delimiters=("=",), comment_prefixes=(), inline_comment_prefixes=None,
                                               empty_lines_in_values=False)
@@ -756,7 +669,6 @@ class ConfigReader:
         for at, section in enumerate(kept):
             yield section, [(key.partition(" ")[2], value, where) for (key, value), (_, _, where) in zip(
                 parser.items(str(at)), section.options)]
-
 
 def strip_comments(line: str, depth: int) -> tuple[str, int]:
     """`line` without `; ...` and without `;-- ... --;`, which nests and spans lines; and the depth after it."""
@@ -778,29 +690,23 @@ def strip_comments(line: str, depth: int) -> tuple[str, int]:
         at = line.find(";", start)
     return "".join(kept) + ("" if depth else line[start:]), depth
 
-
 class User:
     """Somebody who may log in: name, password (plain or a crypt(3) hash), and whether only reading is allowed."""
-    __slots__ = ("name", "password", "is_crypted", "is_read_only", "right_word")
 
     def __init__(self, name: str) -> None:
         self.name, self.password, self.is_crypted, self.is_read_only = name, "", False, False
         self.right_word = b""           # digest of the word that crypt(3) has found to be right
 
-
 class Config:
     """ari.conf as it takes effect: the defaults, until read_config() sets what the file says."""
 
     def __init__(self) -> None:
-        self.is_enabled, self.is_pretty = True, False
-        self.auth_realm = "Asterisk REST Interface"
-        self.allowed_origins: frozenset[str] = frozenset()
+        self.is_enabled, self.is_pretty, self.auth_realm = True, False, "Asterisk REST Interface"
+        self.allowed_origins, self.write_timeout_ms = frozenset(), 100
         self.channelvars: list[str] | None = None       # None: the file does not say
-        self.write_timeout_ms = 100
         self.users: dict[str, User] = {}                # by name in lower case
         self.slowest_hash: str | None = None            # the stored hash that takes crypt(3) longest
         self.warnings: list[str] = []
-
 
 class HttpConfig:
     """http.conf [general] as it takes effect; times in seconds."""
@@ -812,7 +718,6 @@ class HttpConfig:
         self.has_tls, self.tls_address, self.tls_certificate, self.tls_key = False, "", "", ""
         self.warnings: list[str] = []
 
-
 def option_number(word: str, least: int = 0) -> int:
     """A number as an option may hold it; ValueError says what it must be, as with all that read options."""
     number = c_literal(word)
@@ -820,11 +725,9 @@ def option_number(word: str, least: int = 0) -> int:
         raise ValueError("a whole number from %d" % least)
     return number
 
-
 def from_milliseconds(milliseconds: str) -> float:
     """Seconds."""
     return option_number(milliseconds) / MS_PER_SECOND
-
 
 def is_crypt(word: str) -> bool:
     """True for the format crypt, False for plain."""
@@ -832,15 +735,12 @@ def is_crypt(word: str) -> bool:
         raise ValueError("plain or crypt")
     return word.lower() == "crypt"
 
-
 def cut_bytes(text: str, limit: int) -> str:
     return decode(encode(text)[:limit])
-
 
 def url_prefix(path: str) -> str:
     """What stands before /ari: "" or /path."""
     return ("/" + path.strip("/")).rstrip("/")
-
 
 # Option: the attribute that it sets, and what its value comes to; ValueError says what it must be.
 GENERAL_OPTIONS = {
@@ -848,20 +748,16 @@ GENERAL_OPTIONS = {
     "auth_realm": ("auth_realm", lambda value: cut_bytes(value, MAX_REALM_BYTES)),
     "allowed_origins": ("allowed_origins", lambda value: frozenset(value.split(",")) - {""}),
     "channelvars": ("channelvars", lambda value: list(dict.fromkeys(split_quoted(value))) if value else []),
-    "websocket_write_timeout": ("write_timeout_ms", lambda value: option_number(value, 1)),
-}
+    "websocket_write_timeout": ("write_timeout_ms", lambda value: option_number(value, 1))}
 USER_OPTIONS = {
     "password": ("password", lambda value: cut_bytes(value, MAX_CREDENTIAL_BYTES)),
-    "password_format": ("is_crypted", is_crypt), "read_only": ("is_read_only", is_true),
-}
+    "password_format": ("is_crypted", is_crypt), "read_only": ("is_read_only", is_true)}
 HTTP_OPTIONS = {
     "enabled": ("is_enabled", is_true), "bindaddr": ("address", str), "bindport": ("port", option_number),
     "prefix": ("prefix", url_prefix), "servername": ("server_name", str), "sessionlimit": ("session_limit", option_number),
     "session_inactivity": ("inactivity", from_milliseconds), "session_keep_alive": ("keep_alive", from_milliseconds),
     "tlsenable": ("has_tls", is_true), "tlsbindaddr": ("tls_address", str), "tlscertfile": ("tls_certificate", str),
-    "tlsprivatekey": ("tls_key", str),
-}
-
+    "tlsprivatekey": ("tls_key", str)}
 
 def set_option(target: Config | User | HttpConfig, table: dict, section: str, name: str, value: str, where: str) -> None:
     """Set what an option stands for; ConfigError for one that is not in the table, or a value that is not allowed."""
@@ -872,7 +768,6 @@ def set_option(target: Config | User | HttpConfig, table: dict, section: str, na
         setattr(target, attribute, convert(value))
     except ValueError as error:
         raise ConfigError(where, "%s must be %s, not '%s'" % (name, error, value)) from None
-
 
 def parse_config(text: bytes, path: str = "ari.conf", included: Callable[[str], list] = lambda pattern: []) -> Config:
     """The text of ari.conf as Config; ConfigError when Asterisk would refuse it, and then nothing of it counts (departure 12)."""
@@ -897,7 +792,6 @@ def parse_config(text: bytes, path: str = "ari.conf", included: Callable[[str], 
         config.warnings.append("%s: no users, nobody can log in" % path)
     return config
 
-
 def parse_http_config(text: bytes, path: str = "http.conf", included: Callable[[str], list] = lambda pattern: []) -> HttpConfig:
     """The text of http.conf as HttpConfig; what ARI has no use for is skipped with a warning."""
     config, reader = HttpConfig(), ConfigReader(text, path, included)
@@ -915,11 +809,9 @@ def parse_http_config(text: bytes, path: str = "http.conf", included: Callable[[
         config.tls_address = config.tls_certificate = config.tls_key = ""
     return config
 
-
 def read_file(path: str) -> bytes:
     with open(path, "rb") as file:
         return file.read()
-
 
 def parse_file(parse: Callable, path: str):
     """parse() of a file whose includes are relative to its folder; OSError when it cannot be read."""
@@ -927,48 +819,49 @@ def parse_file(parse: Callable, path: str):
     return parse(read_file(path), path, lambda pattern: [
         (found, read_file(found)) for found in sorted(glob.glob(os.path.join(folder, pattern))) if os.path.isfile(found)])
 
-
 def read_config(path: str) -> Config:
     """ari.conf at `path` as Config; ConfigError when it is refused, OSError when it cannot be read."""
     return parse_file(parse_config, path)
 
-
 def read_http_config(path: str) -> HttpConfig:
     """http.conf at `path` as HttpConfig; errors as above."""
     return parse_file(parse_http_config, path)
-
 
 def hash_cost(stored: str) -> int:
     """How long crypt(3) takes to check `stored`, roughly, in rounds of SHA-512."""
     scheme, rounds = HASH_SCHEME.match(stored).groups()
     return int(rounds) if rounds else HASH_COSTS.get(scheme, LEAST_COST)
 
-
 @functools.lru_cache(maxsize=1)
-def crypt_function() -> Callable[[bytes, bytes], bytes | None] | None:
-    """The system's crypt_r(3), which lets other threads run meanwhile; None where there is none."""
-    import ctypes.util                  # here, because most configurations can do without its 2 MB
+def crypt_function() -> Callable[[str, str], str | None] | None:
+    """The system's crypt(3) of (word, setting), by the module that Python has up to 3.12, then by libcrypt; None without one."""
+    if sys.version_info < (3, 13):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)         # 3.11 and 3.12 announce the module's removal
+            import crypt
+        return crypt.crypt
+    import ctypes.util
     library = ctypes.CDLL(ctypes.util.find_library("crypt"))
     if not hasattr(library, "crypt_r"):
         return None
-    library.crypt_r.restype = ctypes.c_char_p
-    library.crypt_r.argtypes = [ctypes.c_char_p] * 3
-    return lambda word, setting: library.crypt_r(word, setting, ctypes.create_string_buffer(CRYPT_DATA_BYTES))
-
+    library.crypt_r.restype, library.crypt_r.argtypes = ctypes.c_char_p, [ctypes.c_char_p] * 3
+    return lambda word, setting: decode(library.crypt_r(
+        encode(word), encode(setting), ctypes.create_string_buffer(CRYPT_DATA_BYTES)) or b"")
 
 def hash_password(word: str, setting: str) -> str:
     """crypt(3) of `word` with `setting`; "" where crypt fails or is missing, which no stored hash equals."""
     function = crypt_function()
-    hashed = function(encode(word), encode(setting)) if function else None
-    return decode(hashed) if hashed and not hashed.startswith(b"*") else ""
-
+    try:
+        hashed = function(word, setting) if function else None
+    except (OSError, ValueError):       # a scheme that crypt(3) does not know; a word that is not UTF-8
+        hashed = None
+    return hashed if hashed and not hashed.startswith("*") else ""
 
 def password_matches(user: User | None, word: str, slowest_hash: str | None) -> bool:
     """True when `word` is the password of `user`.
 
     Departure 8: the time taken does not tell who exists. Whoever is not checked by crypt(3) costs a crypt(3) with
-    `slowest_hash`, unless the word is right.
-    """
+    `slowest_hash`, unless the word is right."""
     given, stored = encode(word), encode(user.password if user else "")
     if user is not None and user.is_crypted and stored:
         digest = hmac.digest(PROOF_KEY, given, "sha256")
@@ -1016,16 +909,13 @@ HTML_PAGE = """<!DOCTYPE HTML PUBLIC "-//IETF//DTD HTML 2.0//EN">
 </body></html>
 """.replace("\n", "\r\n")
 
-
 class Gone(Exception):
     """The peer has closed, or was silent for too long."""
-
 
 class Head:
     """A request line and header fields, read once: everything else about a request is derived from these.
 
-    Text is UTF-8 with surrogateescape, so that bytes which are no UTF-8 survive until somebody asks for them.
-    """
+    Text is UTF-8 with surrogateescape, so that bytes which are no UTF-8 survive until somebody asks for them."""
     __slots__ = ("method", "target", "path", "query", "fields", "by_name", "content_length", "is_chunked", "closes")
 
     def __init__(self, method: str, target: str, fields: list[tuple[str, str]], lines: bytes = b"") -> None:
@@ -1045,19 +935,16 @@ class Head:
         """The last field of that name in any case: how the WebSocket handshake looks; "" when there is none."""
         return next((value for spelling, value in reversed(self.fields) if spelling.lower() == name), "")
 
-
 def header_field(line: bytes) -> tuple[str, str] | None:
     """(name, value) of a line that is a field; Asterisk skips all others and knows no folding."""
     name, _, value = line.partition(b":")
     name, value = name.rstrip(BLANKS), value.strip(BLANKS)
     return (decode(name), decode(value)) if name and value else None
 
-
 def body_framing(lines: bytes, coding: str) -> tuple[int, bool]:
     """(Content-Length, whether the body is chunked) by the header lines, the first Transfer-Encoding being `coding`.
 
-    HttpError where two readers could see two bodies (RFC 9112 6.3; 5.1 and 5.2): departure 2, Asterisk itself takes all of it.
-    """
+    HttpError where two readers could see two bodies (RFC 9112 6.3; 5.1 and 5.2): departure 2, Asterisk itself takes all of it."""
     if coding.lower() not in ("identity", "chunked"):
         raise HttpError(501, "Unsupported Transfer-Encoding.", "Unimplemented")
     found = FRAMING_LINE.findall(lines)
@@ -1073,13 +960,11 @@ def body_framing(lines: bytes, coding: str) -> tuple[int, bool]:
         raise HttpError(400, "Invalid Content-Length in request!")
     return int(match.group(1)), False
 
-
 class Incoming:
     """What comes in on a connection: requests, taken line by line and no further than they reach.
 
     `read(seconds)` waits that long for more bytes and raises Gone where none come. A line that breaks a rule is told as soon
-    as that is known. The body of the last head is `unread` until read_body() takes it, if ARI looks at it, or else skip_body().
-    """
+    as that is known. The body of the last head is `unread` until read_body() takes it, if ARI looks at it, or else skip_body()."""
 
     def __init__(self, data: bytes = b"", read: Callable[[float], bytes] | None = None, inactivity: float = 0.0,
                  keep_alive: float = 0.0, clock: Callable[[], float] = time.monotonic) -> None:
@@ -1208,11 +1093,9 @@ class Incoming:
             return False
         return True
 
-
 def bad_body() -> AriError:
     """What is said of a body that cannot be read, so that nobody knows where the next request begins."""
     return AriError(400, "Error parsing request body", close=True)
-
 
 class Request:
     """A head and its body, and what admit() finds in them."""
@@ -1227,11 +1110,9 @@ class Request:
         self.json = None                                # the JSON body, when it is an object or a list
         self.user: User | None = None
 
-
 def body_kind(head: Head) -> str:
     """"form" or "json" when the body is one that ARI reads, else ""."""
     return BODY_KINDS.get(head.by_name.get("content-type", "").partition(";")[0].lower(), "")
-
 
 def percent_decode(text: str) -> str:
     """`text` with + and %XX decoded once, as far as the first NUL."""
@@ -1239,7 +1120,6 @@ def percent_decode(text: str) -> str:
         return text
     data = PERCENT_ENCODED.sub(lambda m: bytes([int(m.group(1), 16) & 0xFF]) if m.group(1) else b" ", encode(text))
     return decode(data.partition(b"\0")[0])
-
 
 def parse_pairs(text: str) -> list[tuple[str, str]]:
     """The (name, value) pairs of a query or form: split first, decoded after; a missing = is an empty value."""
@@ -1249,12 +1129,10 @@ def parse_pairs(text: str) -> list[tuple[str, str]]:
         pairs.append((percent_decode(name), percent_decode(value)))
     return pairs
 
-
 def read_parameters(request: Request) -> None:
     """Fill `pairs` and `json` from query and body; AriError 400 when the body is not what its type says.
 
-    Asterisk: the form is tried first, JSON only when the form gave nothing, for every method.
-    """
+    Asterisk: the form is tried first, JSON only when the form gave nothing, for every method."""
     kind = body_kind(request.head) if request.body else ""
     form = parse_pairs(decode(request.body).partition("\0")[0]) if kind == "form" else []
     request.pairs = form + parse_pairs(request.head.query)
@@ -1265,18 +1143,15 @@ def read_parameters(request: Request) -> None:
             pass                        # and None it stays
         require(isinstance(request.json, (dict, list)), 400, "Error parsing request body")
 
-
 def basic_credentials(value: str) -> tuple[str, str] | None:
     """(user, password) of an Authorization value; None where the decoded text has no colon.
 
-    Asterisk decodes laxly (ast_base64decode): it stops at the first =, takes a foreign character for 63, keeps 255 bytes.
-    """
+    Asterisk decodes laxly (ast_base64decode): it stops at the first =, takes a foreign character for 63, keeps 255 bytes."""
     text = encode(value[len("Basic "):]).partition(b"=")[0].translate(BASE64_LAX)
     data = base64.b64decode(text + b"A" * (-len(text) % 4))
     data = data[:min(len(text) * 3 // 4, MAX_CREDENTIAL_BYTES)].partition(b"\0")[0]
     user, colon, password = data.partition(b":")
     return (decode(user), decode(password)) if colon else None
-
 
 def credentials(request: Request) -> tuple[str, str] | None:
     """What the client gives as user and password: the first Basic header, else api_key of form or query; None for none."""
@@ -1292,7 +1167,6 @@ def credentials(request: Request) -> tuple[str, str] | None:
             return (user, password) if colon else None
     return None
 
-
 def authenticate(request: Request, config: Config) -> User | None:
     """The user whose password the request carries; None when there is no such user or the password is wrong."""
     given = credentials(request)
@@ -1301,14 +1175,12 @@ def authenticate(request: Request, config: Config) -> User | None:
     user = config.users.get(given[0].lower())
     return user if password_matches(user, given[1], config.slowest_hash) else None
 
-
 def cors_headers(head: Head, config: Config) -> list[tuple[str, str]]:
     """What a cross-origin answer carries: nothing unless the Origin is allowed, compared byte for byte."""
     origin = head.exact("Origin") if config.allowed_origins else ""
     if not origin or not ("*" in config.allowed_origins or origin in config.allowed_origins):
         return []
     return [("Access-Control-Allow-Origin", origin), ("Access-Control-Allow-Credentials", "true")]
-
 
 def preflight_headers(head: Head, config: Config, methods: list[str]) -> list[tuple[str, str]]:
     """What a CORS preflight adds to Allow: the methods, and the requested headers unchanged."""
@@ -1321,13 +1193,11 @@ def preflight_headers(head: Head, config: Config, methods: list[str]) -> list[tu
         headers.append(("Access-Control-Allow-Headers", requested))
     return headers
 
-
 class Response:
     """An answer before it is bytes: status and phrase, headers of the resource, and a JSON value or none.
 
     `content` is a body that is no JSON, as (name of the header for its type, type, bytes). Pages, and refusals without a body,
-    go out without CORS headers.
-    """
+    go out without CORS headers."""
     __slots__ = ("status", "value", "phrase", "headers", "content", "closes", "has_cors")
 
     def __init__(self, status: int, value=NO_BODY, phrase: str | None = None, headers=(), content=None,
@@ -1357,20 +1227,17 @@ class Response:
         lines = "".join(["%s: %s\r\n" % header for header in headers])
         return encode("HTTP/1.1 %d %s\r\n%s\r\n" % (self.status, self.phrase, lines)) + body
 
-
 def html_error(error: HttpError, server: str) -> Response:
     """The page of the HTTP server itself (ast_http_error)."""
     page = HTML_PAGE.format(status=error.status, phrase=error.phrase, text=error.text, server=server)
     return Response(error.status, phrase=error.phrase, closes=error.close, has_cors=False,
                     content=("Content-type", "text/html", page.encode()))
 
-
 def json_error(error: AriError) -> Response:
     """The JSON answer of a refusal."""
     has_body = error.message is not None
     return Response(error.status, {error.member: error.message} if has_body else NO_BODY, error.phrase, error.headers,
                     closes=error.close, has_cors=has_body)
-
 
 def admit(request: Request, config: Config) -> Response | None:
     """The refusal of a request that may not go on, None for one that may; what it finds out is kept in the request."""
@@ -1390,114 +1257,109 @@ def admit(request: Request, config: Config) -> Response | None:
 
 
 # === 6. The REST machine ===
-# How an operation is declared: method and path above the function, its parameters in the signature. Routing, the parsing of
-# parameters, Allow, and the served API description are derived from that (section 10). No operation stands here.
+# An operation is declared once: method and path above the function, parameters and look-ups in its signature, what it does in
+# its docstring. Routing, the parsing of parameters, Allow and the API description follow from that. A request is answered in
+# two steps: resolve(), which needs no model, finds the operation and its arguments; answer() runs it. No operation stands
+# here. Rules: res/res_ari.c (ast_ari_callback, ast_ari_invoke).
 
-RESOURCES = {                           # document: what it is about, and the modules that it names
-    "asterisk": ("The server itself.", ()),
-    "endpoints": ("What can be called.", ()),
-    "channels": ("Channels.", ("res_stasis_answer", "res_stasis_playback", "res_stasis_recording", "res_stasis_snoop")),
-    "bridges": ("Bridges.", ("res_stasis_recording", "res_stasis_playback")),
-    "recordings": ("Recordings, live and stored.", ("res_stasis_recording",)),
-    "sounds": ("Sounds.", ()),
-    "playbacks": ("Playbacks.", ("res_stasis_playback",)),
-    "deviceStates": ("Device states.", ("res_stasis_device_state",)),
-    "mailboxes": ("Mailboxes.", ("res_stasis_mailbox",)),
-    "events": ("The event socket, and events of one's own.", ("res_http_websocket",)),
-    "applications": ("Stasis applications.", ()),
-}
 USUAL_KEYS = "name description paramType required allowMultiple dataType defaultValue allowableValues".split()
-MISSPELT_KEYS = USUAL_KEYS[:6] + ["defalutValue", "allowableValues"]
 BODY_KEYS = "name description paramType required dataType allowMultiple".split()
-OPTIONAL_KEYS = "name description paramType dataType required".split()
-BARE_KEYS = OPTIONAL_KEYS[:4]
-WIRE_NAMES = {"absorb_dtmf": "absorbDTMF", "external_host": "external_host", "connection_type": "connection_type"}
+IN_SNAKE_CASE = ("external_host", "connection_type")    # so on the wire too
 ABSENT = object()                       # what tells a member that is not there from null
+WILDCARD = re.compile(r"{(\w+)}")
+WORD_START = re.compile(r"(?<=[a-z])(?=[A-Z])|_")
+COPYRIGHT = "Made from the declarations of ari_ref."
+API_VERSION, LISTING_VERSION, SWAGGER_VERSION, EVENTS_SWAGGER_VERSION = "2.0.0", "4.1.4", "1.1", "1.2"
+MODEL_ROW = re.compile(r"(~?)(\w+) \((.*?)\):(.*)")
+MODEL_ITEM = re.compile(r"(\*?)(\w+)([!?]?)(?::([^=]+))?(?:=(.*))?")
+USUAL_ORDER = "creationtime"            # Asterisk: the one property of a turned model that is not turned (Bridge)
 
+def wire_name(name: str) -> str:
+    """channel_id as channelId, absorb_dtmf as absorbDTMF; a _ behind a word that Python or this module needs itself goes."""
+    first, *rest = name.rstrip("_").split("_")
+    return name if name in IN_SNAKE_CASE else first + "".join("DTMF" if word == "dtmf" else word.capitalize() for word in rest)
+
+def spaced(name: str) -> str:
+    """maxSilenceSeconds as max silence seconds."""
+    return WORD_START.sub(" ", name).lower()
 
 class Kind(NamedTuple):
     """A parameter, as the default value of an argument: what text, JSON and absence come to, and how it is described.
 
-    Calling one refines it: text("both", allowed=["both", "in", "out"]).
-    """
+    Calling one refines it, needed() makes it a required one: Text("both", allowed=("both", "in", "out")), Text.needed()."""
     data_type: str
     from_text: Callable
     from_json: Callable
     absent: object = None
     is_list: bool = False
-    where: str = "query"                # path, query or body
+    where: str = "query"                # path, query, body (a member of the JSON body) or document (the body itself)
+    name: str = ""                      # on the wire; the argument gives it
     required: bool = False
+    refusal: str = ""                   # 400 with these words where it is absent or empty, before anything is looked up
     default: object = None
-    allowed: list | None = None
+    allowed: tuple = ()
     least: int | None = None
     keys: list = USUAL_KEYS             # in the order of the API description
 
     def __call__(self, default=None, **facts) -> Kind:
+        """Asterisk: of a text that is absent the default is but described."""
+        if default is not None and self.absent is not None:
+            facts["absent"] = default
         return self._replace(default=default, **facts)
 
-    def describe(self, name: str) -> dict:
-        facts = {"name": name, "description": words(name), "paramType": self.where, "required": self.required,
-                 "allowMultiple": self.is_list, "dataType": self.data_type}
+    def needed(self, refusal: str = "", **facts) -> Kind:
+        return self._replace(required=True, refusal=refusal, **facts)
+
+    def describe(self) -> dict:
+        facts = {"name": self.name, "description": spaced(self.name), "required": self.required, "dataType": self.data_type,
+                 "paramType": "body" if self.where == "document" else self.where, "allowMultiple": self.is_list}
         if self.default is not None:
             facts["defaultValue"] = facts["defalutValue"] = self.default
         if self.least is not None:
             facts["allowableValues"] = {"valueType": "RANGE", "min": self.least}
         elif self.allowed:
-            facts["allowableValues"] = {"valueType": "LIST", "values": self.allowed}
+            facts["allowableValues"] = {"valueType": "LIST", "values": list(self.allowed)}
         return {key: facts[key] for key in self.keys if key in facts}
 
+def read_integer(value, bits: int = 32) -> int:
+    """Of another JSON type: 0."""
+    return wrap_integer(value, bits) if type(value) is int else 0
 
-def number(default: int | None = None, bits: int = 32, least: int | None = None, required: bool = False) -> Kind:
-    """An integer, read as C does; of another JSON type: 0."""
-    return Kind("int" if bits == 32 else "long", lambda word: c_integer(word, bits), lambda value: wrap_integer(
-        value, bits) if isinstance(value, int) and not isinstance(value, bool) else 0, default or 0, default=default, least=least,
-                required=required)
+Text = Kind("string", str, lambda value: value if isinstance(value, str) else None)     # another JSON type: as if not sent
+Flag = Kind("boolean", is_true, lambda value: value is True, absent=False)
+Number = Kind("int", c_integer, read_integer, absent=0)
+Long = Kind("long", lambda word: c_integer(word, 64), lambda value: read_integer(value, 64), absent=0)
+List = Kind("string", lambda word: word.split(","), lambda value: [
+    Text.from_json(item) for item in (value if isinstance(value, list) else [value])], absent=(), is_list=True)
+Member = Kind("containers", str, lambda value: value, absent=ABSENT, where="body", keys=BODY_KEYS)
+Document = Kind("object", str, lambda value: value, absent=ABSENT, where="document", keys=BODY_KEYS)
 
-
-def strings(value) -> list:
-    """The items of a JSON list, or the one value; an item that is no string becomes None."""
-    return [text.from_json(item) for item in (value if isinstance(value, list) else [value])]
-
-
-text = Kind("string", str, lambda value: value if isinstance(value, str) else None)     # another type: as if not sent
-needed = text(required=True)
-flag = Kind("boolean", is_true, lambda value: value is True, False)
-text_list = Kind("string", lambda word: word.split(","), strings, (), True)
-needed_list = text_list(required=True)
-quoted = Kind("string", split_quoted, lambda value: split_quoted(value) if isinstance(value, str) else (), (), True, required=True)
-member = Kind("containers", str, lambda value: value, ABSENT, where="body", keys=BODY_KEYS)    # a member of the JSON body
-document = Kind("object", str, lambda value: value, ABSENT, where="body", keys=BODY_KEYS)      # the body itself
-
-
-def words(name: str) -> str:
-    """maxSilenceSeconds as max silence seconds."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])|_", " ", name).lower()
-
-
-def wire_name(name: str) -> str:
-    """channel_id as channelId; a _ behind a keyword of Python goes."""
-    first, *rest = name.rstrip("_").split("_")
-    return WIRE_NAMES.get(name) or first + "".join(word.capitalize() for word in rest)
-
+def one_of(table: str, message: str, phrase: str | None = None, key: Callable[[str], str] = str) -> Callable:
+    """A look-up in a table of the model, by `key` of the text: 404 where the thing is not there."""
+    return lambda stasis, name: existing(getattr(stasis, table).get(key(name)), message, phrase=phrase)
 
 class Operation(NamedTuple):
-    """One method of one path; `parameters` by their names in Python."""
+    """One method of one path; parameters and look-ups by the names of their arguments."""
     method: str
     path: str
+    summary: str
     nickname: str
     response_class: str
-    parameters: dict[str, Kind]
     errors: list
     handler: Callable
+    parameters: dict[str, Kind]         # in the order of the description
+    look_ups: dict[str, Callable]       # in the order of the signature
+    needs_stasis: bool
 
     @property
     def is_upgrade(self) -> bool:
         """True for the one operation that ends in another protocol; it is in no Allow."""
         return self.response_class == "Message"
 
-    @property
-    def summary(self) -> str:
-        return self.handler.__doc__.partition(". ")[0]
+    def run(self, arguments: dict, stasis: Stasis):
+        """Look up what the path names, then do it."""
+        arguments = {**arguments, **{name: find(stasis, arguments[name]) for name, find in self.look_ups.items()}}
+        return self.handler(stasis, **arguments) if self.needs_stasis else self.handler(**arguments)
 
     def describe(self) -> dict:
         facts = {"httpMethod": self.method}
@@ -1505,43 +1367,98 @@ class Operation(NamedTuple):
             facts.update(upgrade="websocket", websocketProtocol="ari")
         facts.update(summary=self.summary, nickname=self.nickname, responseClass=self.response_class)
         if self.parameters:
-            facts["parameters"] = [kind.describe(wire_name(name)) for name, kind in self.parameters.items()]
+            facts["parameters"] = [kind.describe() for kind in self.parameters.values()]
         if self.errors:
             facts["errorResponses"] = [{"code": code, "reason": PHRASES[int(code)]} for code in self.errors]
         return facts
 
+OPERATIONS: dict[str, dict[str, Operation]] = {}        # path: method: operation; all in the order of the API description
+ROUTES: dict[tuple, dict[str, Operation]] = {}          # the same by segments, None for any, and whatever a path begins with
 
-OPERATIONS: dict[str, dict[str, Operation]] = {}        # path: method: operation; in the order in which paths are looked for
+def operation(*places: str, returns: str = "void", errors="", path_first: bool = True) -> Callable:
+    """Declare the function below as an operation, or as two.
 
-
-def operation(method_and_path: str, response_class: str = "void", errors="", nickname: str = "", path_first: bool = True):
-    """Declare the function below: `stasis`, then the parameters, those of the path without a default value.
-
-    Its nickname is its own name behind the first _, in camel case; `errors` are for the API description.
-    """
+    places     "METHOD /path"; a second one is the DELETE that undoes a POST, or takes an id in its path as well
+    returns    the model of the answer, and `errors` the statuses, as they are described
+    name       what stands behind the first _ is the nickname, or both around _or_; with an id in the path WithId follows it
+    signature  `stasis`, and `is_on` (False in a DELETE), where they are needed; then parameters, each with its Kind, and parts
+               of the path: an argument `channel` stands for {channelId}, as text, or as what its default value, a look-up
+               f(stasis, text), finds. Look-ups run in this order, before the operation. The description has the path first,
+               unless `path_first` is False.
+    docstring  the first sentence is the summary"""
     def declare(handler: Callable) -> Callable:
-        method, path = method_and_path.split()
-        names = handler.__code__.co_varnames[1:handler.__code__.co_argcount]
-        kinds = dict(zip(reversed(names), reversed(handler.__defaults__ or ())))
-        in_path = re.findall(r"{(\w+)}", path)
-        bare = "/endpoints/{" in path
-        parameters = {name: text(where="path", required=True, keys=BARE_KEYS if bare else USUAL_KEYS)
-                      if wire_name(name) in in_path else kinds[name] for name in names}
-        if path_first:
-            parameters = dict(sorted(parameters.items(), key=lambda item: item[1].where != "path"))
-        codes = [int(code) for code in errors.split()] if isinstance(errors, str) else list(errors)
-        declared = Operation(method, path, nickname or wire_name(handler.__name__.partition("_")[2]), response_class, parameters,
-                             codes, handler)
-        if OPERATIONS.setdefault(path, {}).setdefault(method, declared) is not declared:
-            raise TypeError("%s is declared twice" % method_and_path)
+        names = handler.__code__.co_varnames[:handler.__code__.co_argcount]
+        defaults = dict(zip(reversed(names), reversed(handler.__defaults__ or ())))
+        look_ups = {name: defaults[name] for name in names if not isinstance(defaults.get(name, Text), Kind)}
+        codes = [int(code) for code in errors.split()] if isinstance(errors, str) else errors
+        nicknames = [wire_name(name) for name in handler.__name__.partition("_")[2].split("_or_")]
+        for place, nickname in zip(places, nicknames + [nicknames[0] + "WithId"]):
+            method, path = place.split()
+            parameters = {name: parameter(name, defaults.get(name), path) for name in names if name not in ("stasis", "is_on")}
+            parameters = dict(sorted(parameters.items(), key=lambda item: path_first and item[1].where != "path"))
+            if {kind.name for kind in parameters.values() if kind.where == "path"} != set(WILDCARD.findall(path)):
+                raise TypeError("%s has parts that %s does not name" % (path, handler.__name__))
+            done = functools.partial(handler, is_on=method == "POST") if "is_on" in names else handler
+            declared = Operation(method, path, (handler.__doc__ or "").partition(".")[0], nickname, returns, codes, done,
+                                 parameters, look_ups, "stasis" in names)
+            if OPERATIONS.setdefault(path, route_to(path)).setdefault(method, declared) is not declared:
+                raise TypeError("%s is declared twice" % place)
         return handler
     return declare
 
+def parameter(argument: str, default, path: str) -> Kind:
+    """What a client sends for an argument: its Kind, or the part of the path that the argument stands for."""
+    name, kind = wire_name(argument), default if isinstance(default, Kind) else None
+    in_path = [part for part in WILDCARD.findall(path) if part == name or kind is None and part.startswith(name)]
+    if in_path:
+        return (kind or Text)._replace(name=in_path[0], where="path", required=True)
+    if kind is None:
+        raise TypeError("%s has no kind, and is not in %s" % (argument, path))
+    return kind._replace(name=name)
 
-def created(location: str, value) -> Response:
-    """201 with Location; control characters in it are percent-encoded (departure 4)."""
-    return Response(201, value, headers=(("Location", "/ari" + CONTROL.sub(lambda m: "%%%02X" % ord(m.group()), location)),))
+def route_to(path: str) -> dict[str, Operation]:
+    """The operations of a path that is declared; what it begins with is a route too, if only with none."""
+    segments = tuple(None if WILDCARD.fullmatch(segment) else segment for segment in path[1:].split("/"))
+    for length in range(len(segments) + 1):
+        ROUTES.setdefault(segments[:length], {})
+    return ROUTES[segments]
 
+def find_route(path: str) -> tuple[dict[str, Operation], list[str]]:
+    """The operations that a raw path leads to, and the values of its wildcards; AriError 404 when it leads nowhere.
+
+    Asterisk: an empty segment ends the path. A literal goes before a wildcard, whatever follows (departure 12)."""
+    route, values = (), []
+    for segment in map(percent_decode, itertools.takewhile(bool, path.split("/"))):
+        if (*route, segment) in ROUTES:
+            route = (*route, segment)
+        else:
+            route = (*route, None)
+            require(route in ROUTES, 404, "Resource not found")
+            values.append(segment)
+    return ROUTES[route], values
+
+def parse_parameters(declared: Operation, request: Request, path_values: list[str]) -> dict:
+    """The arguments of an operation: JSON beats query beats form, the last of a name counts, and nothing beats the path."""
+    in_path = dict(zip(WILDCARD.findall(declared.path), path_values))
+    members = request.json if isinstance(request.json, dict) else {}
+    arguments = {}
+    for argument, kind in declared.parameters.items():
+        if kind.where == "path":
+            given = [in_path[kind.name]]
+        elif kind.where == "document":
+            given = [request.pairs if request.json is None else request.json]
+        else:
+            given = [kind.from_text(word) for name, word in request.pairs if name == kind.name and kind.where == "query"]
+            if kind.name in members:
+                given.append(kind.from_json(members[kind.name]))
+        if kind.is_list:
+            require(max(map(len, given), default=0) <= MAX_LIST_ITEMS, 400, "Too many values for %s" % argument)
+        arguments[argument] = given[-1] if given else kind.absent
+    for argument, kind in declared.parameters.items():                  # when all are read
+        require(bool(arguments[argument]) or not kind.refusal, 400, kind.refusal)
+    return arguments
+
+RELOADED = Response(204)                # the answer of who wants ari.conf to be read again: the server does it first
 
 class Upgrade(NamedTuple):
     """What GET /events comes to: the applications that its event socket is to hold, and the headers of the 101 answer."""
@@ -1549,265 +1466,341 @@ class Upgrade(NamedTuple):
     follows_all: bool
     headers: list[tuple[str, str]] = []
 
+def resolve(request: Request, config: Config) -> Response | Callable[[Stasis], object]:
+    """What answers an admitted request: an operation with its arguments, to be called with the model, or what needs none.
 
-class Reload(NamedTuple):
-    """What reloading ari.conf comes to: files are read when the lock is free again, and `refusal` is told of a bad one."""
-    refusal: AriError
+    AriError where there is nothing that could; HttpError where that is told by a page, as a bad handshake is."""
+    method, path = request.head.method, request.path
+    if path.startswith("api-docs/"):
+        require(method == "GET", 405, "Unsupported method")
+        return Response(200, api_document(path[len("api-docs/"):], request))
+    operations, values = find_route(path)
+    methods = [name for name in METHODS if name in operations and not operations[name].is_upgrade]
+    allow = ("Allow", ",".join(["OPTIONS", *methods]))
+    if method == "OPTIONS":
+        return Response(204, headers=[allow, *preflight_headers(request.head, config, methods)])
+    declared = operations.get(method)
+    if declared is None:
+        raise AriError(405, "Invalid method", headers=(allow,))
+    if declared.is_upgrade:
+        upgrade = resolve_handshake(declared, request, values)
+        return lambda stasis: upgrade
+    return functools.partial(declared.run, parse_parameters(declared, request, values))
 
+def resolve_handshake(declared: Operation, request: Request, path_values: list[str]) -> Upgrade:
+    headers = handshake_headers(request.head)
+    try:
+        arguments = parse_parameters(declared, request, path_values)
+    except AriError as error:           # Asterisk: the JSON is the text of a page
+        raise HttpError(error.status, dump_json(json_error(error).value), close=False) from None
+    return declared.handler(**arguments)._replace(headers=headers)
+
+def answer(call: Callable[[Stasis], object], stasis: Stasis) -> Response | Upgrade:
+    """The response that what resolve() gave comes to; the caller holds the lock. None is a 204, any other value a 200."""
+    try:
+        result = call(stasis)
+    except AriError as error:
+        return json_error(error)
+    if isinstance(result, (Response, Upgrade)):
+        return result
+    return Response(204) if result is None else Response(200, result)
+
+class Resource(NamedTuple):
+    """A document of the API description: what it is about, the names of its models as rows, the modules that it names.
+
+    One row, one model: its name, what it is, its properties, each a name, "!" required or "?" not (neither: unsaid), then
+    ":type" unless it is a string, then "=value|value" where only these are allowed. In the description "required" stands
+    before "type", behind it in a row that starts with "~". "*" marks what is said of the model itself. Indented lines go on."""
+    about: str
+    models: str
+    modules: str = ""
+
+RESOURCES: dict[str, Resource] = {}                     # in the order of the listing
+
+def describe_models(name: str) -> dict[str, dict]:
+    """The `models` of one document."""
+    rows = re.split(r"\n(?! )", RESOURCES[name].models.strip())
+    return {model["id"]: model for model in map(describe_model, rows)}
 
 def describe_model(row: str) -> dict:
-    """A row of MODELS as the API description has it."""
-    name, summary, rest = re.fullmatch(r"(~?\w+) \((.*?)\):(.*)", " ".join(row.split())).groups()
-    model, properties = {"id": name.lstrip("~"), "description": summary}, {}
+    turned, name, summary, rest = MODEL_ROW.fullmatch(" ".join(row.split())).groups()
+    model, properties = {"id": name, "description": summary}, {}
     for item in filter(None, rest.strip().split(", ")):
-        mark, word, required, data_type, values = re.fullmatch(r"([~*]?)(\w+)([!?]?)(?::([^=]+))?(?:=(.*))?", item).groups()
-        if mark == "*":
+        mark, word, required, data_type, values = MODEL_ITEM.fullmatch(item).groups()
+        if mark:
             model[word] = values if word == "discriminator" else [value.strip() for value in values.split("|")]
             continue
         facts = {"required": required == "!"} if required else {}
-        type_first = name.startswith("~") != (mark == "~")
-        facts = {"type": data_type or "string", **facts} if type_first else {**facts, "type": data_type or "string"}
+        facts["type"] = data_type or "string"
+        if turned and word != USUAL_ORDER:
+            facts = dict(reversed(list(facts.items())))
         if values:
             facts["allowableValues"] = {"valueType": "LIST", "values": values.split("|")}
         properties[word] = facts
     model["properties"] = properties
     return {key: model[key] for key in ("id", "description", "discriminator", "properties", "subTypes") if key in model}
 
-
-def describe_models(resource: str) -> dict:
-    """The `models` of one document; a row goes on in the indented lines below it."""
-    rows = re.split(r"\n(?! )", MODELS[resource].strip())
-    return {model["id"]: model for model in map(describe_model, rows)}
-
-
-# How a request becomes a response: admit() asks all that needs no model, answer() finds the operation and runs it. The API
-# description is made here from the declarations. Rules: res/res_ari.c, ast_ari_callback and ast_ari_invoke.
-
-API_VERSION, LISTING_VERSION = "2.0.0", "4.1.4"
-SWAGGER_VERSION, EVENTS_SWAGGER_VERSION = "1.1", "1.2"
-
-
-class Route:
-    """A node of the tree of paths: children in order of declaration, the wildcard among them by its {name}."""
-    __slots__ = ("path", "children", "methods")
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.children: dict[str, Route] = {}
-        operations = OPERATIONS.get(path, {})
-        self.methods = [method for method in METHODS if method in operations and not operations[method].is_upgrade]
-
-
-@functools.lru_cache(maxsize=None)
-def route_tree() -> Route:
-    """The tree of all paths. A segment without operations of its own is a node all the same."""
-    root = Route("")
-    for path in OPERATIONS:
-        node = root
-        for segment in path[1:].split("/"):
-            if segment not in node.children:
-                node.children[segment] = Route(node.path + "/" + segment)
-            node = node.children[segment]
-    return root
-
-
-def find_route(path: str) -> tuple[Route, dict[str, str]]:
-    """The node that a raw path leads to, and the values of its wildcards; AriError 404 when there is none.
-
-    Asterisk: an empty segment ends the path. A wildcard that was passed in favour of a literal declared after it is
-    remembered: when the literal has no such child, the walk goes on from the wildcard, and the segment is swallowed.
-    """
-    node, values, passed = route_tree(), {}, None
-    for raw in path.split("/"):
-        if not raw:
-            break
-        segment, wildcard, found = percent_decode(raw), None, None
-        for name, child in node.children.items():
-            if name == segment and not name.startswith("{"):
-                found = child
-                break
-            if name.startswith("{"):
-                wildcard = name
-        if found:
-            passed = (node.children[wildcard], wildcard, segment) if wildcard else None
-        elif wildcard:
-            found, passed = node.children[wildcard], None
-            values[wildcard[1:-1]] = segment
-        elif passed:
-            found, name, value = passed
-            values[name[1:-1]], passed = value, None
-        if not found:
-            raise AriError(404, "Resource not found")
-        node = found
-    return node, values
-
-
-def parse_parameters(declared: Operation, request: Request, path_values: dict[str, str]) -> dict:
-    """The arguments of an operation, by their Python names: JSON beats query beats form; the path cannot be overruled."""
-    arguments = {}
-    for argument, kind in declared.parameters.items():
-        name = wire_name(argument)
-        if kind.where == "path":
-            value = path_values[name]
-        else:
-            value = kind.absent
-            if kind.where == "query":
-                for given, word in request.pairs:
-                    if given == name:
-                        value = kind.from_text(word)
-                        check_list(kind, argument, value)
-            in_json = isinstance(request.json, dict) and name in request.json
-            if kind is document:
-                value = request.json if request.json is not None else request.pairs or ABSENT
-            elif in_json:
-                value = kind.from_json(request.json[name])
-                check_list(kind, argument, value)
-        arguments[argument] = value
-    return arguments
-
-
-def check_list(kind: Kind, name: str, value) -> None:
-    require(not kind.is_list or len(value) <= MAX_LIST_ITEMS, 400, "Too many values for %s" % name)
-
-
-def answer(call: Callable[[Stasis], object], stasis: Stasis) -> Response | Upgrade | Reload:
-    """What resolve() found, carried out; the caller holds the lock. HttpError where the answer is a page (of the handshake)."""
-    try:
-        result = call(stasis)
-    except AriError as error:
-        return json_error(error)
-    if isinstance(result, (Response, Upgrade, Reload)):
-        return result
-    return Response(204) if result is None else Response(200, result)
-
-
-def resolve(request: Request, config: Config) -> Callable[[Stasis], object]:
-    """What answers a request: the operation with its arguments, or what needs no operation. AriError when nothing does."""
-    method, path = request.head.method, request.path
-    if path.startswith("api-docs/"):
-        require(method == "GET", 405, "Unsupported method")
-        document = api_document(path[len("api-docs/"):], request)
-        return lambda stasis: document
-    route, values = find_route(path)
-    allow = ("Allow", ",".join(["OPTIONS"] + route.methods))
-    if method == "OPTIONS":
-        headers = [allow, *preflight_headers(request.head, config, route.methods)]
-        return lambda stasis: Response(204, headers=headers)
-    declared = OPERATIONS.get(route.path, {}).get(method)
-    if not declared:
-        raise AriError(405, "Invalid method", headers=(allow,))
-    if not declared.is_upgrade:
-        return functools.partial(declared.handler, **parse_parameters(declared, request, values))
-    headers = handshake_headers(request.head)
-    try:
-        arguments = parse_parameters(declared, request, values)
-    except AriError as error:           # Asterisk: of an event socket, the JSON is the text of a page
-        raise HttpError(error.status, dump_json(json_error(error).value), close=False) from None
-    return lambda stasis: declared.handler(stasis, **arguments)._replace(headers=headers)
-
-
-def api_document(name: str, request: Request) -> dict:
-    """One document of the API description; the name is a file path that is not decoded. AriError 404 and 403."""
-    parts = [part for part in name.split("/") if part not in ("", ".")]
-    require(bool(parts), 403, "Invalid access")
-    stem, dot, suffix = parts[0].rpartition(".")
-    require(len(parts) == 1 and suffix == "json" and stem in ("resources", *RESOURCES), 404, "Resource not found")
-    document = dict(described_listing() if stem == "resources" else described_resource(stem))
-    host = request.head.by_name.get("host", "")
-    if not host:
-        del document["basePath"]
-    else:
-        document["basePath"] = "http://%s%s/ari" % (host if is_utf8(host) else "localhost:8088", request.prefix)
-    return document
-
-
-@functools.lru_cache(maxsize=None)
-def described_listing() -> dict:
-    return {"_copyright": "Made from the declarations of ari_ref.", "apiVersion": LISTING_VERSION,
-            "swaggerVersion": SWAGGER_VERSION, "basePath": "", "apis": [
-                {"path": "/api-docs/%s.{format}" % name, "description": about} for name, (about, _) in RESOURCES.items()]}
-
-
 @functools.lru_cache(maxsize=None)
 def described_resource(name: str) -> dict:
     """The document of one resource, basePath left empty; made once, and never changed."""
-    document = {"_copyright": "Made from the declarations of ari_ref.", "apiVersion": API_VERSION,
+    document = {"_copyright": COPYRIGHT, "apiVersion": API_VERSION,
                 "swaggerVersion": EVENTS_SWAGGER_VERSION if name == "events" else SWAGGER_VERSION, "basePath": "",
                 "resourcePath": "/api-docs/%s.{format}" % name}
-    if RESOURCES[name][1]:
-        document["requiresModules"] = list(RESOURCES[name][1])
+    if RESOURCES[name].modules:
+        document["requiresModules"] = RESOURCES[name].modules.split()
     document["apis"] = [
-        {"path": path, "description": words(path.rpartition("/")[2].strip("{}")), "operations": [
+        {"path": path, "description": spaced(path.rpartition("/")[2].strip("{}")), "operations": [
             declared.describe() for declared in operations.values()]}
         for path, operations in OPERATIONS.items() if path.split("/")[1] == name]
     document["models"] = describe_models(name)
     return document
 
+def api_document(name: str, request: Request) -> dict:
+    """One document of the API description; the name is a file path that is not decoded. AriError 403 and 404."""
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    require(bool(parts), 403, "Invalid access")
+    stem, _, suffix = parts[0].rpartition(".")
+    require(len(parts) == 1 and suffix == "json" and stem in ("resources", *RESOURCES), 404, "Resource not found")
+    document = dict(described_resource(stem)) if stem != "resources" else {
+        "_copyright": COPYRIGHT, "apiVersion": LISTING_VERSION, "swaggerVersion": SWAGGER_VERSION, "basePath": "", "apis": [
+            {"path": "/api-docs/%s.{format}" % name, "description": resource.about} for name, resource in RESOURCES.items()]}
+    host = request.head.by_name.get("host", "")
+    if host:
+        document["basePath"] = "http://%s%s/ari" % (host if is_utf8(host) else "localhost:8088", request.prefix)
+    else:
+        del document["basePath"]
+    return document
+
 
 # === 7. Stasis ===
-# Applications, channels, bridges, playbacks, recordings, device states, mailboxes: what exists, what changes, and the
-# events that tell of it. No socket, no thread, no clock: whoever calls holds the server's lock, sets the time with
-# advance(), and takes the events from `outbox`. Delay is data in `timers`.
+# What exists, what changes, and the events that tell of it. No socket, no thread, no clock: whoever calls holds the server's
+# lock, sets the time with advance(), and takes the events from `outbox`. Delay is data in `timers`.
+#
+#   7.1 Time and events                 timers, applications and what they follow, Stasis
+#   7.2 A channel                       its snapshots, variables, digits, audio, and its end
+#   7.3 What runs on it                 programs: the call, the stay in an application, the dialplan
+#   7.4 Calls                           Local pairs: originate, create, dial; Snoop and external media
+#   7.5 Bridges                         members, technology, peers; internal channels
+#   7.6 Tasks                           the queue of a stay; commands, digits, playbacks, recordings
+#   7.7 Dialplan                        what stands at a place
+#   7.8 Sounds and files                formats, sounds, stored recordings
+#   7.9 Devices, mailboxes, globals
+#
+# The theory: programs run on a channel, one inside the other, and the innermost is what it shows. An application may act on
+# a channel while its stay there is the innermost program; what it asks for are tasks in the queue of that stay, and the
+# queue ends with it. Four words for ends: stop() asks something to end, fail() says that it cannot go on, end() ends it and
+# tells, forget() takes it out of the tables.
 # Rules: res/res_stasis*.c, res/stasis/*.c, main/stasis_channels.c, main/core_local.c of Asterisk 16.30.1.
 
 ALL_TOPICS = {"channel": "__AST_CHANNEL_ALL_TOPIC", "bridge": "__AST_BRIDGE_ALL_TOPIC",
               "endpoint": "__AST_ENDPOINT_ALL_TOPIC", "deviceState": "__AST_DEVICE_STATE_ALL_TOPIC"}
 FOLLOWED_KINDS = ("channel", "bridge", "endpoint")      # what keeps an application without a socket
-# Not Asterisk: this, and a context stasis-APP for each application, is all the dialplan there is.
-DIALPLAN = {                            # context, exten: what priorities 1, 2, ... run
-    ("default", "answer"): (("Answer", ""), ("Wait", "30")),
-    ("default", "app"): (("Stasis", "theapp,one,two"),),
-}
-ANSWER_SECONDS = 0.5                    # how long Answer() lets media settle (pbx_builtin_answer)
-CALL_SECONDS = 30                       # originate without a timeout
-MIN_DIGIT_MS = 100                      # the shortest DTMF digit (AST_DEFAULT_EMULATE_DTMF_DURATION)
-KEPT_SILENCE_MS = 200                   # of the silence at the end of a recording (main/app.c)
-NO_AUDIO_SECONDS = 4                    # a recording that hears no frame for so long ends (main/app.c)
-MAX_BRIDGEPEER_MEMBERS = 11             # members that BRIDGEPEER takes account of (main/bridge.c)
-INTERESTS_OF_A_MEMBER = 2               # how often an application comes to follow a bridge with each channel (control.c)
-CALLER_ALLOWED = (0, "Presentation Allowed, Not Screened")
-CALLER_UNAVAILABLE = (67, "Number Unavailable")
+
 FIXED_CHANNEL_ITEMS = {                 # what CHANNEL() reads as on every channel here
     **dict.fromkeys("accountcode musicclass callgroup pickupgroup namedcallgroup namedpickupgroup after_bridge_goto "
                     "dtmf_features userfield hangupsource parkinglot peer".split(), ""),
-    "checkhangup": "0", "onhold": "0", "amaflags": "3", "max_forwards": "20", "transfercapability": "SPEECH",
-}
+    "checkhangup": "0", "onhold": "0", "amaflags": "3", "max_forwards": "20", "transfercapability": "SPEECH"}
+C_SPACES = " \t\n\v\f\r"
 PLAIN_NUMBER = re.compile(r"[0-9*#+().-]+", re.ASCII)
+DIALABLE = re.compile(r"[0-9*#+]+\.?", re.ASCII)
 
+# Not Asterisk: this, and a context stasis-APP for each application, is all the dialplan there is.
+DIALPLAN = {                            # context, exten: what priorities 1, 2, ... run
+    ("default", "answer"): (("Answer", ""), ("Wait", "30")),
+    ("default", "app"): (("Stasis", "theapp,one,two"),)}
+ANSWER_SECONDS = 0.5                    # how long Answer() lets media settle (pbx_builtin_answer)
+CALL_SECONDS = 30                       # originate without a timeout
+MAX_BRIDGEPEER_MEMBERS = 11             # members that BRIDGEPEER takes account of (main/bridge.c)
 
+DIGITS = frozenset("0123456789*#ABCDabcd")
+DIGIT_PAUSES_MS = {"w": 500, "W": 1000}         # main/app.c, dtmf_stream
+FLASHES = "fF"                          # hook flashes, which Local channels do not show
+QUIET_MS = 100                          # before the first digit
+MIN_DIGIT_MS = 100                      # the shortest digit (AST_DEFAULT_EMULATE_DTMF_DURATION), and the gap that 0 asks for
+DEFAULT_SKIP_MS = 3000                  # of forward and reverse
+KEPT_SILENCE_MS = 200                   # of the silence at the end of a recording (main/app.c)
+NO_AUDIO_SECONDS = 4                    # a recording that hears no frame for so long ends (main/app.c)
+PLAYBACK_OPERATIONS = ("restart", "pause", "unpause", "reverse", "forward")
+PLAYBACK_CONTROL = {                    # state: what each operation does, in that order; "." nothing, "-" it is refused
+    "queued":     ". - - - -",
+    "playing":    "x x . x x",
+    "continuing": "x x . x x",
+    "paused":     "- . x - -",
+    "done":       "- - - - -",          # stopped while it was queued
+}
+SUCCEEDS, FAILS, UNTOLD = "succeeds", "fails", "untold"         # how a medium can end; UNTOLD: without a word
+TONES = frozenset("busy congestion dial dialrecall info record ring stutter callwaiting unobtainable".split())
+# Asterisk: these languages have a grammar of their own, which passes over a digit without sound; else saying it fails (say.c).
+NUMBER_GRAMMARS = frozenset("cs cz da de es fr ge gr he hu is it ja ka mx nl no pl pt ru se th tw ur vi zh".split())
+
+DEVICE_STATES = ("UNKNOWN", "NOT_INUSE", "INUSE", "BUSY", "INVALID", "UNAVAILABLE", "RINGING", "RINGINUSE", "ONHOLD")
+FIXED_GLOBALS = {
+    "SYSTEMNAME": "", "ASTCACHEDIR": "/var/cache/asterisk", "ASTETCDIR": "/etc/asterisk", "ASTSBINDIR": "/usr/sbin",
+    "ASTMODDIR": "/usr/lib/asterisk/modules", "ASTAGIDIR": "/var/lib/asterisk/agi-bin", "ASTSPOOLDIR": "/var/spool/asterisk",
+    "ASTRUNDIR": "/var/run/asterisk", "ASTLOGDIR": "/var/log/asterisk",
+    **dict.fromkeys(("ASTVARLIBDIR", "ASTDBDIR", "ASTKEYDIR", "ASTDATADIR"), "/var/lib/asterisk")}
+
+# --- 7.1 Time and events
 class Timer:
-    """Something due at a time; cancel() takes it back."""
-    __slots__ = ("action",)
+    """What is due next for its owner, if anything: set() replaces it, cancel() takes it back."""
+    __slots__ = ("stasis", "due", "action")
 
-    def __init__(self, action: Callable[[], None] | None) -> None:
-        self.action = action
+    def __init__(self, stasis: Stasis) -> None:
+        self.stasis, self.due, self.action = stasis, 0.0, None
+
+    def set(self, seconds: float, action: Callable[[], None]) -> None:
+        self.due, self.action = self.stasis.now + seconds, action
+        heapq.heappush(self.stasis.timers, (self.due, next(self.stasis.serial), self))
 
     def cancel(self) -> None:
         self.action = None
 
-
 class Application:
-    """A Stasis application: who hears it (a connection, None while it is inactive), what it follows and filters.
+    """A Stasis application: the socket that hears it (None while it is inactive), what it follows and filters.
 
-    What it follows of channels and bridges is kept there (`followers`), and in `all_of` for whole kinds.
-    """
-    __slots__ = ("name", "connection", "all_of", "device_names", "allowed", "disallowed")
+    What it follows of channels and bridges is kept there (`followers`), and in `all_of` for whole kinds."""
 
     def __init__(self, name: str) -> None:
-        self.name, self.connection = name, None
-        self.all_of: set[str] = set()
+        self.name, self.socket, self.all_of = name, None, set()
         self.device_names: dict[str, None] = {}         # all of them: ALL_TOPICS["deviceState"]
-        self.allowed: list[dict] = []
-        self.disallowed: list[dict] = []
+        self.allowed, self.disallowed = [], []          # entries of the event filter
 
     def accepts(self, event_type: str) -> bool:
         """True when the event filter lets this type through."""
-        return not any(entry["type"] == event_type for entry in self.disallowed) and (
-            not self.allowed or any(entry["type"] == event_type for entry in self.allowed))
+        if self.disallowed and event_type in [entry["type"] for entry in self.disallowed]:
+            return False
+        return not self.allowed or event_type in [entry["type"] for entry in self.allowed]
 
+class Stasis:
+    """All that exists, its time, and the events that tell of it. Whoever calls holds the lock.
+
+    `new_id` makes ids of bridges and playbacks. `outbox` collects (event, [(socket, application name), ...]) in the order in
+    which they happened; `faults` says, for the log, what went wrong in timers, commands and files."""
+
+    def __init__(self, new_id: Callable[[], str], now: float, entity_id: str = "00:00:00:00:00:00",
+                 sounds: Sounds | None = None, recordings: Recordings | None = None) -> None:
+        self.new_id, self.now, self.started, self.reloaded, self.entity_id = new_id, now, now, now, entity_id
+        self.sounds, self.recordings = sounds or Sounds(), recordings or Recordings()
+        self.outbox: list[tuple[dict, list]] = []
+        self.faults: list[str] = []
+        self.timers: list[tuple[float, int, Timer]] = []
+        self.serial, self.unique_ids, self.pair_serial, self.snoop_serial = (itertools.count() for _ in range(4))
+        self.channels, self.bridges, self.playbacks, self.live_recordings = {}, {}, {}, {}      # by id, the last by name
+        self.channels_by_name: dict[str, Channel] = {}  # by name and by id, in lower case
+        self.applications, self.device_names_of_gone = {}, {}           # by name; what those follow that are gone
+        self.channelvars, self.global_variables = [], {}
+        self.device_states, self.custom_states, self.mailboxes = {}, {}, {}     # by the name behind "Stasis:", "Custom:", "MWI:"
+        self.known_devices, self.known_mailboxes = set(), set()         # whatever ever was in the first and the last of these
+        self.unloaded_modules, self.added_logs = set(), {}              # names; log channels and their levels
+        self.local_address = ("127.0.0.1", 8088)        # what external media are told
+
+    def next_due(self) -> float | None:
+        """When advance() will next have something to do; None when nothing is waiting."""
+        while self.timers and (self.timers[0][2].action is None or self.timers[0][2].due != self.timers[0][0]):
+            heapq.heappop(self.timers)
+        return self.timers[0][0] if self.timers else None
+
+    def advance(self, now: float) -> None:
+        """Move the time on, running what is due in order and at its own time."""
+        due = self.next_due()
+        while due is not None and due <= now:
+            _, _, timer = heapq.heappop(self.timers)
+            self.now, action, timer.action = max(self.now, due), timer.action, None
+            self.attempt(action)
+            due = self.next_due()
+        self.now = now
+
+    def attempt(self, action: Callable[[], None]) -> bool:
+        """Run what no request waits for; False after a fault, which is kept for the log and touches nobody else."""
+        try:
+            action()
+            return True
+        except Exception:
+            self.faults.append(traceback.format_exc())
+            return False
+
+    def followers_of_all(self, kind: str) -> list[Application]:
+        return [application for application in self.applications.values() if kind in application.all_of]
+
+    def audience(self, subject: Subject) -> list[Application]:
+        """The applications that follow the subject, or everything of its kind, each once."""
+        return list(dict.fromkeys([*subject.followers, *self.followers_of_all(subject.kind)]))
+
+    def emit(self, applications: list[Application], event_type: str, head: dict | None = None, **members) -> None:
+        """Put an event into the outbox for those of the applications that are active and let it through.
+
+        `head` comes before its type and timestamp, the members behind them."""
+        hearers = [(application.socket, application.name) for application in applications
+                   if application.socket and application.accepts(event_type)]
+        if hearers:
+            self.outbox.append(({**(head or {}), "type": event_type, "timestamp": ari_timestamp(self.now), **members}, hearers))
+
+    def open_applications(self, socket, names: list[str], follows_all: bool) -> None:
+        """Register a socket's applications from left to right; an active one is taken over."""
+        self.forget_idle_applications()
+        for name in names:
+            application = self.applications.get(name)
+            if not application:
+                application = self.applications[name] = Application(name)
+                application.device_names = self.device_names_of_gone.pop(name, {})
+                if follows_all:
+                    application.all_of.update(FOLLOWED_KINDS)
+                    application.device_names[ALL_TOPICS["deviceState"]] = None
+            elif application.socket:
+                self.emit([application], "ApplicationReplaced", application=name)
+            application.socket = socket
+
+    def close_applications(self, socket) -> None:
+        """Make the applications that a socket still holds inactive, and forget those that follow nothing."""
+        for application in self.applications.values():
+            if application.socket is socket:
+                application.socket = None
+        self.forget_idle_applications()
+
+    def forget_idle_applications(self) -> None:
+        """Remove inactive applications without interest in a channel, bridge or endpoint (res_stasis.c, cleanup)."""
+        idle = [application for application in self.applications.values() if not application.socket and not application.all_of]
+        if not idle:
+            return
+        busy = {application for subjects in (self.channels, self.bridges) for subject in subjects.values()
+                for application in subject.followers}
+        for application in idle:
+            if application not in busy:
+                del self.applications[application.name]
+                if application.device_names:            # Asterisk: these outlive the application, by its name
+                    self.device_names_of_gone[application.name] = application.device_names
+
+    def active_application(self, name: str) -> Application | None:
+        """The application of that name, if a socket hears it."""
+        application = self.applications.get(name)
+        return application if application and application.socket else None
+
+    def application_json(self, application: Application) -> dict:
+        def followed(kind: str, subjects: dict) -> list[str]:
+            ids = [subject.id for subject in subjects.values() if application in subject.followers]
+            if kind in application.all_of:
+                ids.append(ALL_TOPICS[kind])
+            return sorted(ids, key=str.encode)
+        return {"name": application.name, "channel_ids": followed("channel", self.channels),
+                "bridge_ids": followed("bridge", self.bridges), "endpoint_ids": followed("endpoint", {}),
+                "device_names": list(application.device_names), "events_allowed": application.allowed,
+                "events_disallowed": application.disallowed}
+
+    def audio_changed(self) -> None:
+        """Somebody began or ceased to send: running recordings reckon anew."""
+        for recording in list(self.live_recordings.values()):
+            recording.listen()
+
+    def unique_id(self) -> str:
+        """The id of a channel for which nobody gave one."""
+        return "%d.%d" % (self.now, next(self.unique_ids))
+
+    def find_channel(self, name_or_id: str) -> Channel | None:
+        """The channel of an id or a name, both in any case (ast_channel_get_by_name)."""
+        return self.channels_by_name.get(name_or_id.lower())
 
 class Subject:
-    """A channel or a bridge: something applications follow. `followers` counts the interests of each application."""
+    """A channel or a bridge: something that applications follow. `followers` counts the interests of each application."""
     __slots__ = ("id", "stasis", "followers", "published", "created")
     kind = ""
 
@@ -1816,6 +1809,10 @@ class Subject:
         self.followers: dict[Application, int] = {}
         self.published: Encoded | None = None           # the last published snapshot: never changed, only replaced
         self.created = ari_timestamp(stasis.now)
+
+    @property
+    def uri(self) -> str:
+        return "%s:%s" % (self.kind, self.id)
 
     def follow(self, application: Application | None) -> None:
         """Count one more interest; without effect for an application that follows everything of the kind."""
@@ -1835,150 +1832,37 @@ class Subject:
         """Tell whoever follows this subject; the members are those of Stasis.emit()."""
         self.stasis.emit(self.stasis.audience(self), event_type, **members)
 
+    def emit_media(self, event_type: str, **members) -> None:
+        """An event of a playback or recording."""
+        self.emit(event_type, **members)
 
-class CommandQueue:
-    """What one channel does in turn: commands take no time, playbacks and recordings do, and all else waits behind them."""
-    __slots__ = ("waiting", "current", "is_running")
+    def can_hear_playback(self) -> bool:
+        return True
 
-    def __init__(self) -> None:
-        self.waiting: collections.deque = collections.deque()
-        self.current: Playback | LiveRecording | None = None
-        self.is_running = False
+    def progress(self) -> None:
+        """Media are about to be sent."""
 
-    def add(self, command: Callable[[], None], medium: Playback | LiveRecording | None = None) -> None:
-        """Run `command` now, or when the media before it have ended; `medium` is what it begins, if anything."""
-        self.waiting.append((command, medium))
-        self.run()
-
-    def run(self) -> None:
-        """Take commands until a medium runs; what ends at once comes back here and finds the loop going on."""
-        if self.is_running:
-            return
-        self.is_running = True
-        try:
-            while self.waiting and self.current is None:
-                self.waiting.popleft()[0]()
-        finally:
-            self.is_running = False
-
-    def ended(self, medium: Playback | LiveRecording) -> None:
-        """Go on: `medium` is over."""
-        if self.current is medium:
-            self.current = None
-            self.run()
-
-    def abandon(self) -> None:
-        """End all media, running or waiting, and drop the commands: the channel has hung up."""
-        media = [self.current] + [medium for _, medium in self.waiting]
-        self.waiting.clear()
-        for medium in media:
-            if medium:
-                medium.abandon()
-        self.current = None
-
-    def has_recording(self) -> bool:
-        return any(isinstance(medium, LiveRecording) for medium in [self.current] + [m for _, m in self.waiting])
-
-
+# --- 7.2 A channel
 class Place(NamedTuple):
     """A place in the dialplan."""
     context: str
     exten: str
     priority: int
 
+class Function(NamedTuple):
+    """A dialplan function NAME(argument): how it is read, None for an argument that is not known, and how it is written.
 
-class Program:
-    """What runs on a channel, inside the programs before it; `app` is what it shows of itself, None where that is nothing.
+    The channel may be None where `is_global` holds."""
+    read: Callable[[Stasis, Channel, str], str | None]
+    write: Callable[[Stasis, Channel, str, str], None]
+    is_global: bool = False
 
-        originated near leg     Outgoing, then InStasis or Dialplan         far leg      Dialplan, InStasis at its step Stasis()
-        created leg, Snoop      InStasis                                    continued    Dialplan inside what has no dialplan yet
-    """
-    app: tuple[str, str] | None = None
+FUNCTIONS: dict[str, Function] = {}     # by name; each stands where its subject does
 
-    def end(self, channel: Channel) -> None:
-        """Tell that the channel's time is over; the innermost program ends first."""
-
-
-class Outgoing(Program):
-    """The call of the far leg, which goes on with `when_answered`."""
-    app = ("AppDial2", "(Outgoing Line)")
-
-    def __init__(self, when_answered: Callable[[], None]) -> None:
-        self.when_answered = when_answered
-
-
-class InStasis(Program):
-    """Stasis(data): the stay in an application."""
-
-    def __init__(self, data: str) -> None:
-        self.app = ("Stasis", data)
-
-    def end(self, channel: Channel) -> None:
-        if channel.application:
-            channel.leave_dial_bridge()
-            channel.leave()
-        channel.set_variable("STASISSTATUS", "SUCCESS")
-        self.app = None
-
-
-class Dialplan(Program):
-    """The dialplan from the channel's place on. One that runs inside Stasis() ends without a word."""
-
-    def __init__(self, channel: Channel) -> None:
-        self.channel = channel
-        self.is_inner = any(isinstance(program, InStasis) for program in channel.programs)
-        channel.programs.append(self)
-        self.run()
-
-    def run(self) -> None:
-        """Run until something waits (Stasis, Wait) or nothing is left (pbx.c, __ast_pbx_run)."""
-        channel = self.channel
-        while True:
-            step = channel.stasis.dialplan_step(channel.place)
-            if step is None:
-                channel.finish(0)
-                return
-            self.app = step
-            channel.publish()
-            if self.waits(*step):
-                return
-            self.end_step()
-
-    def waits(self, app: str, data: str) -> bool:
-        """Run one dialplan application; True when it waits for something: go_on() is called then."""
-        channel = self.channel
-        if app == "Stasis":
-            return channel.run_stasis(data)
-        if app == "Answer" and channel.state != "Up":
-            channel.answer()
-            channel.timer = channel.stasis.after(ANSWER_SECONDS, self.go_on)
-            return True
-        if app == "Wait":
-            channel.timer = channel.stasis.after(float(data), self.go_on)
-            return True
-        return False
-
-    def end_step(self) -> None:
-        self.app = ("", "")
-        self.channel.place = self.channel.place._replace(priority=self.channel.place.priority + 1)
-
-    def go_on(self) -> None:
-        self.end_step()
-        self.run()
-
-    def end(self, channel: Channel) -> None:
-        """The soft hangup of the PBX, then extension h where the context has one."""
-        self.app = self.app and ("", "")                # else no step was ever run
-        if self.is_inner:
-            self.app = None
-            return
-        channel.announce_hangup(SOFT_HANGUP_DIALPLAN_ENDED, True)
-        step = channel.stasis.dialplan_step(channel.place._replace(exten="h", priority=1))
-        if step:
-            channel.place, self.app = channel.place._replace(exten="h", priority=1), step
-            channel.publish()
-            self.end_step()
-
+def split_call(call: str) -> tuple[Function | None, str]:
+    """The function of NAME(argument) and its argument; None for one that is not known."""
+    name, _, argument = call[:-1].partition("(") if call.endswith(")") else ("", "", "")
+    return FUNCTIONS.get(name), argument
 
 class Channel(Subject):
     """One channel: a leg of a Local pair, a Snoop, or external media without packets.
@@ -1990,34 +1874,27 @@ class Channel(Subject):
         ;2  Ring ---answer on ;2---> Up              either leg, in any state: hang_up() ends both
 
     Live members change at once; what GET and some events show is `published`, renewed by publish(), which also derives the
-    events from the difference.
-    """
+    events from the difference."""
     kind = "channel"
-    __slots__ = ("name", "state", "caller", "connected", "place", "language", "variables", "near_leg", "far_leg", "dialstring",
-                 "is_dialled", "timer", "application", "programs", "queue", "bridge", "was_bridged", "absorbs_dtmf", "is_announcer",
-                 "told_connected", "muted", "snoops", "target", "is_silence_on", "is_over")
+    __slots__ = ("name", "state", "caller", "connected", "place", "language", "variables", "programs", "timer", "cause", "is_over",
+                 "near_leg", "far_leg", "dialstring", "bridge", "absorbs_dtmf", "is_announcer", "told_connected", "muted",
+                 "is_silence_on", "snoops", "target")
 
     def __init__(self, stasis: Stasis, channel_id: str, name: str, state: str, place: Place) -> None:
         super().__init__(stasis, channel_id)
         self.name, self.state, self.place = name, state, place
         self.caller = self.connected = ("", "")         # (name, number)
-        self.programs: list[Program] = []               # what runs on it, outermost first; none: nobody has called it yet
         self.language = "en"
         self.variables: dict[str, str] = {}             # names with their _ marks, oldest first
-        self.near_leg: Channel | None = None
-        self.far_leg: Channel | None = None
-        self.dialstring, self.is_dialled = "", False
-        self.timer: Timer | None = None                 # of the call, or of a Wait()
-        self.application: Application | None = None     # the Stasis application that has it
-        self.queue = CommandQueue()
-        self.bridge: Bridge | None = None
-        self.was_bridged = False
+        self.programs: list[Program] = []               # what runs on it, outermost first; none: nobody has called it yet
+        self.timer = Timer(stasis)                      # of the call, or of a step of the dialplan
+        self.cause, self.is_over = 0, False             # the hangup cause, as far as there is one before the end
+        self.near_leg = self.far_leg = None             # of a pair, the leg that this one is not
+        self.dialstring, self.bridge = "", None
         self.absorbs_dtmf = self.is_announcer = False   # as addChannel said for the present bridge
-        self.told_connected: tuple[str, str] | None = None      # what a bridge last said about the other side
-        self.muted: set[str] = set()
-        self.snoops: list[Channel] = []
-        self.target: Channel | None = None              # of a Snoop
-        self.is_silence_on = self.is_over = False
+        self.told_connected = None                      # (name, number) that a bridge last gave for the other side
+        self.muted, self.is_silence_on = set(), False
+        self.target, self.snoops = None, []             # whom a Snoop hears; the Snoops that hear this one
         stasis.channels[channel_id] = stasis.channels_by_name[name.lower()] = stasis.channels_by_name[channel_id.lower()] = self
         self.publish()
 
@@ -2027,26 +1904,59 @@ class Channel(Subject):
 
     @property
     def app(self) -> tuple[str, str]:
-        """The dialplan application that is shown: of the innermost program that shows one."""
-        return next((program.app for program in reversed(self.programs) if program.app), ("", ""))
+        """(application, data) of the dialplan that is shown: of the innermost program that shows one."""
+        for program in reversed(self.programs):
+            if program.app:
+                return program.app
+        return "", ""
+
+    @property
+    def stay(self) -> Program | None:
+        """The stay in an application that is the innermost program, if one is."""
+        innermost = self.programs[-1] if self.programs else None
+        return innermost if innermost and innermost.application else None
+
+    @property
+    def application(self) -> Application | None:
+        """The application that has it."""
+        return self.programs[-1].application if self.programs else None
+
+    @property
+    def queue(self) -> TaskQueue | None:
+        """What waits for the channel, in the stay."""
+        return self.stay and self.stay.queue
+
+    @property
+    def task(self) -> Task | None:
+        return self.stay and self.stay.queue.current
 
     @property
     def is_originated(self) -> bool:
-        """True when somebody called its far leg with it, False for one that was created and dialled."""
-        return bool(self.programs) and isinstance(self.programs[0], Outgoing)
+        """True for a near leg whose far leg was called with it, False for one that is made first and dialled later."""
+        return bool(self.programs) and self.programs[0].is_outgoing
 
-    # --- snapshots and events
+    @property
+    def is_dialled(self) -> bool:
+        """True for a near leg whose far leg has been called."""
+        return self.far_leg is not None and bool(self.far_leg.programs)
+
+    @property
+    def is_bridged(self) -> bool:
+        """True in a bridge, or in the hidden one of what was created and dialled (control.c, add_to_dial_bridge)."""
+        return self.bridge is not None or self.is_dialled and not self.is_originated and len(self.programs) == 1
+
+    # Snapshots and events
 
     def snapshot(self) -> Encoded:
         """The channel as JSON, as it is now; the published one where nothing has changed since."""
+        app_name, app_data = self.app
+        context, exten, priority = self.place
         value = {
             "id": self.id, "name": self.name, "state": self.state, "protocol_id": "",
             "caller": {"name": self.caller[0], "number": self.caller[1]},
-            "connected": {"name": self.connected[0], "number": self.connected[1]},
-            "accountcode": "",
-            "dialplan": {**self.place._asdict(), "app_name": self.app[0], "app_data": self.app[1]},
-            "creationtime": self.created, "language": self.language,
-        }
+            "connected": {"name": self.connected[0], "number": self.connected[1]}, "accountcode": "",
+            "dialplan": {"context": context, "exten": exten, "priority": priority, "app_name": app_name, "app_data": app_data},
+            "creationtime": self.created, "language": self.language}
         if self.stasis.channelvars:
             value["channelvars"] = {name: self.shown_variable(name) for name in self.stasis.channelvars}
         return self.published if self.published and self.published.value == value else Encoded(value)
@@ -2062,7 +1972,7 @@ class Channel(Subject):
         if old["state"] != new["state"]:
             self.emit("ChannelStateChange", channel=new)
         was, now = old["dialplan"], new["dialplan"]
-        moved = any(was[key] != now[key] for key in ("context", "exten", "priority"))
+        moved = any(was[key] != now[key] for key in Place._fields)
         if now["app_name"] and (moved or not was["app_name"]):
             self.emit("ChannelDialplan", dialplan_app=now["app_name"], dialplan_app_data=now["app_data"], channel=new)
         if old["caller"] != new["caller"]:
@@ -2075,29 +1985,33 @@ class Channel(Subject):
         self.emit("ChannelVarset", head={"variable": name, "value": value}, channel=self.published)
 
     def announce_hangup(self, cause: int, soft: bool) -> None:
-        self.emit("ChannelHangupRequest", head={"cause": cause, **({"soft": True} if soft else {})}, channel=self.snapshot())
+        """`cause` is a flag where `soft` holds: somebody here asks for it."""
+        head = {"cause": cause, "soft": True} if soft else {"cause": cause}
+        self.emit("ChannelHangupRequest", head=head, channel=self.snapshot())
 
     def announce_dial(self, status: str) -> None:
         """A Dial event about this near leg: the begin shows the last published snapshot, a status a fresh one."""
-        self.emit("Dial", dialstatus=status, forward="", dialstring=self.dialstring if not status or
-                  self.is_originated else "", peer=self.snapshot() if status else self.published)
+        repeats = not status or self.is_originated
+        self.emit("Dial", dialstatus=status, forward="", dialstring=self.dialstring if repeats else "",
+                  peer=self.snapshot() if status else self.published)
 
-    # --- variables and functions
+    # Variables and functions
 
     def set_variable(self, name: str, value: str | None) -> None:
         """Set a variable, or unset it with None; a name that ends in ) is a function to write."""
         if name.endswith(")"):
-            self.write_function(name, value or "")
+            function, argument = split_call(name)
+            if function:
+                function.write(self.stasis, self, argument, value or "")
             return
-        bare = bare_name(name)
-        for known in [known for known in self.variables if bare_name(known) == bare]:
-            del self.variables[known]
+        for spelling in spellings(bare_name(name)):
+            self.variables.pop(spelling, None)
         if value is not None:
             self.variables[name] = value
         self.announce_variable(name, value or "")
 
     def own_variable(self, name: str) -> str | None:
-        return next((value for known, value in self.variables.items() if bare_name(known) == name), None)
+        return next((self.variables[spelling] for spelling in spellings(name) if spelling in self.variables), None)
 
     def shown_variable(self, name: str) -> str:
         """What `channelvars` shows under a name: a function's value, the channel's variable, a global one, or nothing."""
@@ -2107,60 +2021,22 @@ class Channel(Subject):
         return value if value is not None else self.stasis.global_variables.get(name, "")
 
     def read_variable(self, name: str) -> str | None:
-        """Own variable, then built-in, then global; None when there is none of them."""
+        """Own variable, then built-in; None when it is neither."""
         value = self.own_variable(name)
-        if value is None:
-            value = self.builtin_variables().get(name)
-        return value if value is not None else self.stasis.read_global(name)
-
-    def builtin_variables(self) -> dict[str, str]:
-        return {**{key.upper(): str(value) for key, value in self.place._asdict().items()}, "CHANNEL": self.name, "UNIQUEID": self.id,
-                "HANGUPCAUSE": "0", "CALLINGPRES": "%d" % self.presentation()[0]}
+        if value is not None:
+            return value
+        return {"CONTEXT": self.place.context, "EXTEN": self.place.exten, "PRIORITY": "%d" % self.place.priority,
+                "CHANNEL": self.name, "UNIQUEID": self.id, "HANGUPCAUSE": "%d" % self.cause,
+                "CALLINGPRES": "%d" % self.presentation()[0]}.get(name)
 
     def presentation(self) -> tuple[int, str]:
-        """How the caller may be shown: the number of it and its text."""
-        return CALLER_ALLOWED if any(self.caller) else CALLER_UNAVAILABLE
+        """(number, text) of how the caller may be shown (main/callerid.c)."""
+        return (0, "Presentation Allowed, Not Screened") if any(self.caller) else (67, "Number Unavailable")
 
     def read_function(self, call: str) -> str | None:
         """The value of FUNCTION(argument); None for a function, or an argument of CHANNEL(), that is not known."""
-        function, _, argument = call[:-1].partition("(") if call.endswith(")") else ("", "", "")
-        item = argument.lower()
-        if function in ("CALLERID", "CONNECTEDLINE") and item:
-            name, number = self.caller if function == "CALLERID" else self.connected
-            if item.startswith("num") and "-" not in item:      # Asterisk: three letters are enough (party_id_read)
-                return number
-            return {"name": name, "all": '"%s" <%s>' % (name, number)}.get(item, "")
-        if function == "CHANNEL":
-            return {"name": self.name, "state": self.state, "language": self.language, "uniqueid": self.id,
-                    "linkedid": self.near_leg.id if self.near_leg else self.id, "context": self.place.context,
-                    "exten": self.place.exten, "appname": self.app[0], "appdata": self.app[1], "channeltype": self.name.partition("/")[0],
-                    **FIXED_CHANNEL_ITEMS}.get(item)
-        if function == "GLOBAL":
-            return self.stasis.global_variables.get(argument, "")
-        return self.stasis.device_state(argument) if function == "DEVICE_STATE" else None
-
-    def write_function(self, call: str, value: str) -> None:
-        """Write FUNCTION(argument); a function or argument that is not known does nothing."""
-        function, _, argument = call[:-1].partition("(")
-        item = argument.lower()
-        if function in ("CALLERID", "CONNECTEDLINE"):
-            name, number = self.caller if function == "CALLERID" else self.connected
-            party = {"name": (value, number), "num": (name, value), "all": parse_caller_id(value)}.get(
-                "num" if item == "number" else item, (name, number))
-            if function == "CALLERID":
-                self.caller = party
-            else:
-                self.connected = party
-                if self.other_leg:                      # Asterisk: unpublished, as in Bridge.tell_connected_line()
-                    self.other_leg.caller = party
-            self.publish()
-        elif function == "CHANNEL":
-            if item == "language":
-                for leg in filter(None, (self.other_leg, self)):
-                    leg.language = value
-                    leg.publish()
-            else:
-                self.publish()
+        function, argument = split_call(call)
+        return function.read(self.stasis, self, argument) if function else None
 
     def inherit_variables(self, parent: Channel) -> None:
         """Take over the parent's _X as X and its __X as __X (ast_channel_inherit_variables)."""
@@ -2168,27 +2044,12 @@ class Channel(Subject):
             if name.startswith("_"):
                 self.set_variable(name if name.startswith("__") else name[1:], value)
 
-    # --- the call
-
-    def dial_far_leg(self) -> bool:
-        """Call ;2: it takes over variables and lines, and starts its dialplan; False when it has nowhere to go."""
-        far = self.far_leg
-        self.is_dialled = True
-        far.caller, far.connected, far.language = self.connected, self.caller, self.language
-        far.variables = dict(self.variables)
-        for name in reversed(list(far.variables)):
-            far.announce_variable(name, far.variables[name])
-        far.publish()
-        if self.stasis.dialplan_step(far.place._replace(exten=local_place(self.dialstring)[0])) is None:
-            return False
-        self.announce_dial("")
-        Dialplan(far)
-        return True
+    # What the two legs of a call tell each other
 
     def ring(self) -> None:
         """Let the near leg ring; without effect once the far one is Up."""
         near = self.near_leg
-        if near and self.state == "Ring":
+        if near and self.state == "Ring" and not self.is_over:
             if near.state == "Down":
                 near.state = "Ringing"
                 near.publish()
@@ -2196,44 +2057,39 @@ class Channel(Subject):
 
     def progress(self) -> None:
         """Early media on an unanswered far leg: the near one hears of it."""
-        if self.near_leg and self.state != "Up":
+        if self.near_leg and self.state != "Up" and not self.is_over:
             self.near_leg.announce_dial("PROGRESS")
 
     def answer(self) -> None:
         """Answer a far leg that rings: both legs are Up, and the near one goes on; else without effect."""
         near = self.near_leg
-        if not near or self.state == "Up":
+        if not near or self.state == "Up" or self.is_over:
             return
         self.state = near.state = "Up"
         self.publish()
-        if near.timer:
-            near.timer.cancel()
+        near.timer.cancel()
         near.publish()
         near.announce_dial("ANSWER")
-        if near.is_originated:
-            near.programs[0].when_answered()
+        near.programs[0].answered()
 
-    def send_digits(self, digits: str, duration_ms: int) -> None:
-        """Send DTMF: each digit is heard on the other leg, characters that are none are skipped."""
-        self.progress()
-        for digit in digits:
-            if self.other_leg and digit in "0123456789*#ABCDabcd":
-                self.other_leg.hear_digit(digit, max(duration_ms, MIN_DIGIT_MS), set())
-
-    def hear_digit(self, digit: str, duration_ms: int, heard: set[Channel]) -> None:
-        """ChannelDtmfReceived here, then on the far side of the other members of a mixing bridge."""
-        if self in heard:
-            return                                      # two pairs between two bridges would pass it round for ever
-        heard.add(self)
-        self.emit("ChannelDtmfReceived", digit=digit, duration_ms=duration_ms, channel=self.published)
-        if isinstance(self.queue.current, LiveRecording):
-            self.queue.current.hear_digit(digit)
-        if self.bridge and not self.bridge.is_holding and not self.absorbs_dtmf:
-            for recording in list(self.bridge.recordings):
-                recording.hear_digit(digit)
-            for member in self.bridge.channels():
-                if member is not self and member.other_leg:
-                    member.other_leg.hear_digit(digit, duration_ms, heard)
+    def hear_digit(self, digit: str, duration_ms: int) -> None:
+        """ChannelDtmfReceived here, then on the far sides of the other members of a mixing bridge, however far that goes."""
+        hearers, heard = collections.deque([self]), {self}
+        while hearers:
+            channel = hearers.popleft()
+            if channel.is_over:
+                continue
+            channel.emit("ChannelDtmfReceived", digit=digit, duration_ms=duration_ms, channel=channel.published)
+            tasks = [channel.task]
+            if channel.bridge and not channel.bridge.is_holding and not channel.absorbs_dtmf:
+                tasks += [internal.queue.current for internal in channel.bridge.internals()]
+                far_sides = [member.other_leg for member in channel.bridge.channels() if member is not channel]
+                beyond = [far_side for far_side in far_sides if far_side and far_side not in heard]
+                heard.update(beyond)                    # two pairs between two bridges would pass it round for ever
+                hearers.extend(beyond)
+            for task in tasks:
+                if task:
+                    task.hear_digit(digit)
 
     def set_muted(self, directions: set[str], is_on: bool) -> None:
         """Mute or unmute `in` and `out`; a bridge tells BRIDGEPEER anew when muting begins or ends."""
@@ -2251,121 +2107,68 @@ class Channel(Subject):
 
     def sends_audio(self) -> bool:
         """True while a playback, a tone or a silence generator writes to this channel."""
-        medium = self.queue.current
-        return self.is_silence_on or isinstance(medium, Playback) and medium.state == "playing"
+        return self.is_silence_on or bool(self.task and self.task.sends_audio())
 
-    def hears_audio(self, asked: frozenset = frozenset()) -> bool:
-        """True while frames arrive from the other leg: it sends some, or the bridge it is in passes some on."""
-        other = self.other_leg
-        if not other or self in asked:
-            return False
-        return other.sends_audio() or bool(other.bridge and other.bridge.carries_audio(other, asked | {self}))
-
-    # --- the application
-
-    def run_stasis(self, data: str) -> bool:
-        """Stasis(data): enter the application; False when nobody is there (app_stasis.c)."""
-        self.programs.append(InStasis(data))
-        self.publish()
-        self.set_variable("STASISSTATUS", "")
-        name, _, args = data.partition(",")
-        application = self.stasis.applications.get(name)
-        if application and application.connection:
-            self.enter(application, args.split(",") if args else [])
-            return True
-        self.set_variable("STASISSTATUS", "FAILED")
-        self.programs.pop()
+    def hears_audio(self) -> bool:
+        """True while frames arrive from the other leg: it sends some, or the bridge that it is in passes some on."""
+        listeners, asked = [self], {self}
+        while listeners:
+            other = listeners.pop().other_leg
+            if not other:
+                continue
+            if other.sends_audio() or other.bridge and other.bridge.sends_audio():
+                return True
+            if other.bridge and not other.bridge.is_holding:
+                beyond = [member for member in other.bridge.channels() if member is not other and member not in asked]
+                asked.update(beyond)
+                listeners.extend(beyond)
         return False
 
-    def run_stasis_alone(self, app: str, app_args: str | None) -> None:
-        """Run Stasis() without dialplan, as near legs, Snoops and external media do; the end when nobody is there."""
-        if not self.run_stasis(app + ("," + app_args if app_args else "")):
-            self.finish(0)
+    # The end
 
-    def enter(self, application: Application, args: list[str]) -> None:
-        """StasisStart; the application follows the channel while it has it."""
-        self.application = application
-        self.follow(application)
-        self.stasis.emit([application], "StasisStart", args=args, channel=self.snapshot())
-
-    def leave(self) -> None:
-        """StasisEnd; the interest that came with entering ends."""
-        application, self.application = self.application, None
-        self.stasis.emit([application], "StasisEnd", channel=self.snapshot())
-        self.unfollow(application)
-
-    def move(self, name: str, args: list[str]) -> None:
-        """Leave for another application; ApplicationMoveFailed to the present one when nobody is there."""
-        target = self.stasis.applications.get(name)
-        if target and target.connection:
-            self.leave()
-            self.enter(target, args)
-        else:
-            self.stasis.emit([self.application], "ApplicationMoveFailed", channel=self.published, destination=name, args=args)
-
-    def continue_at(self, context: str, exten: str, priority: int) -> None:
-        """Leave the application for a place in the dialplan; "" and 0 where the request named none."""
-        self.leave_bridge(leaves_app=True)
-        self.leave_dial_bridge()
-        old = self.place
-        target = Place(context or old.context, exten or ("s" if context else old.exten),
-                       priority or (1 if context or exten else old.priority + 1))
-        dialplan = next((program for program in reversed(self.programs) if isinstance(program, Dialplan)), None)
-        # Asterisk: StasisEnd shows the step before the next one where a dialplan goes on.
-        self.place = target._replace(priority=target.priority - 1) if dialplan else target
-        self.leave()
-        if dialplan:
-            self.programs.pop()
-            self.set_variable("STASISSTATUS", "SUCCESS")
-            dialplan.go_on()
-        elif self.stasis.dialplan_step(target):
-            Dialplan(self)
-        else:
-            self.finish(0)
-
-    def leave_dial_bridge(self) -> None:
-        """A created and dialled channel lives in a hidden bridge: leaving it publishes a snapshot."""
-        if self.is_dialled and not self.is_originated:
-            self.was_bridged = True
+    def leave_bridge(self, leaves_app: bool = False) -> None:
+        """Leave the bridge that it is in; of the hidden one nothing is seen but a publication."""
+        if self.bridge:
+            self.bridge.remove(self, leaves_app)
+        elif self.is_bridged:
+            self.left_bridge()
             self.publish()
 
-    # --- the end
+    def left_bridge(self) -> None:
+        """Asterisk: leaving a bridge sets a cause where there is none (bridge_channel.c, channel_set_cause)."""
+        self.cause = self.cause or NORMAL_CLEARING
 
     def hang_up(self, cause: int = NORMAL_CLEARING) -> None:
         """What DELETE does: this leg ends, then its other one with the same cause."""
         self.announce_hangup(SOFT_HANGUP_REQUESTED, True)
         if self.programs:                               # Asterisk: a ;2 that nobody has called goes only with its ;1
-            self.end_call(cause)
+            self.end(cause)
 
-    def end_call(self, cause: int) -> None:
-        """Finish after a ChannelHangupRequest: an unanswered originate tells how its dialling ended."""
-        if self.is_originated and self.state != "Up":
-            self.announce_dial(DIAL_STATUS_OF_CAUSE.get(cause, "NOANSWER"))
-        self.finish(cause)
+    def end(self, cause: int = 0) -> None:
+        """End this channel and all that lives by it: its other leg, their Snoops, the Snoops of those, however many."""
+        ending = collections.deque([(self, cause)])
+        while ending:
+            channel, cause = ending.popleft()
+            if not channel.is_over:
+                ending.extend(channel.end_alone(cause))
 
-    def finish(self, cause: int) -> None:
-        """Everything that happens to a channel whose time is over, then to its other leg and its Snoops."""
-        if self.is_over:
-            return
+    def end_alone(self, cause: int) -> list[tuple[Channel, int]]:
+        """The end of one channel, from the innermost program outwards; (channel, cause) of those that end for its sake."""
         self.is_over = True
-        if self.timer:
-            self.timer.cancel()
-        self.queue.abandon()
-        self.leave_bridge(leaves_app=True)
+        self.timer.cancel()
         for program in reversed(self.programs):
-            program.end(self)
-        if self.was_bridged:
-            cause = cause or NORMAL_CLEARING            # Asterisk: leaving a bridge sets a cause where there is none
-        other = self.other_leg if self.other_leg and not self.other_leg.is_over else None
-        if other and other.programs:
-            other.announce_hangup(cause, False)
-        self.destroy(cause)
-        if other:
-            other.end_call(cause if other.programs else 0)
-        for snoop in list(self.snoops):
-            snoop.finish(0)
+            program.end(cause)
+        cause = cause or self.cause
+        ending = [(snoop, 0) for snoop in self.snoops]
+        other = self.other_leg
+        if other and not other.is_over:
+            ending.insert(0, (other, cause if other.programs else 0))
+            if other.programs:
+                other.announce_hangup(cause, False)
+        self.forget(cause)
+        return ending
 
-    def destroy(self, cause: int) -> None:
+    def forget(self, cause: int) -> None:
         """The last publication and ChannelDestroyed."""
         self.publish()
         self.emit("ChannelDestroyed", cause=cause, cause_txt=CAUSE_TEXTS[cause], channel=self.published)
@@ -2376,34 +2179,24 @@ class Channel(Subject):
         if self.target:
             self.target.snoops.remove(self)
 
-    def leave_bridge(self, leaves_app: bool = False) -> None:
-        if self.bridge:
-            self.bridge.remove(self, leaves_app)
-
-
-def local_place(resource: str) -> tuple[str, str]:
-    """(exten, context) of EXTEN@CONTEXT/OPTIONS; "" where one is missing."""
-    exten, _, context = resource.partition("/")[0].partition("@")
-    return exten, context
-
-
 def bare_name(name: str) -> str:
     """A variable's name without the one or two underscores that say how it is inherited."""
     return name[2:] if name.startswith("__") else name[1:] if name.startswith("_") else name
 
+def spellings(bare: str) -> tuple[str, ...]:
+    """The names that bare_name() makes `bare` of."""
+    return ("__" + bare,) if bare.startswith("_") else (bare, "_" + bare, "__" + bare)
 
 def parse_caller_id(text: str) -> tuple[str, str]:
     """(name, number) of a caller id such as `"Name" <number>` (ast_callerid_parse)."""
-    text = text.strip(" \t\n\v\f\r")
+    text = text.strip(C_SPACES)
     before, bracket, after = text.rpartition("<")
     if bracket:
-        name = before.strip(" \t\n\v\f\r").strip('"')
-        return name, clean_number(after.partition(">")[0])
+        return before.strip(C_SPACES).strip('"'), clean_number(after.partition(">")[0])
     if len(text) > 1 and text.startswith('"') and text.endswith('"'):
         return text[1:-1], ""
     number = clean_number(text.replace(" ", ""))
-    return ("", number) if number and re.fullmatch(r"[0-9*#+]+\.?", number) else (text, "")
-
+    return ("", number) if DIALABLE.fullmatch(number) else (text, "")
 
 def clean_number(number: str) -> str:
     """A number without ( ) - and every . but a last one, when it holds nothing else than digits and those."""
@@ -2411,38 +2204,399 @@ def clean_number(number: str) -> str:
         return number
     return re.sub(r"[()-]|\.(?!$)", "", number)
 
+def party_function(attribute: str) -> Function:
+    """CALLERID() or CONNECTEDLINE(), by the attribute of a channel that it is about.
 
+    Asterisk: to read the number its first three letters are enough (func_callerid.c, party_id_read)."""
+    def read(stasis: Stasis, channel: Channel, argument: str) -> str | None:
+        (name, number), item = getattr(channel, attribute), argument.lower()
+        if item.startswith("num") and "-" not in item:
+            return number
+        return {"name": name, "all": '"%s" <%s>' % (name, number)}.get(item, "") if item else None
+
+    def write(stasis: Stasis, channel: Channel, argument: str, value: str) -> None:
+        (name, number), item = getattr(channel, attribute), argument.lower()
+        by_item = {"name": (value, number), "num": (name, value), "number": (name, value), "all": parse_caller_id(value)}
+        setattr(channel, attribute, by_item.get(item, (name, number)))
+        if attribute == "connected" and channel.other_leg:
+            channel.other_leg.caller = channel.connected        # Asterisk: unpublished, as in Bridge.tell_connected_line()
+        channel.publish()
+    return Function(read, write)
+
+def read_item(stasis: Stasis, channel: Channel, argument: str) -> str | None:
+    """CHANNEL()."""
+    return {"name": channel.name, "state": channel.state, "language": channel.language, "uniqueid": channel.id,
+            "linkedid": channel.near_leg.id if channel.near_leg else channel.id, "context": channel.place.context,
+            "exten": channel.place.exten, "appname": channel.app[0], "appdata": channel.app[1],
+            "channeltype": channel.name.partition("/")[0], **FIXED_CHANNEL_ITEMS}.get(argument.lower())
+
+def write_item(stasis: Stasis, channel: Channel, argument: str, value: str) -> None:
+    """CHANNEL()=: the language is that of both legs."""
+    legs = [channel.other_leg] if channel.other_leg and argument.lower() == "language" else []
+    for leg in (*legs, channel):
+        leg.language = value if argument.lower() == "language" else leg.language
+        leg.publish()
+
+FUNCTIONS["CALLERID"], FUNCTIONS["CONNECTEDLINE"] = party_function("caller"), party_function("connected")
+FUNCTIONS["CHANNEL"] = Function(read_item, write_item)
+
+# --- 7.3 What runs on it
+class Program:
+    """What runs on a channel, inside the programs before it. `app` is what it shows of itself, None where that is nothing.
+
+        originated near leg     [Outgoing], once answered [Outgoing, InStasis] or [Outgoing, Dialplan]
+        far leg                 [] until it is called, [Dialplan], at a step Stasis() [Dialplan, InStasis]
+        created leg, Snoop      [InStasis]                  external media  [Outgoing, InStasis]
+        continued               [.., InStasis, Dialplan, ..] where no dialplan ran before: the stay is over, and ends last"""
+    app: tuple[str, str] | None = None
+    is_outgoing = False
+    application: Application | None = None              # that may act on the channel
+    queue: TaskQueue | None = None
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        channel.programs.append(self)
+
+    def answered(self) -> None:
+        """The far leg has answered."""
+
+    def end(self, cause: int) -> None:
+        """The time of the channel is over; the innermost program ends first."""
+
+class Outgoing(Program):
+    """The call of the far leg. When that answers, the near one goes on in the application `app_data`, or at `place`."""
+    app = ("AppDial2", "(Outgoing Line)")
+    is_outgoing = True
+
+    def __init__(self, channel: Channel, app_data: str, place: Place | None) -> None:
+        super().__init__(channel)
+        self.app_data, self.place, self.is_waiting = app_data, place, True
+        channel.publish()
+
+    def answered(self) -> None:
+        self.is_waiting = False
+        if self.place:
+            self.channel.place = self.place
+            Dialplan(self.channel).run()
+        else:
+            run_stasis_only(self.channel, self.app_data)
+
+    def give_up(self) -> None:
+        """Nobody is there, or nobody has answered in time: the end without a word about the call."""
+        self.is_waiting = False
+        self.channel.end()
+
+    def end(self, cause: int) -> None:
+        """An unanswered call tells how dialling has ended."""
+        if self.is_waiting:
+            self.channel.announce_dial(DIAL_STATUS_OF_CAUSE.get(cause, "NOANSWER"))
+
+class InStasis(Program):
+    """Stasis(data): the stay in an application (res_stasis.c, stasis_app_exec).
+
+    While it is the innermost program the application may act on the channel. What takes its turn waits in `queue`, and the stay
+    ends when all that is queued has been done: continue and move but say where to go then. The last one of each counts, and
+    continue beats move. So nothing in the queue ever finds its channel gone, or in other hands."""
+
+    def __init__(self, channel: Channel, data: str) -> None:
+        super().__init__(channel)
+        self.app = ("Stasis", data)
+        self.queue = TaskQueue(channel.stasis, self.go_on)
+        self.continues = False
+        self.next_app: tuple[str, list[str]] | None = None
+
+    def enter(self, application: Application, args: list[str]) -> None:
+        """StasisStart; the application follows the channel while it has it."""
+        self.application = application
+        self.channel.follow(application)
+        self.channel.stasis.emit([application], "StasisStart", args=args, channel=self.channel.snapshot())
+
+    def leave(self) -> None:
+        """StasisEnd; the interest that came with entering ends."""
+        application, self.application = self.application, None
+        self.channel.stasis.emit([application], "StasisEnd", channel=self.channel.snapshot())
+        self.channel.unfollow(application)
+
+    def move(self, app: str, args: list[str]) -> None:
+        """Go on in another application."""
+        self.next_app = app, args
+
+    def continue_at(self, place: Place) -> None:
+        """Go on at a place in the dialplan; the bridge is left at once (control.c, app_control_continue)."""
+        self.channel.leave_bridge(leaves_app=True)
+        # Asterisk: until then the step before it is shown where a dialplan goes on.
+        self.channel.place = place._replace(priority=place.priority - 1) if self.dialplan() else place
+        self.continues = True
+
+    def dialplan(self) -> Dialplan | None:
+        """The dialplan that the stay is a step of."""
+        return next((program for program in reversed(self.channel.programs) if isinstance(program, Dialplan)), None)
+
+    def go_on(self) -> None:
+        """Nothing is queued: go where continue or move have said."""
+        channel, dialplan = self.channel, self.dialplan()
+        if channel.is_over or not self.application or not (self.continues or self.next_app):
+            return
+        if not self.continues:
+            self.change_application(*self.next_app)
+            return
+        self.leave()
+        if dialplan:
+            channel.programs.remove(self)
+            channel.set_variable("STASISSTATUS", "SUCCESS")
+            dialplan.go_on()
+        elif dialplan_step(channel.stasis, channel.place):
+            Dialplan(channel).run()
+        else:
+            channel.end()
+
+    def change_application(self, app: str, args: list[str]) -> None:
+        """StasisEnd and StasisStart; ApplicationMoveFailed to the present application when nobody is in the other."""
+        self.next_app, stasis = None, self.channel.stasis
+        target = stasis.active_application(app)
+        if target:
+            self.leave()
+            self.enter(target, args)
+        else:
+            stasis.emit([self.application], "ApplicationMoveFailed", channel=self.channel.published, destination=app, args=args)
+
+    def end(self, cause: int) -> None:
+        """What is queued is done to its end, then the bridge is left, then the application."""
+        if self.application:
+            self.queue.fail()
+            self.channel.leave_bridge(leaves_app=True)
+            self.leave()
+        self.channel.set_variable("STASISSTATUS", "SUCCESS")
+        self.app = None
+
+def run_stasis(channel: Channel, data: str) -> bool:
+    """Run Stasis(data); False when nobody is there (app_stasis.c, app_exec)."""
+    program = InStasis(channel, data)
+    channel.publish()
+    channel.set_variable("STASISSTATUS", "")
+    name, _, args = data.partition(",")
+    application = channel.stasis.active_application(name)
+    if application:
+        program.enter(application, args.split(",") if args else [])
+    else:
+        channel.set_variable("STASISSTATUS", "FAILED")
+        channel.programs.remove(program)
+    return application is not None
+
+def run_stasis_only(channel: Channel, data: str) -> None:
+    """Run Stasis(data) without dialplan, as near legs, Snoops and external media do; the end when nobody is there."""
+    if not run_stasis(channel, data):
+        channel.end()
+
+class Dialplan(Program):
+    """The dialplan from the place of the channel on (pbx.c, __ast_pbx_run)."""
+
+    def run(self) -> None:
+        """Run until something waits, or nothing is left, or a step has ended the channel."""
+        channel = self.channel
+        while not channel.is_over:
+            step = dialplan_step(channel.stasis, channel.place)
+            if step is None:
+                channel.end()
+                return
+            self.app = step
+            channel.publish()
+            if self.waits(*step):
+                return
+            self.end_step()
+
+    def waits(self, app: str, data: str) -> bool:
+        """Run one dialplan application; True when it waits for something: go_on() is called then."""
+        channel = self.channel
+        if app == "Stasis":
+            return run_stasis(channel, data)
+        if app == "Wait":
+            channel.timer.set(float(data), self.go_on)
+        elif app == "Answer" and channel.state != "Up":
+            channel.answer()
+            if not channel.is_over:                     # the near leg may have gone on to its end
+                channel.timer.set(ANSWER_SECONDS, self.go_on)
+        else:
+            return False
+        return True
+
+    def end_step(self) -> None:
+        self.app = ("", "")
+        self.channel.place = self.channel.place._replace(priority=self.channel.place.priority + 1)
+
+    def go_on(self) -> None:
+        """Run what follows the step that waited."""
+        self.end_step()
+        self.run()
+
+    def end(self, cause: int) -> None:
+        """The soft hangup of the PBX, then extension h where the context has one. One inside a stay ends without a word."""
+        channel, self.app = self.channel, self.app and ("", "")        # None: no step was ever run
+        if any(isinstance(program, InStasis) for program in channel.programs[:channel.programs.index(self)]):
+            self.app = None
+            return
+        channel.announce_hangup(SOFT_HANGUP_DIALPLAN_ENDED, True)
+        place = channel.place._replace(exten="h", priority=1)
+        step = dialplan_step(channel.stasis, place)
+        if step:
+            channel.place, self.app = place, step
+            channel.publish()
+            self.end_step()
+
+# --- 7.4 Calls
+def local_place(resource: str) -> tuple[str, str]:
+    """(exten, context) of EXTEN@CONTEXT/OPTIONS; "" where one is missing."""
+    exten, _, context = resource.partition("/")[0].partition("@")
+    return exten, context
+
+def new_pair(stasis: Stasis, resource: str, near_id: str, far_id: str) -> Channel:
+    """The near leg of a new Local pair to EXTEN@CONTEXT[/OPTIONS]."""
+    exten, context = local_place(resource)
+    place = Place(context or "default", exten or "s", 1)
+    name = "Local/%s@%s-%08x" % (exten, place.context, next(stasis.pair_serial))
+    near = Channel(stasis, near_id, name + ";1", "Down", place)
+    far = Channel(stasis, far_id, name + ";2", "Ring", place)
+    near.far_leg, far.near_leg, near.dialstring = far, near, resource
+    return near
+
+def call_far_leg(near: Channel) -> bool:
+    """Call ;2: it takes over variables and lines, and starts its dialplan; False when it has nowhere to go."""
+    far = near.far_leg
+    far.caller, far.connected, far.language = near.connected, near.caller, near.language
+    far.variables = dict(near.variables)
+    for name in reversed(list(far.variables)):
+        far.announce_variable(name, far.variables[name])
+    far.publish()
+    if dialplan_step(near.stasis, far.place._replace(exten=local_place(near.dialstring)[0])) is None:
+        return False
+    near.announce_dial("")
+    Dialplan(far).run()
+    return True
+
+def originate(near: Channel, caller_id: str | None, originator: Channel | None, variables: dict[str, str], app: str | None,
+              app_args: str | None, place: Place | None, seconds: float | None) -> Encoded:
+    """Call the far leg of a new pair; the near one enters `app`, or the dialplan at `place`, when it is answered.
+
+    What comes back is the near leg as it is before it is dialled; it waits `seconds` for an answer, None: for ever."""
+    call = Outgoing(near, stasis_data(app or "", app_args), place)
+    if originator:
+        near.inherit_variables(originator)
+        near.language, near.connected = originator.language, originator.caller
+    if caller_id:
+        near.caller = parse_caller_id(caller_id)
+        # Asterisk: what the caller id leaves out stays the originator's.
+        near.connected = near.caller[0] or near.connected[0], near.caller[1] or near.connected[1]
+    near.publish()
+    for name, value in variables.items():
+        near.set_variable(name, value)
+    application = near.stasis.active_application(app or "")
+    near.follow(application)
+    near.far_leg.follow(application)
+    shown = near.published
+    if not call_far_leg(near):
+        call.give_up()
+    elif seconds is not None and call.is_waiting and not near.is_over:
+        near.timer.set(seconds, call.give_up)
+    return shown
+
+def create(near: Channel, app: str, app_args: str | None, originator: Channel | None, variables: dict[str, str]) -> Encoded:
+    """Put the near leg of a new pair into `app` without calling the far one; the channel as it is before it enters."""
+    application = near.stasis.active_application(app)
+    near.follow(application)
+    if originator:
+        originator.follow(application)
+    for name, value in variables.items():
+        near.set_variable(name, value)
+    shown = near.published
+    run_stasis_only(near, stasis_data(app, app_args))
+    return shown
+
+def dial(near: Channel, caller: Channel | None, seconds: int) -> None:
+    """Call the far leg of a created pair, 0 seconds: for ever; without effect where it was dialled, or has hung up, meanwhile."""
+    if near.state != "Down" or near.is_dialled or near.is_over:
+        return
+    if caller:
+        near.inherit_variables(caller)
+        near.connected = caller.caller
+        near.publish()
+    if not call_far_leg(near):
+        near.end(NORMAL_CLEARING)
+    elif seconds > 0 and near.state != "Up" and not near.is_over:
+        near.timer.set(seconds, near.hang_up)
+
+def snoop_on(target: Channel, snoop_id: str | None, app: str, app_args: str | None) -> Encoded | None:
+    """A new Snoop on `target` in `app`, as it is before it enters; None when the id is in use.
+
+    Departure 11: where nobody is in `app`, it is gone at once."""
+    stasis = target.stasis
+    name = "Snoop/%s-%08x" % (target.id, next(stasis.snoop_serial))
+    if snoop_id and stasis.find_channel(snoop_id):
+        return None
+    channel = Channel(stasis, snoop_id or stasis.unique_id(), name, "Up", Place("default", "s", 1))
+    channel.target = target
+    target.snoops.append(channel)
+    if target.bridge:
+        target.bridge.settle()
+    shown = channel.published
+    run_stasis_only(channel, stasis_data(app, app_args))
+    return shown
+
+def external_media(stasis: Stasis, channel_id: str | None, host: str, app: str, variables: dict[str, str]) -> dict:
+    """A UnicastRTP channel that sends nothing, answered at once and in `app`; its JSON with all its variables."""
+    name = "UnicastRTP/%s-0x%012x" % (host, next(stasis.pair_serial))
+    channel = Channel(stasis, channel_id or stasis.unique_id(), name, "Down", Place("default", "s", 1))
+    channel.dialstring = host
+    channel.set_variable("UNICASTRTP_LOCAL_ADDRESS", stasis.local_address[0])
+    channel.set_variable("UNICASTRTP_LOCAL_PORT", "%d" % stasis.local_address[1])
+    call = Outgoing(channel, app, None)
+    for variable, value in variables.items():
+        channel.set_variable(variable, value)
+    shown = {**channel.published.value, "channelvars": dict(reversed(list(channel.variables.items())))}
+    channel.follow(stasis.active_application(app))
+    channel.announce_dial("")
+    channel.state = "Up"
+    channel.publish()
+    channel.announce_dial("ANSWER")
+    call.answered()
+    return shown
+
+def stasis_data(app: str, app_args: str | None) -> str:
+    """The data of Stasis()."""
+    return "%s,%s" % (app, app_args) if app_args else app
+
+# --- 7.5 Bridges
 class Internal:
-    """A channel inside a bridge that no application ever sees: an announcer, its music, a recorder."""
-    __slots__ = ("name", "queue")
+    """A channel inside a bridge that no application ever sees: an announcer, its music, a recorder.
+
+    What it does are tasks like those of a stay, and it leaves when it has nothing left to do."""
     caller = ("", "")
     is_over = is_announcer = False
 
-    def __init__(self, name: str) -> None:
-        self.name, self.queue = name, CommandQueue()
+    def __init__(self, bridge: Bridge, prefix: str) -> None:
+        self.bridge, self.name = bridge, "%s-%08x;2" % (prefix, next(bridge.stasis.pair_serial))
+        self.queue = TaskQueue(bridge.stasis, self.leave)
+        bridge.add(self)
 
+    def leave(self) -> None:
+        if self in self.bridge.members:
+            self.bridge.remove(self)
 
 class Bridge(Subject):
     """A bridge and its members in order, internal ones included.
 
     A smart (plain mixing) bridge is simple_bridge up to two members and softmix above; others keep their technology. A
     join or leave first publishes and tells, then changes the technology, then tells the members who their peers are, and
-    publishes again. Internal channels count as members, but leave when no other is left.
-    """
+    publishes again. Internal channels count as members, but leave when no other is left."""
     kind = "bridge"
-    __slots__ = ("name", "is_holding", "is_smart", "technology", "video_mode", "video_source", "members", "announcer", "music",
-                 "recordings")
+    __slots__ = ("name", "is_holding", "is_smart", "technology", "video_mode", "video_source", "members", "announcer", "music")
 
     def __init__(self, stasis: Stasis, bridge_id: str, name: str, is_holding: bool, video_mode: str) -> None:
         super().__init__(stasis, bridge_id)
         self.name, self.is_holding, self.video_mode = name, is_holding, video_mode
         self.is_smart = not is_holding and video_mode != "sfu"
         self.technology = "holding_bridge" if is_holding else "simple_bridge" if self.is_smart else "softmix"
-        self.video_source = ""
-        self.members: list[Channel | Internal] = []
-        self.announcer: Internal | None = None          # plays to the bridge, while there is something to play
-        self.music: Internal | None = None
-        self.recordings: dict[LiveRecording, Internal] = {}
+        self.video_source, self.members = "", []
+        self.announcer = self.music = None              # the Internals that play to the bridge, or did
         stasis.bridges[bridge_id] = self
         self.publish()
         self.emit("BridgeCreated", bridge=self.published)
@@ -2450,14 +2604,16 @@ class Bridge(Subject):
     def channels(self) -> list[Channel]:
         return [member for member in self.members if isinstance(member, Channel)]
 
+    def internals(self) -> list[Internal]:
+        return [member for member in self.members if isinstance(member, Internal)]
+
     def publish(self) -> None:
         """Renew what GET and events show; a changed video source is told."""
         value = {
             "id": self.id, "technology": self.technology, "bridge_type": "holding" if self.is_holding else "mixing",
             "bridge_class": "stasis", "creator": "Stasis", "name": self.name,
             "channels": sorted((channel.id for channel in self.channels()), key=str.encode),
-            "creationtime": self.created, "video_mode": self.video_mode,
-        }
+            "creationtime": self.created, "video_mode": self.video_mode}
         if self.video_source:
             value["video_source_id"] = self.video_source
         before = self.published.value.get("video_source_id", "") if self.published else ""
@@ -2465,6 +2621,11 @@ class Bridge(Subject):
         if before != self.video_source:
             old = {"old_video_source_id": before} if before else {}
             self.emit("BridgeVideoSourceChanged", bridge=self.published, **old)
+
+    def emit_media(self, event_type: str, **members) -> None:
+        """Asterisk: through the internal channel these also reach whoever follows all channels."""
+        self.emit(event_type, **members)
+        self.stasis.emit(self.stasis.followers_of_all("channel"), event_type, **members)
 
     def set_video_source(self, channel: Channel) -> None:
         self.video_mode, self.video_source = "single", channel.id
@@ -2478,35 +2639,38 @@ class Bridge(Subject):
         """Join at the tail; a channel leaves the bridge it is in first, and its application follows this one."""
         if isinstance(member, Channel):
             if member.other_leg in self.members:
-                return                                  # Asterisk: both legs of a pair never share a bridge
+                return                                  # both legs of a pair never share a bridge; departure 11: DELETE ends it
             member.leave_bridge()
-            for _ in range(INTERESTS_OF_A_MEMBER):
-                self.follow(member.application)
+            self.follow(member.application)             # once as the application of a member (res_stasis.c),
+            self.follow(member.application)             # and once for the stay in the bridge (control.c)
             member.bridge, member.absorbs_dtmf, member.is_announcer = self, absorbs_dtmf, is_announcer
         self.members.append(member)
         self.publish()
         if isinstance(member, Channel):
             member.publish()
             self.emit("ChannelEnteredBridge", bridge=self.published, channel=member.published)
-        if self.set_technology():
+        technology = self.technology
+        self.set_technology()
+        if self.technology != technology:
             self.members.insert(0, self.members.pop())  # Asterisk: the last to join is the first in the new technology
         self.settle(exchanges_lines=True)
 
     def remove(self, member: Channel | Internal, leaves_app: bool = False, is_last: bool = False) -> None:
-        """Leave; `is_last` when the bridge itself ends. Asterisk: when the channel leaves its application as well, by a hang-up
-        or for the dialplan, an interest of the application stays."""
+        """Leave; `is_last` when the bridge itself ends."""
         if isinstance(member, Channel):
             if member.own_variable("BRIDGEPEER"):
                 member.set_variable("BRIDGEPEER", None)
-            member.bridge, member.was_bridged, member.absorbs_dtmf, member.is_announcer = None, True, False, False
+            member.bridge, member.absorbs_dtmf, member.is_announcer = None, False, False
+            member.left_bridge()
         self.members.remove(member)
         self.publish()
         if isinstance(member, Channel):
             member.publish()
             self.emit("ChannelLeftBridge", bridge=self.published, channel=member.published)
             if not self.channels():
-                self.dismiss()
-            for _ in range(INTERESTS_OF_A_MEMBER - leaves_app):
+                self.end_internals()
+            self.unfollow(member.application)
+            if not leaves_app:                          # Asterisk: who leaves the application as well forgets the other interest
                 self.unfollow(member.application)
         if not is_last:
             self.set_technology()
@@ -2514,21 +2678,15 @@ class Bridge(Subject):
         if isinstance(member, Channel) and self.video_source == member.id:
             self.video_source = ""                      # Asterisk: forgotten after the leave, told at the next publication
 
-    def dismiss(self) -> None:
-        """Internal channels do not stay among themselves: music and playbacks end, recordings are done."""
-        for recording in list(self.recordings):
-            recording.finish()
-        if self.music:
-            self.stop_music()
-        if self.announcer:
-            self.announcer.queue.abandon()
+    def end_internals(self) -> None:
+        """Internal channels do not stay among themselves: what they do fails, and they leave."""
+        for internal in self.internals():
+            internal.queue.fail()
 
-    def set_technology(self) -> bool:
-        """Choose the technology of a smart bridge by its members; True when it became softmix."""
-        before = self.technology
+    def set_technology(self) -> None:
+        """Choose the technology of a smart bridge by its members."""
         if self.is_smart:
             self.technology = "softmix" if len(self.members) > 2 else "simple_bridge"
-        return before != self.technology == "softmix"
 
     def settle(self, exchanges_lines: bool = False) -> None:
         """What follows every change (bridge_reconfigured): peers are told, the bridge is published, audio may flow anew."""
@@ -2551,7 +2709,7 @@ class Bridge(Subject):
                     self.tell_connected_line(member, others[0].caller)
 
     def tell_connected_line(self, channel: Channel, party: tuple[str, str]) -> None:
-        """Make `party` the connected line; news travel to the other leg of the pair as its caller, unpublished."""
+        """Make `party` the connected line. When that is news, the other leg of the pair gets it as its caller, unpublished."""
         if channel.connected != party:
             channel.connected = party
             channel.publish()
@@ -2560,135 +2718,299 @@ class Bridge(Subject):
             if channel.other_leg:
                 channel.other_leg.caller = party
 
-    def carries_audio(self, listener: Channel, asked: frozenset) -> bool:
-        """True while `listener`, a member, is written frames: a softmix always writes, else somebody must send."""
+    def sends_audio(self) -> bool:
+        """True while members are written frames whoever else sends: a softmix always writes, and internal channels may."""
         if self.is_holding:
             return False
-        return self.technology == "softmix" or bool(
-            self.announcer and isinstance(self.announcer.queue.current, Playback)) or any(
-            member.hears_audio(asked) for member in self.channels() if member is not listener)
+        return self.technology == "softmix" or any(
+            internal.queue.current and internal.queue.current.sends_audio() for internal in self.internals())
 
-    def can_announce(self) -> bool:
+    def hears_audio(self) -> bool:
+        """True while a recorder is written frames: always in a softmix, else when a member hears some."""
+        return self.technology == "softmix" or any(channel.hears_audio() for channel in self.channels())
+
+    def can_hear_playback(self) -> bool:
         """False while a holding bridge has an announcer of its own: there is room for one (bridge_holding.c)."""
         return not (self.is_holding and any(member.is_announcer for member in self.members))
 
-    def start_announcer(self) -> CommandQueue:
-        """The queue of the announcer, who joins when there is none."""
-        if not self.announcer:
-            self.announcer = Internal(self.stasis.internal_name("Announcer/ARI"))
-            self.add(self.announcer)
-        return self.announcer.queue
+    def join_announcer(self) -> Internal:
+        """The announcer, who joins when there is none, and leaves when its queue is empty."""
+        if self.announcer not in self.members:
+            self.announcer = Internal(self, "Announcer/ARI")
+        return self.announcer
 
-    def stop_announcer(self) -> None:
-        """The announcer leaves when nothing is left to play."""
-        announcer = self.announcer
-        if announcer and announcer.queue.current is None and not announcer.queue.waiting:
-            self.announcer = None
-            self.remove(announcer)
+    def is_playing_music(self) -> bool:
+        return self.music in self.members
 
     def start_music(self) -> None:
-        if not self.music and self.can_announce():
-            self.music = Internal(self.stasis.internal_name("Announcer/ARI_MOH"))
-            self.add(self.music)
+        if not self.is_playing_music() and self.can_hear_playback():
+            self.music = Internal(self, "Announcer/ARI_MOH")
+            self.music.queue.add(Music())
 
-    def stop_music(self) -> None:
-        music, self.music = self.music, None
-        self.remove(music)
-
-    def destroy(self) -> None:
-        """Everybody leaves, then BridgeDestroyed to who still follows."""
+    def end(self) -> None:
+        """Everybody leaves, then BridgeDestroyed to who still follows, as the bridge was published last."""
         for channel in self.channels():
             self.remove(channel, is_last=True)
-        self.dismiss()
+        self.end_internals()
         del self.stasis.bridges[self.id]
-        self.publish()
         self.emit("BridgeDestroyed", bridge=self.published)
         self.followers.clear()
 
+# --- 7.6 Tasks
+class Task:
+    """What waits in a queue until its turn, runs, and is gone (control.c, control_dispatch_all).
 
-class Playback:
+        waits --begin()--> runs --end()--> tells --forget()--> gone        fail(), waiting or running: its channel hangs up
+
+    In its turn it asks again what was asked when it was queued. forget() comes last, whatever happened: the queue goes on."""
+    is_recording = False
+    queue: TaskQueue                        # from TaskQueue.add() on
+    timer: Timer | None = None              # of a task that takes time
+
+    def begin(self) -> None:
+        """Its turn has come."""
+
+    def fail(self) -> None:
+        """The channel hangs up, or the bridge has no channels left."""
+        self.forget()
+
+    def forget(self) -> None:
+        if self.timer:
+            self.timer.cancel()
+        self.queue.go_on_after(self)
+
+    def is_current(self) -> bool:
+        """True while it runs: to be asked again after all that may have hung up its channel."""
+        return self.queue.current is self
+
+    def hear_digit(self, digit: str) -> None:
+        """A digit arrives on the channel, or in the bridge."""
+
+    def sends_audio(self) -> bool:
+        """True while it writes frames."""
+        return False
+
+class TaskQueue:
+    """What one channel does in turn: commands take no time, other tasks do, and all else waits behind them.
+
+    Departure 10: with nothing before it, a command has taken effect when the reply to its request is sent."""
+    __slots__ = ("stasis", "waiting", "current", "is_running", "when_idle")
+
+    def __init__(self, stasis: Stasis, when_idle: Callable[[], None]) -> None:
+        self.stasis, self.when_idle = stasis, when_idle         # what follows when nothing is left to do
+        self.waiting, self.current, self.is_running = collections.deque(), None, False
+
+    def add(self, task: Task) -> None:
+        """Run `task` now, or when those before it have ended."""
+        task.queue = self
+        self.waiting.append(task)
+        self.run()
+
+    def do(self, action: Callable[[], None]) -> None:
+        """Run a command in its turn."""
+        self.add(Command(action))
+
+    def run(self) -> None:
+        """Begin tasks until one takes time; what ends at once comes back here and finds the loop going on."""
+        if self.is_running:
+            return
+        self.is_running = True
+        while self.waiting and not self.current:
+            task = self.current = self.waiting.popleft()
+            if not self.stasis.attempt(task.begin):
+                self.go_on_after(task)
+        self.is_running = False
+        if not self.current:
+            self.when_idle()
+
+    def go_on_after(self, task: Task) -> None:
+        """Let the next one begin: `task` is over."""
+        if self.current is task:
+            self.current = None
+            self.run()
+
+    def fail(self) -> None:
+        """The channel hangs up: what runs fails, then what waits, in turn."""
+        tasks = [self.current] if self.current else []
+        tasks += self.waiting
+        self.waiting.clear()
+        was_running, self.is_running = self.is_running, True            # nothing begins, nobody leaves, before all have failed
+        for task in tasks:
+            self.stasis.attempt(task.fail)
+        self.current, self.is_running = None, was_running
+        self.run()
+
+    def has_recording(self) -> bool:
+        return any(task.is_recording for task in [self.current, *self.waiting] if task)
+
+class Command(Task):
+    """Something that takes no time, and is done even when the channel hangs up before its turn."""
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        self.action = action
+
+    def begin(self) -> None:
+        self.action()
+        self.forget()
+
+    def fail(self) -> None:
+        if not self.is_current():                       # else it is what ends the channel
+            self.action()
+
+class Music(Task):
+    """Music on hold in a bridge, until it is stopped."""
+
+    def begin(self) -> None:
+        self.queue.stasis.audio_changed()
+
+    def sends_audio(self) -> bool:
+        return True
+
+class Digits(Task):
+    """Digits sent to a channel one after the other; each is heard on the other leg at its end (main/app.c, dtmf_stream).
+
+    Not Asterisk: they end with their channel; there its end waits for them."""
+
+    def __init__(self, channel: Channel, digits: str, before_ms: int, between_ms: int, duration_ms: int, after_ms: int) -> None:
+        self.channel, self.timer = channel, Timer(channel.stasis)
+        self.duration_ms = max(duration_ms, MIN_DIGIT_MS)
+        self.steps = self.timeline(digits, max(0, before_ms), max(0, between_ms or MIN_DIGIT_MS), max(0, after_ms))
+
+    def timeline(self, digits: str, before_ms: int, between_ms: int, after_ms: int) -> Iterator[tuple[int, str]]:
+        """Yield (ms, digit): what is waited for, and the digit that has been sent then, if any; other characters are skipped."""
+        yield before_ms + QUIET_MS, ""
+        for character in digits:
+            if character in DIGIT_PAUSES_MS:
+                yield DIGIT_PAUSES_MS[character], ""
+            elif character in FLASHES:
+                yield between_ms, ""
+            elif character in DIGITS:
+                yield self.duration_ms, character
+                yield between_ms, ""
+        yield after_ms, ""
+
+    def begin(self) -> None:
+        self.channel.progress()
+        self.go_on("")
+
+    def go_on(self, sent: str) -> None:
+        if sent and self.channel.other_leg:
+            self.channel.other_leg.hear_digit(sent, self.duration_ms)
+        if not self.is_current():                       # a recording that the digit ended let something hang up
+            return
+        milliseconds, digit = next(self.steps, (None, ""))
+        if milliseconds is None:
+            self.forget()
+        else:
+            self.timer.set(milliseconds / 1000, lambda: self.go_on(digit))
+
+class Sound(NamedTuple):
+    """What playing a medium comes to: how it ends, and how long it takes (None: without end)."""
+    outcome: str
+    milliseconds: float | None = 0
+    is_controllable: bool = True
+
+def sound_of(stasis: Stasis, uri: str, language: str) -> Sound:
+    """What playing `uri` comes to (res_stasis_playback.c, play_uri)."""
+    scheme, _, name = uri.partition(":")
+    if scheme == "sound":
+        length = stasis.sounds.length_ms(name, language)
+        return Sound(FAILS) if length is None else Sound(SUCCEEDS, length)
+    if scheme == "recording":
+        _, length = stasis.recordings.get(name) or ("", None)
+        return Sound(UNTOLD) if length is None else Sound(SUCCEEDS if length else FAILS, length)
+    if scheme == "number":
+        match = C_INTEGER.match(name)
+        has_grammar = language[:2].lower() in NUMBER_GRAMMARS or language.lower().startswith("en_gb")
+        return spelled(stasis, match.group(1), language, not has_grammar) if match else Sound(UNTOLD)
+    if scheme in ("digits", "characters"):
+        return spelled(stasis, name, language, False)
+    if scheme == "tone":
+        return Sound(SUCCEEDS, None) if name.partition(";")[0] in TONES else Sound(FAILS)
+    return Sound(UNTOLD)
+
+def spelled(stasis: Stasis, text: str, language: str, needs_all: bool) -> Sound:
+    """Characters played one by one. Not Asterisk: a number is read digit by digit, too."""
+    lengths = [stasis.sounds.length_ms("digits/" + character, language) for character in text]
+    if needs_all and None in lengths:
+        return Sound(FAILS)
+    return Sound(SUCCEEDS, sum(length or 0 for length in lengths), is_controllable=False)
+
+class Playback(Task):
     """Media played in turn to a channel or bridge (res_stasis_playback.c).
 
         queued -> playing -> (continuing -> playing)* -> done | failed      playing <-> paused      queued -> done, by a stop
 
-    Entering playing is told (also after a pause), and continuing, done and failed.
-    """
-    __slots__ = ("stasis", "id", "media", "index", "target", "queue", "language", "offset_ms", "skip_ms", "state", "started",
-                 "position_ms", "length_ms", "timer", "is_controllable")
+    Entering playing is told (also after a pause), and continuing, done and failed."""
 
-    def __init__(self, target: Channel | Bridge, queue: CommandQueue, playback_id: str, media: list[str], language: str,
-                 offset_ms: int, skip_ms: int) -> None:
-        self.stasis, self.target, self.queue, self.id = target.stasis, target, queue, playback_id
-        self.media, self.index, self.language = media, 0, language
-        self.offset_ms, self.skip_ms = offset_ms, skip_ms
-        self.state = "queued"
-        self.started, self.position_ms = 0.0, 0         # playing since, from where
-        self.length_ms: float | None = None             # None: as long as it is not stopped
-        self.timer: Timer | None = None
-        self.is_controllable = True
+    def __init__(self, target: Channel | Bridge, playback_id: str | None, media: list[str], language: str, offset_ms: int,
+                 skip_ms: int) -> None:
+        self.stasis, self.target, self.timer = target.stasis, target, Timer(target.stasis)
+        self.id = playback_id or self.stasis.new_id()
+        self.media, self.index, self.language = list(media), 0, language
+        self.offset_ms, self.skip_ms = offset_ms, skip_ms or DEFAULT_SKIP_MS
+        self.state, self.sound = "queued", Sound(SUCCEEDS)              # the sound of the present medium, once it plays
+        self.started, self.position_ms = 0.0, 0.0       # playing since, from where
         self.stasis.playbacks[self.id] = self
 
     def to_json(self) -> dict:
         value = {"id": self.id, "media_uri": self.media[self.index]}
         if self.index + 1 < len(self.media):
             value["next_media_uri"] = self.media[self.index + 1]
-        return {**value, "target_uri": "%s:%s" % (self.target.kind, self.target.id), "language": self.language,
-                "state": self.state}
+        return {**value, "target_uri": self.target.uri, "language": self.language, "state": self.state}
 
     def tell(self, event_type: str) -> None:
-        self.stasis.emit_medium(self.target, event_type, playback=self.to_json())
+        self.target.emit_media(event_type, playback=self.to_json())
+
+    def sends_audio(self) -> bool:
+        return self.state == "playing"
 
     def begin(self) -> None:
-        """Take the turn in the queue; a playback stopped before it only says that it is done."""
+        """A playback that was stopped before its turn only says that it is done."""
         if self.state == "done":
-            self.finish("done")
-            return
-        self.queue.current = self
-        if isinstance(self.target, Channel):
+            self.end("done")
+        else:
             self.target.progress()
-        self.play_from(self.offset_ms)
+            self.play_from(self.offset_ms)
 
-    def play_from(self, position_ms: int) -> None:
+    def play_from(self, position_ms: float) -> None:
         """Play the present medium; those that take no time are over at once, and the next one follows."""
         while True:
             self.state = "playing"
             self.tell("PlaybackStarted")
-            medium = self.stasis.medium(self.media[self.index], self.language)
-            if isinstance(self.target, Bridge) and not self.target.can_announce():
-                medium = Medium(False, 0)
-            if medium is not None and medium.milliseconds != 0:
-                self.length_ms, self.is_controllable = medium.milliseconds, medium.is_controllable
-                self.resume(position_ms)
+            can_play = self.target.can_hear_playback()
+            self.sound = sound_of(self.stasis, self.media[self.index], self.language) if can_play else Sound(FAILS)
+            if self.sound.milliseconds != 0:
+                self.run_from(position_ms)
                 self.stasis.audio_changed()
                 return
-            if not self.next_medium(medium and medium.succeeds):
+            if not self.next_medium(self.sound.outcome):
                 return
             position_ms = 0
 
-    def next_medium(self, outcome: bool | None) -> bool:
-        """After a medium: True when another one is to be played. None as outcome: it ended without a word."""
+    def next_medium(self, outcome: str) -> bool:
+        """After a medium: True when another one is to be played."""
         if self.index + 1 == len(self.media):
-            if outcome is None:
-                self.vanish()
+            if outcome == UNTOLD:
+                self.forget()
             else:
-                self.finish("done" if outcome else "failed")
+                self.end("done" if outcome == SUCCEEDS else "failed")
             return False
-        if outcome is not None:
+        if outcome != UNTOLD:
             self.state = "continuing"
             self.tell("PlaybackContinuing")
         self.index += 1
         return True
 
-    def resume(self, position_ms: float) -> None:
+    def run_from(self, position_ms: float) -> None:
         """Let the medium run from a position; its end is due when the rest has been played."""
         self.started, self.position_ms = self.stasis.now, position_ms
-        if self.timer:
-            self.timer.cancel()
-        if self.length_ms is not None:
-            self.timer = self.stasis.after(max(0, self.length_ms - position_ms) / 1000, self.medium_ended)
+        self.timer.cancel()
+        if self.sound.milliseconds is not None:
+            self.timer.set(max(0, self.sound.milliseconds - position_ms) / 1000, self.medium_is_over)
 
-    def medium_ended(self) -> None:
-        if self.next_medium(True):
+    def medium_is_over(self) -> None:
+        if self.next_medium(SUCCEEDS):
             self.play_from(0)
 
     def position(self) -> float:
@@ -2697,27 +3019,27 @@ class Playback:
 
     def control(self, operation: str) -> None:
         """restart, pause, unpause, reverse or forward; 409 where the state does not allow it."""
-        allowed = {"queued": ("restart",), "paused": ("pause", "unpause"), "done": ()}.get(self.state)
-        require(allowed is None or operation in allowed, 409, "Can only %s while media is playing" % operation)
-        require(self.is_controllable, 500, "Could not %s playback" % operation)
-        if self.state == "queued" or (operation == "pause") == (self.state == "paused") and operation in ("pause", "unpause"):
+        does = PLAYBACK_CONTROL[self.state].split()[PLAYBACK_OPERATIONS.index(operation)]
+        require(does != "-", 409, "Can only %s while media is playing" % operation)
+        require(self.sound.is_controllable, 500, "Could not %s playback" % operation)
+        if does == ".":
             return
-        position, length = self.position(), self.length_ms
+        position, length = self.position(), self.sound.milliseconds
         if operation == "pause":
             self.position_ms, self.state = position, "paused"
-            if self.timer:
-                self.timer.cancel()
+            self.timer.cancel()
         elif operation == "unpause":
             self.state = "playing"
             self.tell("PlaybackStarted")
-            self.resume(position)
+            self.run_from(position)
         elif operation == "restart":
-            self.resume(0)
+            self.run_from(0)
         elif operation == "reverse":
-            self.resume(max(0, position - self.skip_ms))
+            self.run_from(max(0, position - self.skip_ms))
         else:                                           # forward: never over the end
             position += self.skip_ms
-            self.resume(max(0, length - self.skip_ms) if length is not None and position >= length else position)
+            is_over = length is not None and position >= length
+            self.run_from(max(0, length - self.skip_ms) if is_over else position)
         self.stasis.audio_changed()
 
     def stop(self) -> None:
@@ -2725,113 +3047,88 @@ class Playback:
         if self.state in ("queued", "done"):
             self.state = "done"
             return
-        require(self.is_controllable, 500, "Could not stop playback")
-        if self.length_ms is None:
-            self.medium_ended()                         # Asterisk: a tone that is stopped counts as played
+        require(self.sound.is_controllable, 500, "Could not stop playback")
+        if self.sound.milliseconds is None:
+            self.medium_is_over()                       # Asterisk: a tone that is stopped counts as played
         else:
-            self.finish("done")
+            self.end("done")
 
-    def abandon(self) -> None:
-        """The channel has hung up: whatever waits starts and fails."""
+    def fail(self) -> None:
+        """Whatever waits starts and fails; one that was stopped is done all the same."""
         if self.state == "queued":
             self.state = "playing"
             self.tell("PlaybackStarted")
-        self.finish("done" if self.state == "done" else "failed")
+        self.end("done" if self.state == "done" else "failed")
 
-    def finish(self, state: str) -> None:
+    def end(self, state: str) -> None:
         self.state = state
         self.tell("PlaybackFinished")
-        self.vanish()
+        self.forget()
 
-    def vanish(self) -> None:
-        """Be gone, and let the queue go on."""
-        if self.timer:
-            self.timer.cancel()
+    def forget(self) -> None:
         if self.stasis.playbacks.get(self.id) is self:
             del self.stasis.playbacks[self.id]
-        self.queue.ended(self)
-        if isinstance(self.target, Bridge) and self.target.announcer and self.target.announcer.queue is self.queue:
-            self.target.stop_announcer()
+        super().forget()
         self.stasis.audio_changed()
 
-
-class Medium(NamedTuple):
-    """What playing a medium comes to: whether it succeeds, and how long it takes (None: without end)."""
-    succeeds: bool
-    milliseconds: float | None
-    is_controllable: bool = True
-
-
-class LiveRecording:
+class LiveRecording(Task):
     """A recording that waits or runs (res_stasis_recording.c, main/app.c).
 
         queued -> recording <-> paused -> done      queued -> failed, in a bridge      queued -> canceled -> recording
 
-    What it "hears" is reckoned, not listened to, and all of it is silence: `heard_ms` grows while audio arrives, `written_ms`
-    unless it is paused.
-    """
-    __slots__ = ("stasis", "name", "format", "target", "max_seconds", "max_silence_seconds", "if_exists", "terminate_on",
-                 "beeps", "state", "deletes", "is_started", "was_muted", "written_ms", "heard_ms", "paused_ms", "hears_since",
-                 "last_frame", "limit", "timer")
+    What it hears is reckoned, not listened to, and all of it is silence: `heard_ms` grows while audio arrives, `written_ms`
+    unless it is paused."""
+    is_recording = True
 
     def __init__(self, target: Channel | Bridge, name: str, recording_format: str, max_seconds: int,
                  max_silence_seconds: int, if_exists: str, terminate_on: str, beeps: bool) -> None:
-        self.stasis, self.target, self.name, self.format = target.stasis, target, name, recording_format
+        self.stasis, self.target, self.timer = target.stasis, target, Timer(target.stasis)
+        self.name, self.format = name, recording_format
         self.max_seconds, self.max_silence_seconds = max_seconds, max_silence_seconds
         self.if_exists, self.terminate_on, self.beeps = if_exists, terminate_on, beeps
-        self.state = "queued"
-        self.deletes = self.is_started = self.was_muted = False
+        self.state, self.deletes, self.is_started, self.was_muted = "queued", False, False, False
         self.written_ms = self.heard_ms = 0.0           # the first with what was there before
-        self.paused_ms = 0.0                            # how much was heard when a pause last ended
-        self.hears_since: float | None = None
-        self.last_frame, self.limit = 0.0, float("inf")
-        self.timer: Timer | None = None
+        self.paused_ms = 0.0                            # how much had been heard when a pause ended last
+        self.hears_since, self.last_frame = None, 0.0
+        self.limit = self.pause_began = 0               # seconds of the clock, 0 for none
         self.stasis.live_recordings[name] = self
 
     def to_json(self, **more) -> dict:
-        return {"name": self.name, "format": self.format, "state": self.state,
-                "target_uri": "%s:%s" % (self.target.kind, self.target.id), **more}
+        return {"name": self.name, "format": self.format, "state": self.state, "target_uri": self.target.uri, **more}
 
     def tell(self, event_type: str, **more) -> None:
-        self.stasis.emit_medium(self.target, event_type, recording=self.to_json(**more))
+        self.target.emit_media(event_type, recording=self.to_json(**more))
 
     def begin(self) -> None:
-        """Take the turn in the queue: answer the channel, make the file, and listen."""
+        """Answer the channel, make the file, and listen."""
         if isinstance(self.target, Channel):
-            if self.target.bridge:
-                self.fail("Cannot record channel while in bridge")
+            if self.target.is_bridged:
+                self.end_failed("Cannot record channel while in bridge")
                 return
-            self.target.queue.current = self
             self.target.answer()
+            if not self.is_current():                   # the answer was the end of the call
+                return
         self.start()
-        if self.is_started:
-            self.listen()
+        self.listen()
 
     def start(self) -> None:
         """Make the file and say so; it fails without one, and is over at once where the beep it begins with is missing."""
         try:
             self.written_ms = self.stasis.recordings.begin(self.name, self.format, self.if_exists == "append")
         except OSError as error:
-            self.fail("Cannot write the recording: %s" % error.strerror)
+            self.end_failed("Cannot write the recording: %s" % error.strerror)
             return
         self.state, self.is_started = "recording", True
         self.tell("RecordingStarted")
         if self.beeps and self.stasis.sounds.length_ms("beep", "en") is None:
             self.stasis.recordings.delete(self.name)
             self.tell("RecordingFinished")
-            self.vanish()
+            self.forget()
             return
         self.last_frame = self.stasis.now
         if self.max_seconds:
             # Asterisk: whole seconds of the clock are compared, so it ends up to a second late.
             self.limit = int(self.stasis.now) + self.max_seconds + 1
-
-    def hears_audio(self) -> bool:
-        """True while frames arrive: from the channel's other leg, or from the bridge."""
-        if isinstance(self.target, Channel):
-            return self.target.hears_audio()
-        return self.target.technology == "softmix" or any(
-            channel.hears_audio() for channel in self.target.channels())
 
     def reckon(self) -> None:
         """Count what was heard since the last look."""
@@ -2851,41 +3148,49 @@ class LiveRecording:
 
     def listen(self) -> None:
         """See who sends now, and that the end comes when it is due."""
+        if not self.is_started:
+            return
         self.reckon()
-        now, hears = self.stasis.now, self.hears_audio()
+        now, hears = self.stasis.now, self.target.hears_audio()
         self.hears_since = now if hears else None
         due = self.last_frame + NO_AUDIO_SECONDS
         if hears:
-            due = float("inf") if self.state == "paused" else self.limit
+            due = self.limit if self.limit and self.state != "paused" else math.inf
             if self.max_silence_seconds:
                 due = min(due, now + self.max_silence_seconds - self.silence_ms() / 1000)
         if due <= now:
-            self.finish(trims=hears)
-            return
-        if self.timer:
+            self.end(trims=hears)
+        elif due < math.inf:
+            self.timer.set(due - now, self.listen)
+        else:
             self.timer.cancel()
-        self.timer = self.stasis.after(due - now, self.listen) if due != float("inf") else None
 
     def hear_digit(self, digit: str) -> None:
         """A digit is a frame, and may be the one that ends the recording."""
         if digit in self.terminate_on:
-            self.finish(trims=True)
-        elif self.is_started:
+            self.end(trims=True)
+        else:
             self.hear_frame()
 
     def hear_frame(self) -> None:
         """A frame without sound, as every command to a running recording is: what ends for want of frames goes on."""
-        self.last_frame = self.stasis.now
-        self.listen()
+        if self.is_started:
+            self.last_frame = self.stasis.now
+            self.listen()
 
     def pause(self, is_on: bool) -> None:
-        """Pause or go on; the limit waits meanwhile."""
+        """Pause or go on. The limit waits meanwhile, by whole seconds of the clock."""
         self.require_session()
-        if is_on != (self.state == "paused"):
-            self.reckon()
-            self.state = "paused" if is_on else "recording"
-            self.limit += int(self.stasis.now) * (-1 if is_on else 1)
-            self.hear_frame()
+        if is_on == (self.state == "paused"):
+            return
+        self.reckon()
+        if is_on:
+            self.state, self.pause_began = "paused", int(self.stasis.now)
+        else:
+            self.state = "recording"
+            if self.limit:
+                self.limit += int(self.stasis.now) - self.pause_began
+        self.hear_frame()
 
     def mute(self, is_on: bool) -> None:
         """All that is recorded is silence anyhow. Asterisk: what was muted once is so for ever (recording_unmute)."""
@@ -2905,20 +3210,22 @@ class LiveRecording:
         self.require_session()
         self.deletes = deletes
         has_file = self.stasis.recordings.get(self.name) is not None
-        self.finish()
+        self.end()
         require(has_file or not deletes, 500, "Recording operation failed")      # Asterisk: it ends all the same
 
-    def abandon(self) -> None:
-        """The channel has hung up: the recording is done; one that waited starts first (after which Asterisk waits 4 s)."""
-        if not self.is_started:
+    def fail(self) -> None:
+        """The recording is done; one that waited starts first, if the channel was answered (after which Asterisk waits 4 s)."""
+        is_answered = not isinstance(self.target, Channel) or self.target.state == "Up" and not self.is_current()
+        if not self.is_started and is_answered:
             self.start()
-        self.finish()
+        elif not self.is_started:
+            self.end_failed("Failed to answer channel")
+        self.end()
 
-    def finish(self, trims: bool = False) -> None:
+    def end(self, trims: bool = False) -> None:
         """RecordingFinished with what was heard; the file stays unless the recording was cancelled.
 
-        `trims`: a digit, a limit or silence ended it, so that but 200 ms of the silence at its end stay in the file.
-        """
+        `trims`: a digit, a limit or silence ended it, and of the silence at its end only 200 ms stay in the file."""
         if not self.is_started:
             return
         self.reckon()
@@ -2932,87 +3239,101 @@ class LiveRecording:
             else:
                 self.stasis.recordings.end(self.name, self.format, self.written_ms)
         except OSError as error:
-            self.fail("Cannot write the recording: %s" % error.strerror)
+            self.end_failed("Cannot write the recording: %s" % error.strerror)
             return
         self.state = "done"
         self.tell("RecordingFinished", **more)
-        self.vanish()
+        self.forget()
 
     def durations(self) -> dict[str, int]:
-        """What RecordingFinished tells, in whole seconds, each rounded for itself (main/app.c, __ast_play_and_record)."""
-        def without(silence_ms: float) -> int:
-            return max(0, written - int((silence_ms - KEPT_SILENCE_MS) / 1000)) if silence_ms > 0 else written
+        """What RecordingFinished tells, in whole seconds (main/app.c, __ast_play_and_record).
+
+        With maxSilenceSeconds the silence at the end, but for 200 ms, is taken off, each number rounded for itself: after 3.5 s
+        of silence duration is 3 - int(3.3) = 0. Talking is cut only while no pause has cut the silence: 2.5 s, a pause of 1 s,
+        and 1.5 s are written 4, silent 1.5 at the end: duration 4 - int(1.3) = 3, talking 4, silence -1."""
         written = int(self.written_ms / 1000 + 1e-6)
         if not self.max_silence_seconds:
             return {"duration": written}
-        silence = self.silence_ms()
-        duration, talking = without(silence), without(silence if silence == self.heard_ms else 0)
+        silence_ms = self.silence_ms()
+        cut = int((silence_ms - KEPT_SILENCE_MS) / 1000) if silence_ms > 0 else 0
+        duration = max(0, written - cut)
+        talking = duration if silence_ms == self.heard_ms else written
         return {"duration": duration, "talking_duration": talking, "silence_duration": duration - talking}
 
-    def fail(self, cause: str) -> None:
+    def end_failed(self, cause: str) -> None:
         self.state = "failed"
         self.tell("RecordingFailed", cause=cause)
-        self.vanish()
+        self.forget()
 
-    def vanish(self) -> None:
-        """Be gone, and let the queue go on; the recorder of a bridge leaves it."""
+    def forget(self) -> None:
         self.is_started = False
-        if self.timer:
-            self.timer.cancel()
         if self.stasis.live_recordings.get(self.name) is self:
             del self.stasis.live_recordings[self.name]
-        if isinstance(self.target, Channel):
-            self.target.queue.ended(self)
-        elif self in self.target.recordings:
-            self.target.remove(self.target.recordings.pop(self))
+        super().forget()
 
+# --- 7.7 Dialplan
+def dialplan_step(stasis: Stasis, place: Place) -> tuple[str, str] | None:
+    """(application, data) at a place of the dialplan; None where there is nothing."""
+    context, exten, priority = place
+    if exten and context.startswith("stasis-") and context[len("stasis-"):] in stasis.applications:
+        steps = (("NoOp", ""),) if exten == "h" else (("Stasis", context[len("stasis-"):]),)
+    else:
+        steps = DIALPLAN.get((context, exten), ())
+    return steps[priority - 1] if 0 < priority <= len(steps) else None
 
-# --- files of sound
+# --- 7.8 Sounds and files
+class Format(NamedTuple):
+    """A format of sound files: the codec that /sounds names, and, where a file's size tells its length, bytes per second.
 
-BYTES_PER_SECOND = {                    # formats whose files can be measured and made: raw ones, and wav behind its header
-    "wav": 16000, "wav16": 32000, "sln": 16000, "raw": 16000, "ulaw": 8000, "ul": 8000, "mu": 8000, "ulw": 8000,
-    "pcm": 8000, "au": 8000, "alaw": 8000, "al": 8000, "alw": 8000, "gsm": 1650,
-    **{"sln%d" % kilohertz: rate * 2 for kilohertz, rate in (
-        (12, 12000), (16, 16000), (24, 24000), (32, 32000), (44, 44100), (48, 48000), (96, 96000), (192, 192000))},
-}
-WAV_HEADER_BYTES = 44
-SILENT_BYTE = {"ulaw": 0xFF, "ul": 0xFF, "mu": 0xFF, "ulw": 0xFF, "pcm": 0xFF, "alaw": 0xD5, "al": 0xD5, "alw": 0xD5}
-FORMATS = frozenset((
-    "wav wav16 wav49 WAV sln raw sln12 sln16 sln24 sln32 sln44 sln48 sln96 sln192 ulaw ul mu ulw pcm au alaw al alw gsm g722 "
-    "g719 g723 g723sf g729 ilbc siren7 siren14 vox g726-16 g726-24 g726-32 g726-40 h263 h264").split())
+    `silence` is the byte that silence is made of; None for what cannot be made, which stays an empty file."""
+    codec: str
+    rate: int = 0
+    silence: int | None = None
+
+FORMATS = {                             # by the suffix of the file; which can be recorded too
+    **dict.fromkeys(("wav", "sln", "raw"), Format("slin", 16000, 0)), "wav16": Format("slin16", 32000, 0),
+    "sln12": Format("slin12", 24000, 0), "sln16": Format("slin16", 32000, 0), "sln24": Format("slin24", 48000, 0),
+    "sln32": Format("slin32", 64000, 0), "sln44": Format("slin44", 88200, 0), "sln48": Format("slin48", 96000, 0),
+    "sln96": Format("slin96", 192000, 0), "sln192": Format("slin192", 384000, 0),
+    **dict.fromkeys(("ulaw", "ul", "mu", "ulw", "pcm"), Format("ulaw", 8000, 0xFF)), "au": Format("ulaw", 8000),
+    **dict.fromkeys(("alaw", "al", "alw"), Format("alaw", 8000, 0xD5)), "gsm": Format("gsm", 1650),
+    **dict.fromkeys(("wav49", "WAV"), Format("gsm")), "vox": Format("adpcm"),
+    **{name: Format(name) for name in ("g722 g719 g723 g723sf g729 ilbc siren7 siren14 g726-16 g726-24 g726-32 g726-40 h263 "
+                                       "h264").split()}}
 CODECS = frozenset((                    # names that `formats` may hold
     "ulaw alaw gsm g722 g719 g723 g729 g726 g726aal2 adpcm slin slin12 slin16 slin24 slin32 slin44 slin48 slin96 slin192 "
     "lpc10 speex speex16 speex32 ilbc opus siren7 siren14 testlaw silk8 silk12 silk16 silk24 codec2 "
     "none jpeg png h261 h263 h263p h264 h265 mpeg4 vp8 vp9 red t140 t38").split())
-CODEC_OF_SUFFIX = {"wav": "slin", "sln": "slin", "raw": "slin", "wav16": "slin16", "ul": "ulaw", "mu": "ulaw", "ulw": "ulaw",
-                   "pcm": "ulaw", "au": "ulaw", "al": "alaw", "alw": "alaw", "WAV": "gsm", "wav49": "gsm", "vox": "adpcm"}
-
-
-def codec_of_suffix(suffix: str) -> str:
-    """The codec that /sounds names for a file's suffix."""
-    return CODEC_OF_SUFFIX.get(suffix) or (suffix.replace("sln", "slin") if suffix.startswith("sln") else suffix)
-
+WAV_HEAD = struct.Struct("<4sI4s4sIHHIIHH4sI")
+STORED_AS = {"wav49": "WAV"}            # the suffix of a format's files where it is another word
+UNKNOWN_LENGTH_MS = 1000.0              # of a sound whose file does not tell, and of every sound where there are no files
 
 def file_length_ms(suffix: str, size: int) -> float:
     """How long a file plays, by its size; one second where that does not tell."""
-    rate = BYTES_PER_SECOND.get(suffix)
-    if not rate:
-        return 1000.0
-    return max(0, size - (WAV_HEADER_BYTES if suffix.startswith("wav") else 0)) * 1000 / rate
-
+    rate = FORMATS[suffix].rate
+    head = WAV_HEAD.size if suffix.startswith("wav") else 0
+    return max(0, size - head) * 1000 / rate if rate else UNKNOWN_LENGTH_MS
 
 def silent_file(suffix: str, milliseconds: float, is_open: bool = False) -> bytes:
     """A file of so much silence; nothing for formats that cannot be made. `is_open`: as while it is being written."""
-    if suffix not in BYTES_PER_SECOND or suffix in ("gsm", "au"):
+    _, rate, silence = FORMATS[suffix]
+    if silence is None:
         return b""
-    rate = BYTES_PER_SECOND[suffix]
     size = int(milliseconds * rate / 1000) // 2 * 2
-    data = bytes([SILENT_BYTE.get(suffix, 0)]) * size
+    data = bytes([silence]) * size
     if not suffix.startswith("wav"):
         return data
-    return struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 0 if is_open else 36 + size, b"WAVE", b"fmt ", 16, 1, 1,
-                       rate // 2, rate, 2, 16, b"data", size) + data
+    return WAV_HEAD.pack(b"RIFF", 0 if is_open else WAV_HEAD.size - 8 + size, b"WAVE", b"fmt ", 16, 1, 1, rate // 2, rate, 2, 16,
+                         b"data", size) + data
 
+def sound_files(folder: str) -> Iterator[tuple[str, str, float]]:
+    """Yield (name, suffix, length in ms) of the files of sound below a folder."""
+    for path, _, files in os.walk(folder):
+        for file in sorted(files):
+            whole = os.path.join(path, file)
+            name, _, suffix = os.path.relpath(whole, folder).rpartition(".")
+            if suffix in FORMATS:
+                yield name, suffix, file_length_ms(suffix, os.path.getsize(whole))
 
 class Sounds:
     """The sounds that exist: {language: {name: {suffix: length in ms}}} and their descriptions; None: every sound does."""
@@ -3023,7 +3344,7 @@ class Sounds:
     def length_ms(self, name: str, language: str) -> float | None:
         """How long a sound plays, in its language, that language's family, or English; None where it does not exist."""
         if self.lengths is None:
-            return 1000.0 if name else None
+            return UNKNOWN_LENGTH_MS if name else None
         for known in (language, language.partition("_")[0], "en"):
             files = self.lengths.get(known, {}).get(name)
             if files:
@@ -3035,44 +3356,33 @@ class Sounds:
         for language, names in (self.lengths or {}).items():
             for name, files in names.items():
                 for suffix in files:
-                    yield name, language, codec_of_suffix(suffix)
-
+                    yield name, language, FORMATS[suffix].codec
 
 def read_sounds(folder: str) -> Sounds:
     """The sounds below DIR/LANGUAGE/NAME.SUFFIX, with the descriptions of DIR/en/*-sounds-en.txt."""
     lengths: dict = {}
     texts = {}
     for language in sorted(os.listdir(folder)):
-        top = os.path.join(folder, language)
-        for path, _, files in os.walk(top):
-            for file in sorted(files):
-                name, _, suffix = os.path.relpath(os.path.join(path, file), top).rpartition(".")
-                if suffix in FORMATS:
-                    size = os.path.getsize(os.path.join(path, file))
-                    lengths.setdefault(language, {}).setdefault(name, {})[suffix] = file_length_ms(suffix, size)
-        for path in glob.glob(os.path.join(glob.escape(top), "*-sounds-en.txt")) if language == "en" else ():
-            with open(path, encoding="utf-8", errors="replace") as file:
-                texts.update((name.strip(), text.strip()) for name, colon, text in (
-                    line.partition(":") for line in file if not line.startswith(";")) if colon)
+        for name, suffix, length in sound_files(os.path.join(folder, language)):
+            lengths.setdefault(language, {}).setdefault(name, {})[suffix] = length
+    for path in glob.glob(os.path.join(glob.escape(folder), "en", "*-sounds-en.txt")):
+        with open(path, encoding="utf-8", errors="replace") as file:
+            lines = [line.partition(":") for line in file if not line.startswith(";")]
+        texts.update((name.strip(), text.strip()) for name, colon, text in lines if colon)
     return Sounds(lengths, texts)
-
 
 class Recordings:
     """Stored recordings: {name: {suffix: length in ms}}, in memory, or as files below `folder` with what lies there.
 
-    Files are written and read under the server's lock: they are small, and a recording ends rarely.
-    """
+    A name may begin with slashes, which count for nothing."""
 
     def __init__(self, folder: str | None = None) -> None:
         self.folder = folder
         self.lengths: dict[str, dict[str, float]] = {}
         self.being_written: set[str] = set()
-        for path, _, files in os.walk(folder) if folder else ():
-            for file in files:
-                name, _, suffix = os.path.relpath(os.path.join(path, file), folder).rpartition(".")
-                if suffix in FORMATS and is_utf8(name):
-                    size = os.path.getsize(os.path.join(path, file))
-                    self.lengths.setdefault(name, {})[suffix] = file_length_ms(suffix, size)
+        for name, suffix, length in sound_files(folder) if folder else ():
+            if is_utf8(name):
+                self.lengths.setdefault(name, {})[suffix] = length
 
     def path(self, name: str, suffix: str) -> str:
         return os.path.join(self.folder, name + "." + suffix)
@@ -3084,19 +3394,19 @@ class Recordings:
 
     def begin(self, name: str, recording_format: str, appends: bool) -> float:
         """Make the file, empty unless it is to be added to; its length in ms."""
-        name, suffix = name.lstrip("/"), stored_suffix(recording_format)
+        name, suffix = name.lstrip("/"), STORED_AS.get(recording_format, recording_format)
         length = self.lengths.get(name, {}).get(suffix, 0.0) if appends else 0.0
-        self.write(name, suffix, length)
+        self.write(name, suffix, silent_file(suffix, length))
         self.lengths.setdefault(name, {})[suffix] = length
         self.being_written.add(name)
         return length
 
     def end(self, name: str, recording_format: str, length_ms: float) -> None:
         """Close the file at its length, unless it has been deleted meanwhile."""
-        name, suffix = name.lstrip("/"), stored_suffix(recording_format)
+        name, suffix = name.lstrip("/"), STORED_AS.get(recording_format, recording_format)
         self.being_written.discard(name)
         if suffix in self.lengths.get(name, {}):
-            self.write(name, suffix, length_ms)
+            self.write(name, suffix, silent_file(suffix, length_ms))
             self.lengths[name][suffix] = length_ms
 
     def delete(self, name: str) -> None:
@@ -3111,626 +3421,186 @@ class Recordings:
     def copy(self, name: str, copied_name: str) -> None:
         """Copy the first file of a recording to another name; OSError leaves everything as it is."""
         suffix, length = self.get(name)
+        copied_name = copied_name.lstrip("/")
         if self.folder:
-            self.write_bytes(copied_name.lstrip("/"), suffix, self.data(name))
-        self.lengths.setdefault(copied_name.lstrip("/"), {})[suffix] = length
+            self.write(copied_name, suffix, self.data(name))
+        self.lengths.setdefault(copied_name, {})[suffix] = length
 
     def data(self, name: str) -> bytes:
         """The bytes of the file."""
         suffix, length = self.get(name)
+        name = name.lstrip("/")
         if not self.folder:
-            return silent_file(suffix, length, name.lstrip("/") in self.being_written)
-        with open(self.path(name.lstrip("/"), suffix), "rb") as file:
+            return silent_file(suffix, length, name in self.being_written)
+        with open(self.path(name, suffix), "rb") as file:
             return file.read()
 
-    def write(self, name: str, suffix: str, length_ms: float) -> None:
+    def write(self, name: str, suffix: str, data: bytes) -> None:
         if self.folder:
-            self.write_bytes(name, suffix, silent_file(suffix, length_ms))
-
-    def write_bytes(self, name: str, suffix: str, data: bytes) -> None:
-        os.makedirs(os.path.dirname(self.path(name, suffix)), exist_ok=True)
-        with open(self.path(name, suffix), "wb") as file:
-            file.write(data)
-
-
-def stored_suffix(recording_format: str) -> str:
-    return "WAV" if recording_format == "wav49" else recording_format
-
+            os.makedirs(os.path.dirname(self.path(name, suffix)), exist_ok=True)
+            with open(self.path(name, suffix), "wb") as file:
+                file.write(data)
 
 def is_inside(name: str) -> bool:
     """True for a recording name that does not lead out of the folder of recordings."""
     return os.path.normpath("/in/" + name.lstrip("/")).startswith("/in/")
 
-
-# --- everything there is
-
-# Asterisk: these languages have a grammar of their own, which passes over a digit without sound; else saying it fails (say.c).
-NUMBER_GRAMMARS = frozenset("cs cz da de es fr ge gr he hu is it ja ka mx nl no pl pt ru se th tw ur vi zh".split())
-DEVICE_STATES = ("UNKNOWN", "NOT_INUSE", "INUSE", "BUSY", "INVALID", "UNAVAILABLE", "RINGING", "RINGINUSE", "ONHOLD")
-TONES = frozenset("busy congestion dial dialrecall info record ring stutter callwaiting unobtainable".split())
-FIXED_GLOBALS = {"SYSTEMNAME": "", "ASTCACHEDIR": "/var/cache/asterisk", "ASTETCDIR": "/etc/asterisk",
-                 "ASTMODDIR": "/usr/lib/asterisk/modules", "ASTVARLIBDIR": "/var/lib/asterisk",
-                 "ASTDBDIR": "/var/lib/asterisk", "ASTKEYDIR": "/var/lib/asterisk", "ASTDATADIR": "/var/lib/asterisk",
-                 "ASTAGIDIR": "/var/lib/asterisk/agi-bin", "ASTSPOOLDIR": "/var/spool/asterisk",
-                 "ASTRUNDIR": "/var/run/asterisk", "ASTLOGDIR": "/var/log/asterisk", "ASTSBINDIR": "/usr/sbin"}
-
-
+# --- 7.9 Devices, mailboxes, globals
 class Mailbox(NamedTuple):
     """Counts of messages, and the extra (attribute, value) pairs of its configuration object."""
     old_messages: int
     new_messages: int
     extra: tuple = ()
 
+def read_global(stasis: Stasis, name: str) -> str | None:
+    """A global variable, or a name that reads without being set; None where there is none."""
+    fixed = {"EPOCH": "%d" % stasis.now, "ENTITYID": stasis.entity_id}.get(name, FIXED_GLOBALS.get(name))
+    return fixed if fixed is not None else stasis.global_variables.get(name)
 
-class Stasis:
-    """All that exists. Whoever calls holds the lock.
+def set_global(stasis: Stasis, name: str, value: str | None) -> None:
+    """Set a global variable, or unset it with None; told to applications that follow everything. A function is written."""
+    if name.endswith(")"):
+        function, argument = split_call(name)
+        if function and function.is_global:
+            function.write(stasis, None, argument, value or "")
+        return
+    before = stasis.global_variables.pop(bare_name(name), "")
+    if value is not None:
+        stasis.global_variables[bare_name(name)] = value
+    if value is not None or before:
+        stasis.emit(stasis.followers_of_all("channel"), "ChannelVarset", head={"variable": name, "value": value or ""})
 
-    `new_id` makes ids of bridges and playbacks. `outbox` collects (event, [(connection, application name), ...]) in the
-    order in which they happened; `advance(now)` moves the time (epoch seconds) and runs what has become due.
-    """
-
-    def __init__(self, new_id: Callable[[], str], now: float, entity_id: str = "00:00:00:00:00:00",
-                 sounds: Sounds | None = None, recordings: Recordings | None = None) -> None:
-        self.new_id, self.now, self.started, self.entity_id = new_id, now, now, entity_id
-        self.sounds, self.recordings = sounds or Sounds(), recordings or Recordings()
-        self.outbox: list[tuple[dict, list]] = []
-        self.timers: list[tuple[float, int, Timer]] = []
-        self.serial = itertools.count()                 # keeps timers of one moment in order
-        self.unique_ids, self.pair_serial, self.snoop_serial = itertools.count(), itertools.count(), itertools.count()
-        self.channelvars: list[str] = []
-        self.applications: dict[str, Application] = {}
-        self.kept_device_names: dict[str, dict[str, None]] = {}
-        self.channels: dict[str, Channel] = {}
-        self.channels_by_name: dict[str, Channel] = {}  # by name and by id, in lower case
-        self.bridges: dict[str, Bridge] = {}
-        self.playbacks: dict[str, Playback] = {}
-        self.live_recordings: dict[str, LiveRecording] = {}
-        self.global_variables: dict[str, str] = {}
-        self.device_states: dict[str, str] = {}         # stored ones, by name behind "Stasis:"
-        self.known_devices: set[str] = set()            # names that ever had a state
-        self.custom_states: dict[str, str] = {}
-        self.mailboxes: dict[str, Mailbox] = {}
-        self.known_mailboxes: set[str] = set()
-        self.unloaded_modules: set[str] = set()
-        self.added_logs: dict[str, str] = {}            # log channels and their levels
-        self.reloaded = now
-        self.local_address = ("127.0.0.1", 8088)        # what external media are told
-        self.faults: list[str] = []                     # tracebacks of timers and commands, for the log
-
-    # --- time
-
-    def timestamp(self) -> str:
-        return ari_timestamp(self.now)
-
-    def after(self, seconds: float, action: Callable[[], None]) -> Timer:
-        """Let `action` be due in so many seconds."""
-        timer = Timer(action)
-        heapq.heappush(self.timers, (self.now + seconds, next(self.serial), timer))
-        return timer
-
-    def next_due(self) -> float | None:
-        """When advance() will next have something to do; None when nothing is waiting."""
-        while self.timers and self.timers[0][2].action is None:
-            heapq.heappop(self.timers)
-        return self.timers[0][0] if self.timers else None
-
-    def advance(self, now: float) -> None:
-        """Move the time on, running what is due in order and at its own time."""
-        while self.timers and self.timers[0][0] <= now:
-            due, _, timer = heapq.heappop(self.timers)
-            if timer.action:
-                self.now = max(self.now, due)
-                timer.action()
-        self.now = now
-
-    # --- events
-
-    def followers_of_all(self, kind: str) -> list[Application]:
-        return [application for application in self.applications.values() if kind in application.all_of]
-
-    def audience(self, subject: Subject) -> list[Application]:
-        """The applications that follow the subject, or everything of its kind, each once."""
-        return list(dict.fromkeys([*subject.followers, *self.followers_of_all(subject.kind)]))
-
-    def emit(self, applications: list[Application], event_type: str, head: dict | None = None, **members) -> None:
-        """Put an event into the outbox for those of the applications that are active and let it through.
-
-        `head` comes before its type and timestamp, the members behind them.
-        """
-        hearers = [(application.connection, application.name) for application in applications
-                   if application.connection and application.accepts(event_type)]
-        if hearers:
-            self.outbox.append(({**(head or {}), "type": event_type, "timestamp": self.timestamp(), **members}, hearers))
-
-    def emit_medium(self, target: Channel | Bridge, event_type: str, **members) -> None:
-        """An event of a playback or recording. Asterisk: one of a bridge also reaches, through the internal channel,
-        whoever follows all channels."""
-        target.emit(event_type, **members)
-        if isinstance(target, Bridge):
-            self.emit(self.followers_of_all("channel"), event_type, **members)
-
-    # --- applications
-
-    def open_applications(self, connection, names: list[str], follows_all: bool) -> None:
-        """Register a socket's applications from left to right; an active one is taken over."""
-        self.forget_idle_applications()
-        for name in names:
-            application = self.applications.get(name)
-            if not application:
-                application = self.applications[name] = Application(name)
-                application.device_names = self.kept_device_names.pop(name, {})
-                if follows_all:
-                    application.all_of.update(FOLLOWED_KINDS)
-                    application.device_names[ALL_TOPICS["deviceState"]] = None
-            elif application.connection:
-                self.emit([application], "ApplicationReplaced", application=name)
-            application.connection = connection
-
-    def close_applications(self, connection) -> None:
-        """Make the applications that a socket still holds inactive, and forget those that follow nothing."""
-        for application in self.applications.values():
-            if application.connection is connection:
-                application.connection = None
-        self.forget_idle_applications()
-
-    def forget_idle_applications(self) -> None:
-        """Remove inactive applications without interest in a channel, bridge or endpoint (stasis_app, cleanup)."""
-        idle = [application for application in self.applications.values()
-                if not application.connection and not application.all_of]
-        if not idle:
-            return
-        busy = {application for subjects in (self.channels, self.bridges) for subject in subjects.values()
-                for application in subject.followers}
-        for application in idle:
-            if application not in busy:
-                del self.applications[application.name]
-                if application.device_names:            # Asterisk: these outlive the application, by its name
-                    self.kept_device_names[application.name] = application.device_names
-
-    def application_json(self, application: Application) -> dict:
-        def followed(kind: str, subjects: dict) -> list[str]:
-            ids = [subject.id for subject in subjects.values() if application in subject.followers]
-            return sorted(ids + [ALL_TOPICS[kind]] * (kind in application.all_of), key=str.encode)
-        return {"name": application.name, "channel_ids": followed("channel", self.channels),
-                "bridge_ids": followed("bridge", self.bridges), "endpoint_ids": followed("endpoint", {}),
-                "device_names": list(application.device_names),
-                "events_allowed": application.allowed, "events_disallowed": application.disallowed}
-
-    # --- dialplan and channels
-
-    def dialplan_step(self, place: Place) -> tuple[str, str] | None:
-        """(application, data) at a place of the dialplan; None where there is nothing."""
-        context, exten, priority = place
-        if exten and context.startswith("stasis-") and context[len("stasis-"):] in self.applications:
-            steps = (("NoOp", ""),) if exten == "h" else (("Stasis", context[len("stasis-"):]),)
-        else:
-            steps = DIALPLAN.get((context, exten), ())
-        return steps[priority - 1] if 0 < priority <= len(steps) else None
-
-    def unique_id(self) -> str:
-        return "%d.%d" % (self.now, next(self.unique_ids))
-
-    def internal_name(self, prefix: str) -> str:
-        """The name of an internal channel: numbered like Local channels."""
-        return "%s-%08x;2" % (prefix, next(self.pair_serial))
-
-    def find_channel(self, name_or_id: str) -> Channel | None:
-        """The channel of an id or a name, both in any case (ast_channel_get_by_name)."""
-        return self.channels_by_name.get(name_or_id.lower())
-
-    def new_pair(self, resource: str, near_id: str, far_id: str) -> Channel:
-        """The near leg of a new Local pair to EXTEN@CONTEXT[/OPTIONS]."""
-        exten, context = local_place(resource)
-        place = Place(context or "default", exten or "s", 1)
-        name = "Local/%s@%s-%08x" % (exten, place.context, next(self.pair_serial))
-        near = Channel(self, near_id, name + ";1", "Down", place)
-        far = Channel(self, far_id, name + ";2", "Ring", place)
-        near.far_leg, far.near_leg, near.dialstring = far, near, resource
-        return near
-
-    def originate(self, near: Channel, caller: str, originator: Channel | None, variables: dict[str, str], app: str,
-                  app_args: str, place: Place | None, seconds: float | None) -> dict:
-        """Call the far leg of a new pair; the near one enters `app`, or the dialplan at `place`, when it is answered.
-
-        What comes back is the near leg as JSON, before it is dialled.
-        """
-        def when_answered() -> None:
-            if app:
-                near.run_stasis_alone(app, app_args)
-            else:
-                near.place = place
-                Dialplan(near)
-        near.programs.append(Outgoing(when_answered))
-        near.publish()
-        if originator:
-            near.inherit_variables(originator)
-            near.language = originator.language
-        if caller:
-            near.caller = parse_caller_id(caller)
-            near.publish()
-        if caller or originator:
-            near.connected = near.caller if caller else originator.caller
-            near.publish()
-        for name, value in variables.items():
-            near.set_variable(name, value)
-        self.follow_if_active(app, near, near.far_leg)
-        shown = near.published
-        if not near.dial_far_leg():
-            near.finish(0)
-        elif seconds is not None and near.state != "Up" and not near.is_over:
-            near.timer = self.after(seconds, lambda: near.finish(0))
-        return shown
-
-    def follow_if_active(self, app: str, *channels: Channel | None) -> None:
-        application = self.applications.get(app)
-        if application and application.connection:
-            for channel in channels:
-                if channel:
-                    channel.follow(application)
-
-    def create(self, near: Channel, app: str, app_args: str, originator: Channel | None, variables: dict[str, str]) -> dict:
-        """Put the near leg of a new pair into `app` without calling the far one; the channel as JSON, before it enters."""
-        self.follow_if_active(app, near, originator)
-        for name, value in variables.items():
-            near.set_variable(name, value)
-        shown = near.published
-        near.run_stasis_alone(app, app_args)
-        return shown
-
-    def dial(self, near: Channel, caller: Channel | None, seconds: int) -> None:
-        """Call the far leg of a created pair."""
-        if caller:
-            near.inherit_variables(caller)
-            near.connected = caller.caller
-            near.publish()
-        if not near.dial_far_leg():
-            near.finish(NORMAL_CLEARING)
-        elif seconds > 0 and near.state != "Up" and not near.is_over:
-            near.timer = self.after(seconds, near.hang_up)
-
-    def snoop(self, target: Channel, snoop_id: str, app: str, app_args: str) -> dict | None:
-        """A new Snoop on `target` in `app`; its JSON, None when the id is in use."""
-        name = "Snoop/%s-%08x" % (target.id, next(self.snoop_serial))
-        if snoop_id and self.find_channel(snoop_id):
-            return None
-        channel = Channel(self, snoop_id or self.unique_id(), name, "Up", Place("default", "s", 1))
-        channel.target = target
-        target.snoops.append(channel)
-        if target.bridge:
-            target.bridge.settle()
-        shown = channel.published
-        channel.run_stasis_alone(app, app_args)
-        return shown
-
-    def external_media(self, channel_id: str, host: str, app: str, variables: dict[str, str]) -> dict:
-        """A UnicastRTP channel that sends nothing, answered at once and in `app`; its JSON with all its variables."""
-        name = "UnicastRTP/%s-0x%012x" % (host, next(self.pair_serial))
-        channel = Channel(self, channel_id or self.unique_id(), name, "Down", Place("default", "s", 1))
-        channel.dialstring = host
-        channel.set_variable("UNICASTRTP_LOCAL_ADDRESS", self.local_address[0])
-        channel.set_variable("UNICASTRTP_LOCAL_PORT", str(self.local_address[1]))
-        channel.programs.append(Outgoing(lambda: None))
-        channel.publish()
-        for variable, value in variables.items():
-            channel.set_variable(variable, value)
-        shown = {**channel.published.value, "channelvars": dict(reversed(list(channel.variables.items())))}
-        self.follow_if_active(app, channel)
-        channel.announce_dial("")
-        channel.state = "Up"
-        channel.publish()
-        channel.announce_dial("ANSWER")
-        channel.run_stasis_alone(app, "")
-        return shown
-
-    # --- media
-
-    def medium(self, uri: str, language: str) -> Medium | None:
-        """What playing `uri` comes to; None for what ends without a word (play_uri)."""
-        scheme, _, name = uri.partition(":")
-        if scheme == "sound":
-            length = self.sounds.length_ms(name, language)
-            return Medium(length is not None, length or 0)
-        if scheme == "recording":
-            stored = self.recordings.get(name)
-            return Medium(stored[1] > 0, stored[1]) if stored else None
-        if scheme == "number":
-            match = C_INTEGER.match(name)
-            has_grammar = language[:2].lower() in NUMBER_GRAMMARS or language.lower().startswith("en_gb")
-            return self.spelled(match.group(1), language, not has_grammar) if match else None
-        if scheme in ("digits", "characters"):
-            return self.spelled(name, language, False)
-        if scheme == "tone":
-            known = name.partition(";")[0] in TONES
-            return Medium(known, None if known else 0)
-        return None
-
-    def spelled(self, text: str, language: str, needs_all: bool) -> Medium:
-        """Characters played one by one. Not Asterisk: a number is read digit by digit, too."""
-        lengths = [self.sounds.length_ms("digits/" + character, language) for character in text]
-        if needs_all and None in lengths:
-            return Medium(False, 0)
-        return Medium(True, sum(length or 0 for length in lengths), is_controllable=False)
-
-    def audio_changed(self) -> None:
-        """Somebody began or ceased to send: running recordings reckon anew."""
-        for recording in list(self.live_recordings.values()):
-            if recording.is_started:
-                recording.listen()
-
-    # --- variables, devices, mailboxes
-
-    def read_global(self, name: str) -> str | None:
-        """A global variable, or a name that reads without being set; None where there is none."""
-        fixed = {"EPOCH": "%d" % self.now, "ENTITYID": self.entity_id}.get(name, FIXED_GLOBALS.get(name))
-        return fixed if fixed is not None else self.global_variables.get(name)
-
-    def set_global(self, name: str, value: str | None) -> None:
-        """Set a global variable, or unset it with None; told to applications that follow everything."""
-        if name.startswith("DEVICE_STATE(Custom:") and name.endswith(")"):
-            self.set_custom_state(name[len("DEVICE_STATE(Custom:"):-1], value or "")
-            return
-        if name.startswith("GLOBAL(") and name.endswith(")"):
-            name, value = name[len("GLOBAL("):-1], value or ""
-        elif name.endswith(")"):
-            return
-        before = self.global_variables.pop(bare_name(name), "")
-        if value is not None:
-            self.global_variables[bare_name(name)] = value
-        if value is not None or before:
-            self.emit(self.followers_of_all("channel"), "ChannelVarset", head={"variable": name, "value": value or ""})
-
-    def set_custom_state(self, name: str, state: str) -> None:
-        if state.upper() in DEVICE_STATES:
-            self.custom_states[name] = state.upper()
-            self.tell_device("Custom:" + name)
-
-    def device_state(self, device: str) -> str:
-        """The state of any device name; it never fails."""
-        kind, colon, name = device.partition(":")
-        states = {"stasis": self.device_states, "custom": self.custom_states}.get(kind.lower() if colon else "")
-        if states is not None and (name in states or "/" not in name):
-            return states.get(name, "UNKNOWN")
-        if kind == "MWI" and name in self.known_mailboxes:
-            return "INUSE" if self.mailboxes.get(name, Mailbox(0, 0)).new_messages > 0 else "NOT_INUSE"
-        # Not Asterisk: Local devices have a state, but nobody is told when it changes.
-        technology, _, rest = device.partition("/")
-        exten, context = local_place(rest)
-        if technology == "Local" and context:
-            if any(channel.far_leg and channel.is_dialled and local_place(channel.dialstring) == (exten, context)
-                   for channel in self.channels.values()):
-                return "INUSE"
-            return "NOT_INUSE" if self.dialplan_step(Place(context, exten, 1)) else "INVALID"
+def device_state(stasis: Stasis, device: str) -> str:
+    """The state of any device name; it never fails."""
+    kind, colon, name = device.partition(":")
+    states = {"stasis": stasis.device_states, "custom": stasis.custom_states}.get(kind.lower() if colon else "")
+    if states is not None and (name in states or "/" not in name):
+        return states.get(name, "UNKNOWN")
+    if kind == "MWI" and name in stasis.known_mailboxes:
+        return "INUSE" if stasis.mailboxes.get(name, Mailbox(0, 0)).new_messages > 0 else "NOT_INUSE"
+    # Not Asterisk: Local devices have a state, but nobody is told when it changes.
+    technology, _, resource = device.partition("/")
+    exten, context = local_place(resource)
+    if technology != "Local" or not context:
         return "INVALID"
+    if any(channel.is_dialled and local_place(channel.dialstring) == (exten, context) for channel in stasis.channels.values()):
+        return "INUSE"
+    return "NOT_INUSE" if dialplan_step(stasis, Place(context, exten, 1)) else "INVALID"
 
-    def tell_device(self, device: str) -> None:
-        """DeviceStateChanged with the device's present state; here the application stands before the timestamp."""
-        state = {"name": device, "state": self.device_state(device)}
-        for application in self.applications.values():
-            if device in application.device_names or ALL_TOPICS["deviceState"] in application.device_names:
-                self.emit([application], "DeviceStateChanged", device_state=state,
-                          head={"type": "DeviceStateChanged", "application": application.name})
+def tell_device(stasis: Stasis, device: str) -> None:
+    """DeviceStateChanged with the device's present state; here the application stands before the timestamp."""
+    shown = {"name": device, "state": device_state(stasis, device)}
+    for application in stasis.applications.values():
+        if device in application.device_names or ALL_TOPICS["deviceState"] in application.device_names:
+            stasis.emit([application], "DeviceStateChanged", device_state=shown,
+                        head={"type": "DeviceStateChanged", "application": application.name})
 
-    def set_device_state(self, name: str, state: str) -> None:
-        """Store the state of Stasis:NAME; told when it is another one."""
-        if self.device_states.get(name) != state:
-            self.device_states[name] = state
-            self.known_devices.add(name)
-            self.tell_device("Stasis:" + name)
+def write_custom_state(stasis: Stasis, channel: Channel | None, device: str, value: str) -> None:
+    """DEVICE_STATE(Custom:NAME)=STATE; of other devices, and to other words, it does nothing."""
+    prefix, _, name = device.partition(":")
+    if prefix == "Custom" and value.upper() in DEVICE_STATES:
+        stasis.custom_states[name] = value.upper()
+        tell_device(stasis, device)
 
-    def delete_device_state(self, name: str) -> None:
-        """Forget Stasis:NAME; told, at every repetition, where it ever had a state."""
-        self.device_states.pop(name, None)
-        if name in self.known_devices:
-            self.tell_device("Stasis:" + name)
+def set_device_state(stasis: Stasis, name: str, state: str) -> None:
+    """Store the state of Stasis:NAME; told when it is another one."""
+    if stasis.device_states.get(name) != state:
+        stasis.device_states[name] = state
+        stasis.known_devices.add(name)
+        tell_device(stasis, "Stasis:" + name)
 
-    def set_mailbox(self, name: str, mailbox: Mailbox | None) -> None:
-        """Set or (None) delete a mailbox; its MWI device is told when that changes, and when it is new."""
-        device, is_new = "MWI:" + name, name not in self.known_mailboxes
-        before = self.device_state(device)
-        if mailbox is None:
-            del self.mailboxes[name]
-        else:
-            self.mailboxes[name] = mailbox
-            self.known_mailboxes.add(name)
-        if is_new or self.device_state(device) != before:
-            self.tell_device(device)
+def delete_device_state(stasis: Stasis, name: str) -> None:
+    """Forget Stasis:NAME; told, at every repetition, where it ever had a state."""
+    stasis.device_states.pop(name, None)
+    if name in stasis.known_devices:
+        tell_device(stasis, "Stasis:" + name)
+
+def set_mailbox(stasis: Stasis, name: str, mailbox: Mailbox | None) -> None:
+    """Set or (None) delete a mailbox; its MWI device is told when that changes, and when it is new."""
+    device, is_new = "MWI:" + name, name not in stasis.known_mailboxes
+    before = device_state(stasis, device)
+    if mailbox is None:
+        del stasis.mailboxes[name]
+    else:
+        stasis.mailboxes[name] = mailbox
+        stasis.known_mailboxes.add(name)
+    if is_new or device_state(stasis, device) != before:
+        tell_device(stasis, device)
+
+FUNCTIONS["GLOBAL"] = Function(lambda stasis, channel, argument: stasis.global_variables.get(argument, ""),
+                               lambda stasis, channel, argument, value: set_global(stasis, argument, value), is_global=True)
+FUNCTIONS["DEVICE_STATE"] = Function(lambda stasis, channel, argument: device_state(stasis, argument), write_custom_state,
+                                     is_global=True)
 
 
 # === 8. Operations ===
-# The 98 operations, by resource in the order of the API description: declaration above behaviour. Each looks up, checks,
-# changes, announces, answers, in this order unless a comment says otherwise: the order of checks shows on the wire. What an
-# operation returns is the JSON of a 200, nothing is a 204, and a Response is itself.
-# No operation sees a header, a socket or the lock. Rules: res/ari/resource_*.c of Asterisk 16.30.1.
+# The 98 operations, by resource in the order of the API description: the models of the resource, its words and look-ups, then
+# each declaration above its behaviour. An operation checks, changes, announces, answers, in this order unless a comment says
+# otherwise: the order of checks shows on the wire, and where one goes before a look-up the operation takes the id. A docstring
+# says what is done, what comes back, and which events follow, in order. What an operation returns is the JSON of a 200,
+# nothing is a 204, and a Response is itself. No operation sees a header, a socket or the lock. Rules: res/ari/resource_*.c.
 
-# The models of the API description as rows: no behaviour. One property: name, "!" required or "?" not (neither: unsaid), then
-# ":type" unless it is a string, then "=value|value" where only these are allowed. In the description "required" stands
-# before "type" unless the model's row starts with "~"; "~" before a property turns that round for it. "*" marks what is
-# said of the model itself.
-
-MODELS = {
-    "asterisk": """
+# --- 8.1 /asterisk
+RESOURCES["asterisk"] = Resource("The server itself.", """
 BuildInfo (How the server was built.): os!, kernel!, options!, machine!, date!, user!
 SystemInfo (Version and identity of the server.): version!, entity_id!
 SetId (User and group the server runs as.): user!, group!
 ConfigInfo (What the server was configured with.): name!, default_language!, max_channels?:int, max_open_files?:int,
     max_load?:double, setid!:SetId
 StatusInfo (When the server started and last reloaded.): startup_time!:Date, last_reload_time!:Date
-AsteriskInfo (What there is to know of the server.): build?:BuildInfo, system?:SystemInfo, config?:ConfigInfo,
-    status?:StatusInfo
+AsteriskInfo (What there is to know of the server.): build?:BuildInfo, system?:SystemInfo, config?:ConfigInfo, status?:StatusInfo
 AsteriskPing (An answer to a ping.): asterisk_id!, ping!, timestamp!
 ~Module (A module of the server.): name!, description!, use_count!:int, status!, support_level!
 ~LogChannel (A place where the server logs.): channel!, type!, status!, configuration!
 Variable (The value of a variable.): value!
 ConfigTuple (One attribute of a configuration object.): attribute!, value!
-""",
-    "endpoints": """
-~Endpoint (Something outside that can be called.): technology!, resource!, state?=unknown|offline|online,
-    channel_ids!:List[string]
-~TextMessage (A text message.): from!, to!, body!, variables?:object
-""",
-    "channels": """
-Dialed (How far a dialled channel has come.):
-DialplanCEP (A place in the dialplan and what runs there.): context!, exten!, priority!:long, app_name!, app_data!
-CallerID (A name and a number.): name!, number!
-RTPstat (What RTP counted and measured on a channel.): txcount!:int, rxcount!:int, txjitter?:double, rxjitter?:double,
-    remote_maxjitter?:double, remote_minjitter?:double, remote_normdevjitter?:double, remote_stdevjitter?:double,
-    local_maxjitter?:double, local_minjitter?:double, local_normdevjitter?:double, local_stdevjitter?:double,
-    txploss!:int, rxploss!:int, remote_maxrxploss?:double, remote_minrxploss?:double, remote_normdevrxploss?:double,
-    remote_stdevrxploss?:double, local_maxrxploss?:double, local_minrxploss?:double, local_normdevrxploss?:double,
-    local_stdevrxploss?:double, rtt?:double, maxrtt?:double, minrtt?:double, normdevrtt?:double, stdevrtt?:double,
-    local_ssrc!:int, remote_ssrc!:int, txoctetcount!:int, rxoctetcount!:int, channel_uniqueid!
-Channel (A channel.): id!, protocol_id!, name!, state!=Down|Rsrved|OffHook|Dialing|Ring|Ringing|Up|Busy|Dialing
-    Offhook|Pre-ring|Unknown, caller!:CallerID, connected!:CallerID, accountcode!, dialplan!:DialplanCEP,
-    creationtime!:Date, language!, channelvars?:object
-""",
-    "bridges": """
-~Bridge (A bridge and who is in it.): id!, technology!, bridge_type!=mixing|holding, bridge_class!, creator!, name!,
-    channels!:List[string], video_mode?, video_source_id?, ~creationtime!:Date
-""",
-    "recordings": """
-StoredRecording (A recording on file.): name!, format!
-LiveRecording (A recording in the making.): name!, format!, target_uri!,
-    state!=queued|recording|paused|done|failed|canceled, duration?:int, talking_duration?:int, silence_duration?:int,
-    cause?
-""",
-    "sounds": """
-FormatLangPair (A format in which a sound exists in a language.): language!, format!
-Sound (A sound that can be played.): id!, text?, formats!:List[FormatLangPair]
-""",
-    "playbacks": """
-~Playback (Media being played.): id!, media_uri!, next_media_uri?, target_uri!, language,
-    state!=queued|playing|continuing|done|failed
-""",
-    "deviceStates": """
-~DeviceState (The state of a device.): name!,
-    state!=UNKNOWN|NOT_INUSE|INUSE|BUSY|INVALID|UNAVAILABLE|RINGING|RINGINUSE|ONHOLD
-""",
-    "mailboxes": """
-~Mailbox (A mailbox and its messages.): name!, old_messages!:int, new_messages!:int
-""",
-    "events": """
-~Message (Base of all that comes over the event socket.): *discriminator=type, type!, asterisk_id?,
-    *subTypes=MissingParams|Event
-MissingParams (Parameters were missing.): params!:List[string]
-~Event (Base of all events.): application!, timestamp!:Date, *subTypes=DeviceStateChanged| PlaybackStarted|
-    PlaybackContinuing| PlaybackFinished| RecordingStarted| RecordingFinished| RecordingFailed| ApplicationMoveFailed|
-    ApplicationReplaced| BridgeCreated| BridgeDestroyed| BridgeMerged| BridgeBlindTransfer| BridgeAttendedTransfer|
-    BridgeVideoSourceChanged| ChannelCreated| ChannelDestroyed| ChannelEnteredBridge| ChannelLeftBridge|
-    ChannelStateChange| ChannelDtmfReceived| ChannelDialplan| ChannelCallerId| ChannelUserevent| ChannelHangupRequest|
-    ChannelVarset| ChannelTalkingStarted| ChannelTalkingFinished| ChannelHold| ChannelUnhold| ContactStatusChange|
-    EndpointStateChange| Dial| StasisEnd| StasisStart| TextMessageReceived| ChannelConnectedLine| PeerStatusChange
-~ContactInfo (A contact and whether it can be reached.): uri!,
-    contact_status!=Unreachable|Reachable|Unknown|NonQualified|Removed, aor!, roundtrip_usec?
-~Peer (A peer and its state.): peer_status!, cause?, address?, port?, time?
-~DeviceStateChanged (A device has another state.): device_state!:DeviceState
-~PlaybackStarted (A medium begins to play.): playback!:Playback
-~PlaybackContinuing (One medium is over, the next follows.): playback!:Playback
-~PlaybackFinished (A playback is over.): playback!:Playback
-~RecordingStarted (A recording has begun.): recording!:LiveRecording
-~RecordingFinished (A recording is complete.): recording!:LiveRecording
-~RecordingFailed (A recording came to nothing.): recording!:LiveRecording
-ApplicationMoveFailed (A channel could not be moved to another application.): channel!:Channel, destination!,
-    args!:List[string]
-ApplicationReplaced (Another socket has taken the application.):
-BridgeCreated (A bridge is there.): bridge!:Bridge
-BridgeDestroyed (A bridge is gone.): bridge!:Bridge
-BridgeMerged (One bridge went into another.): bridge!:Bridge, bridge_from!:Bridge
-BridgeVideoSourceChanged (Another channel is the source of video.): bridge!:Bridge, old_video_source_id?
-BridgeBlindTransfer (A blind transfer was tried.): channel!:Channel, replace_channel?:Channel, transferee?:Channel,
-    exten!, context!, result!, is_external!:boolean, bridge:Bridge
-BridgeAttendedTransfer (An attended transfer was tried.): transferer_first_leg!:Channel,
-    transferer_second_leg!:Channel, replace_channel?:Channel, transferee?:Channel, transfer_target?:Channel, result!,
-    is_external!:boolean, transferer_first_leg_bridge:Bridge, transferer_second_leg_bridge:Bridge, destination_type!,
-    destination_bridge, destination_application, destination_link_first_leg:Channel,
-    destination_link_second_leg:Channel, destination_threeway_channel:Channel, destination_threeway_bridge:Bridge
-ChannelCreated (A channel is there.): channel!:Channel
-ChannelDestroyed (A channel is gone.): cause!:int, cause_txt!, channel!:Channel
-ChannelEnteredBridge (A channel has joined a bridge.): bridge!:Bridge, channel:Channel
-ChannelLeftBridge (A channel has left a bridge.): bridge!:Bridge, channel!:Channel
-ChannelStateChange (A channel has another state.): channel!:Channel
-ChannelDtmfReceived (A digit has arrived on a channel.): digit!, duration_ms!:int, channel!:Channel
-ChannelDialplan (A channel is at another place in the dialplan.): channel!:Channel, dialplan_app!, dialplan_app_data!
-ChannelCallerId (The caller of a channel has changed.): caller_presentation!:int, caller_presentation_txt!,
-    channel!:Channel
-ChannelUserevent (An event made by a user.): eventname!, channel?:Channel, bridge?:Bridge, endpoint?:Endpoint,
-    userevent!:object
-ChannelHangupRequest (Somebody wants a channel to end.): cause:int, soft:boolean, channel!:Channel
-ChannelVarset (A variable was set.): variable!, value!, channel?:Channel
-ChannelHold (A channel was put on hold.): channel!:Channel, musicclass?
-ChannelUnhold (A channel came back from hold.): channel!:Channel
-ChannelTalkingStarted (Somebody began to talk.): channel!:Channel
-ChannelTalkingFinished (Somebody ceased to talk.): channel!:Channel, duration!:int
-ContactStatusChange (A contact came or went.): endpoint!:Endpoint, contact_info!:ContactInfo
-PeerStatusChange (A peer has another state.): endpoint!:Endpoint, peer!:Peer
-EndpointStateChange (An endpoint has another state.): endpoint!:Endpoint
-Dial (Dialling has begun, or has come further.): caller?:Channel, peer!:Channel, forward?, forwarded?:Channel,
-    dialstring?, dialstatus!
-StasisEnd (A channel has left the application.): channel!:Channel
-StasisStart (A channel has entered the application.): args!:List[string], channel!:Channel, replace_channel?:Channel
-TextMessageReceived (An endpoint has sent a text message.): message!:TextMessage, endpoint?:Endpoint
-ChannelConnectedLine (The connected line of a channel has changed.): channel!:Channel
-""",
-    "applications": """
-~Application (A Stasis application, what it follows and filters.): name!, channel_ids!:List[string],
-    bridge_ids!:List[string], endpoint_ids!:List[string], device_names!:List[string], events_allowed!:List[object],
-    events_disallowed!:List[object]
-""",
-}
-
-
-# --- 8.1 /asterisk
-
-# Not Asterisk: a few modules and two log channels stand for the many of a real server.
-MODULES = {                             # name: description, whether it can be reloaded, whether it can be unloaded
-    "app_echo.so": ("Simple Echo Application", False, True),
-    "logger": ("Logger", True, False),
-    "res_ari.so": ("Asterisk RESTful Interface", True, False),
-    "res_ari_applications.so": ("RESTful API module - Stasis application resources", False, False),
-    "res_ari_asterisk.so": ("RESTful API module - Asterisk resources", False, False),
-    "res_ari_bridges.so": ("RESTful API module - Bridge resources", False, False),
-    "res_ari_channels.so": ("RESTful API module - Channel resources", False, False),
-    "res_stasis.so": ("Stasis application support", False, False),
-}
-LOG_FOLDER = "/var/log/asterisk/"
-LOG_LEVELS = ("DEBUG", "TRACE", "NOTICE", "WARNING", "ERROR", "VERBOSE", "DTMF", "CC", "FAX", "SECURITY")
-CONFIGURED_LOGS = (("full", "File", "DEBUG NOTICE WARNING ERROR VERBOSE "),
-                   ("console", "Console", "NOTICE WARNING ERROR VERBOSE "))
+""")
 MAILBOX_COUNT = re.compile(r"[ \t-\r]*(0[xX][0-9a-fA-F]{1,8}|0[0-7]*|[1-9][0-9]{0,9})", re.ASCII)
-
+SYSTEM = os.uname()
+VariableName = Text.needed("Variable name is required")
+# Not Asterisk: a few modules and two log channels stand for the many of a real server.
+MODULES = {                             # name: description, whether it can be reloaded, how many use it (0: it can be unloaded)
+    "app_echo.so": ("Simple Echo Application", False, 0),
+    "logger": ("Logger", True, 1),
+    "res_ari.so": ("Asterisk RESTful Interface", True, 1),
+    "res_ari_applications.so": ("RESTful API module - Stasis application resources", False, 1),
+    "res_ari_asterisk.so": ("RESTful API module - Asterisk resources", False, 1),
+    "res_ari_bridges.so": ("RESTful API module - Bridge resources", False, 1),
+    "res_ari_channels.so": ("RESTful API module - Channel resources", False, 1),
+    "res_stasis.so": ("Stasis application support", False, 1)}
+LOG_LEVELS = ("DEBUG", "TRACE", "NOTICE", "WARNING", "ERROR", "VERBOSE", "DTMF", "CC", "FAX", "SECURITY")
+LOG_FORMAT = re.compile(r"^\[(json|default|plain)\]")
+CONFIGURED_LOGS = (("full", "DEBUG NOTICE WARNING ERROR VERBOSE "), ("console", "NOTICE WARNING ERROR VERBOSE "))
+SYSLOG_FACILITY = re.compile("kern|user|mail|daemon|auth|authpriv|syslog|lpr|news|uucp|cron|ftp|local[0-7]")
 
 def find_mailbox_object(stasis: Stasis, config_class: str, object_type: str, id: str, must_exist: bool) -> Mailbox | None:
-    """The one kind of object there is: a mailbox of res_mwi_external."""
+    """The one kind of object there is: a mailbox of res_mwi_external; 404 for each part that is not there."""
     require(config_class == "res_mwi_external", 404, "configClass '%s' not found" % config_class)
     require(object_type == "mailboxes", 404, "objectType '%s' not found" % object_type)
     mailbox = stasis.mailboxes.get(id)
     require(mailbox is not None or not must_exist, 404, "Object with id '%s' not found" % id)
     return mailbox
 
-
 def mailbox_attributes(mailbox: Mailbox) -> list[dict]:
-    """Asterisk: the counts are unsigned here, and signed in /mailboxes."""
-    pairs = [*mailbox.extra, ("msgs_new", "%d" % (mailbox.new_messages % 2**32)),
-             ("msgs_old", "%d" % (mailbox.old_messages % 2**32))]
+    """Asterisk: the counts are unsigned here, and signed in /mailboxes (res_mwi_external.c)."""
+    pairs = [*mailbox.extra, ("msgs_new", str(mailbox.new_messages % 2**32)), ("msgs_old", str(mailbox.old_messages % 2**32))]
     return [{"attribute": attribute, "value": value} for attribute, value in pairs]
 
-
-@operation("GET /asterisk/config/dynamic/{configClass}/{objectType}/{id}", "List[ConfigTuple]", "404")
+@operation("GET /asterisk/config/dynamic/{configClass}/{objectType}/{id}", returns="List[ConfigTuple]", errors="404")
 def asterisk_get_object(stasis, config_class, object_type, id):
     """Show a configuration object."""
-    return mailbox_attributes(find_mailbox_object(stasis, config_class, object_type, id, True))
+    return mailbox_attributes(find_mailbox_object(stasis, config_class, object_type, id, must_exist=True))
 
-
-@operation("PUT /asterisk/config/dynamic/{configClass}/{objectType}/{id}", "List[ConfigTuple]", "400 403 404")
-def asterisk_update_object(stasis, config_class, object_type, id, fields=member):
-    """Create or change a configuration object. Set all fields or none; a field without a string for both members does not
-    parse (departure 5)."""
-    old = find_mailbox_object(stasis, config_class, object_type, id, False)
+@operation("PUT /asterisk/config/dynamic/{configClass}/{objectType}/{id}", returns="List[ConfigTuple]", errors="400 403 404")
+def asterisk_update_object(stasis, config_class, object_type, id, fields=Member):
+    """Create or change a configuration object. 200 with all its fields; of a bad list none is set. Event: as PUT /mailboxes."""
+    old = find_mailbox_object(stasis, config_class, object_type, id, must_exist=False)
     require(fields is not ABSENT or old is None, 400, "Fields must be provided to update object '%s'" % id, "Bad request")
     mailbox = old or Mailbox(0, 0)
     values, extra = {"msgs_new": mailbox.new_messages, "msgs_old": mailbox.old_messages}, dict(mailbox.extra)
     for field in fields if isinstance(fields, list) else ():
         name, value = (field.get("attribute"), field.get("value")) if isinstance(field, dict) else (None, None)
-        good = isinstance(name, str) and isinstance(value, str)
+        good = isinstance(name, str) and isinstance(value, str)         # departure 5: else the field does not parse
         match = MAILBOX_COUNT.fullmatch(value) if good else None
         if good and name.startswith("@"):
             extra[name] = value
@@ -3739,240 +3609,229 @@ def asterisk_update_object(stasis, config_class, object_type, id, fields=member)
                 "%s of object '%s' failed field value validation" % ("Update" if old else "Creation", id), "Bad request")
         values[name.lower()] = wrap_integer(c_literal(match.group(1)))
     require_utf8(id)
-    stasis.set_mailbox(id, Mailbox(values["msgs_old"], values["msgs_new"], tuple(extra.items())))
+    set_mailbox(stasis, id, Mailbox(values["msgs_old"], values["msgs_new"], tuple(extra.items())))
     return mailbox_attributes(stasis.mailboxes[id])
-
 
 @operation("DELETE /asterisk/config/dynamic/{configClass}/{objectType}/{id}", errors="403 404")
 def asterisk_delete_object(stasis, config_class, object_type, id):
-    """Delete a configuration object."""
-    find_mailbox_object(stasis, config_class, object_type, id, True)
-    stasis.set_mailbox(id, None)
+    """Delete a configuration object. Event: DeviceStateChanged of its MWI device when that was in use."""
+    find_mailbox_object(stasis, config_class, object_type, id, must_exist=True)
+    set_mailbox(stasis, id, None)
 
-
-@operation("GET /asterisk/info", "AsteriskInfo")
-def asterisk_get_info(stasis, only=text_list(allowed=["build", "system", "config", "status"])):
-    """Tell about the server. The sections in their own order, whatever the order asked for; unknown words select nothing."""
-    uname = os.uname()
-    started = ari_timestamp(stasis.started)
+@operation("GET /asterisk/info", returns="AsteriskInfo")
+def asterisk_get_info(stasis, only=List(allowed=("build", "system", "config", "status"))):
+    """Tell about the server. 200 with the sections in their own order, whatever the order asked for."""
     sections = {
-        "build": {"os": uname.sysname, "kernel": uname.release, "machine": uname.machine, "options": "",
+        "build": {"os": SYSTEM.sysname, "kernel": SYSTEM.release, "machine": SYSTEM.machine, "options": "",
                   "date": "2023-01-01 00:00:00 UTC", "user": "ari_ref"},
         "system": {"version": VERSION, "entity_id": stasis.entity_id},
         "config": {"name": "", "default_language": "en", "setid": {"user": "", "group": ""}},
-        "status": {"startup_time": started, "last_reload_time": ari_timestamp(stasis.reloaded)},
-    }
-    wanted = [word.lower() for word in only if word is not None] if only else list(sections)
-    return {name: section for name, section in sections.items() if name in wanted}
+        "status": {"startup_time": ari_timestamp(stasis.started), "last_reload_time": ari_timestamp(stasis.reloaded)}}
+    wanted = [word.lower() for word in only if word is not None]        # departure 5: what is no text selects nothing
+    return {name: section for name, section in sections.items() if name in wanted or not only}
 
-
-@operation("GET /asterisk/ping", "AsteriskPing")
+@operation("GET /asterisk/ping", returns="AsteriskPing")
 def asterisk_ping(stasis):
     """Answer."""
-    return {"ping": "pong", "timestamp": stasis.timestamp(), "asterisk_id": stasis.entity_id}
-
+    return {"ping": "pong", "timestamp": ari_timestamp(stasis.now), "asterisk_id": stasis.entity_id}
 
 def find_module(stasis: Stasis, name: str, is_loaded: bool = True) -> str | None:
     """The module of that name in any case, with or without .so, when it is loaded (or is not)."""
     return next((module for module in MODULES if (module not in stasis.unloaded_modules) == is_loaded
                  and name.lower() in (module.lower(), module.lower().partition(".so")[0])), None)
 
+def running_module(stasis: Stasis, name: str) -> str:
+    """The full name of a module that is loaded: 404."""
+    return existing(find_module(stasis, name), "Module not found in running modules")
 
 def module_json(name: str) -> dict:
-    description, _, can_unload = MODULES[name]
-    return {"name": name, "description": description, "use_count": 0 if can_unload else 1, "status": "Running",
-            "support_level": "core"}
+    description, _, uses = MODULES[name]
+    return {"name": name, "description": description, "use_count": uses, "status": "Running", "support_level": "core"}
 
-
-@operation("GET /asterisk/modules", "List[Module]")
+@operation("GET /asterisk/modules", returns="List[Module]")
 def asterisk_list_modules(stasis):
     """List the modules."""
-    return [module_json(name) for name in sorted(MODULES, key=str.lower) if name not in stasis.unloaded_modules]
+    return [module_json(name) for name in MODULES if name not in stasis.unloaded_modules]
 
-
-@operation("GET /asterisk/modules/{moduleName}", "Module", "404 409")
+@operation("GET /asterisk/modules/{moduleName}", returns="Module", errors="404 409")
 def asterisk_get_module(stasis, module_name):
-    """Show a module."""
+    """Show a module. Asterisk: one that is found by another spelling cannot be shown."""
     module = existing(find_module(stasis, module_name), "Module could not be found in running modules")
     require(module == module_name, 409, "Module information could not be retrieved")
     return module_json(module)
-
 
 @operation("POST /asterisk/modules/{moduleName}", errors="409")
 def asterisk_load_module(stasis, module_name):
     """Load a module."""
     require(find_module(stasis, module_name) is None, 409, "Module is already loaded")
-    unloaded = existing(find_module(stasis, module_name, is_loaded=False), "Module load declined", 409)
-    stasis.unloaded_modules.discard(unloaded)
-
+    stasis.unloaded_modules.remove(existing(find_module(stasis, module_name, is_loaded=False), "Module load declined", 409))
 
 @operation("DELETE /asterisk/modules/{moduleName}", errors="404 409")
-def asterisk_unload_module(stasis, module_name):
+def asterisk_unload_module(stasis, module=running_module):
     """Unload a module."""
-    module = existing(find_module(stasis, module_name), "Module not found in running modules")
-    require(MODULES[module][2], 409, "Module could not be unloaded")
+    require(MODULES[module][2] == 0, 409, "Module could not be unloaded")
     stasis.unloaded_modules.add(module)
 
-
 @operation("PUT /asterisk/modules/{moduleName}", errors="404 409")
-def asterisk_reload_module(stasis, module_name):
-    """Reload a module. Reloading res_ari.so reads ari.conf again, reloading logger forgets the log channels that were added."""
-    module = existing(find_module(stasis, module_name), "Module not found in running modules")
+def asterisk_reload_module(stasis, module=running_module):
+    """Reload a module. Of res_ari.so: ari.conf is read again; of logger: the log channels that were added are forgotten."""
     require(MODULES[module][1], 409, "Module does not support reloading")
-    if module == "logger":
-        stasis.added_logs.clear()
-    else:
-        return Reload(AriError(409, "An unknown error occurred while reloading the module"))
+    if module != "logger":
+        return RELOADED
+    stasis.added_logs.clear()
     stasis.reloaded = stasis.now
-
-
-@operation("GET /asterisk/logging", "List[LogChannel]")
-def asterisk_list_log_channels(stasis):
-    """List the log channels. The newest added first, then the configured ones."""
-    added = [(name, "Syslog" if name.lower().startswith("syslog") else "File", levels)
-             for name, levels in reversed(list(stasis.added_logs.items()))]
-    def shown(name: str, kind: str) -> str:
-        return "" if kind == "Console" else name if kind == "Syslog" else os.path.join(LOG_FOLDER, name)
-    return [{"channel": shown(name, kind), "type": kind, "status": "Enabled", "configuration": levels}
-            for name, kind, levels in (*added, *CONFIGURED_LOGS)]
-
+    return None
 
 def log_exists(stasis: Stasis, name: str) -> bool:
-    return name in stasis.added_logs or name == "full" or name.lower() == "console"
+    return name in stasis.added_logs or name == "full" or log_type(name) == "Console"
 
+def log_type(name: str) -> str:
+    """Asterisk: the name decides (main/logger.c, make_logchannel)."""
+    return "Console" if name.lower() == "console" else "Syslog" if name.lower().startswith("syslog") else "File"
 
-SYSLOG_FACILITIES = frozenset(("kern user mail daemon auth syslog lpr news uucp cron authpriv ftp local0 local1 local2 local3 "
-                               "local4 local5 local6 local7").split())
+def log_json(name: str, levels: str) -> dict:
+    """Asterisk: the console is shown without a name, a file with its folder."""
+    shown = {"Console": "", "Syslog": name, "File": os.path.join("/var/log/asterisk", name)}
+    return {"channel": shown[log_type(name)], "type": log_type(name), "status": "Enabled", "configuration": levels}
 
+@operation("GET /asterisk/logging", returns="List[LogChannel]")
+def asterisk_list_log_channels(stasis):
+    """List the log channels. 200 with the newest added first, then the configured ones."""
+    return [log_json(name, levels) for name, levels in (*reversed(list(stasis.added_logs.items())), *CONFIGURED_LOGS)]
 
 @operation("POST /asterisk/logging/{logChannelName}", errors="400 409")
-def asterisk_add_log(stasis, log_channel_name, configuration=needed):
+def asterisk_add_log(stasis, log_channel_name, configuration=Text.needed("Configuration levels are required")):
     """Add a log channel."""
-    require(bool(configuration), 400, "Configuration levels are required")
     require(not log_exists(stasis, log_channel_name), 409, "Log channel already exists")
-    kind, _, facility = log_channel_name.lower().partition(".")
-    opens = facility in SYSLOG_FACILITIES if kind.startswith("syslog") else "/" not in log_channel_name.lstrip("/")
-    require(opens, 500, "Allocation failed")
+    if log_type(log_channel_name) == "Syslog":
+        opens = SYSLOG_FACILITY.fullmatch(log_channel_name.lower().partition(".")[2])
+    else:
+        opens = "/" not in log_channel_name.lstrip("/")                 # there are no folders inside
+    require(bool(opens), 500, "Allocation failed")
     require_utf8(log_channel_name)
-    given = re.sub(r"^\[(json|default|plain)\]", "", configuration)
-    words = [re.sub(r"\(.*", "", word).strip().upper() for word in given.split(",")]
-    stasis.added_logs[log_channel_name] = "".join(
-        level + " " for level in LOG_LEVELS if level in words or "*" in words)
-
+    wanted = {word.partition("(")[0].strip().upper() for word in LOG_FORMAT.sub("", configuration).split(",")}
+    stasis.added_logs[log_channel_name] = "".join(level + " " for level in LOG_LEVELS if wanted & {level, "*"})
 
 @operation("DELETE /asterisk/logging/{logChannelName}", errors="404")
 def asterisk_delete_log(stasis, log_channel_name):
     """Remove a log channel that was added."""
     existing(stasis.added_logs.pop(log_channel_name, None), "Log channel does not exist")
 
-
 @operation("PUT /asterisk/logging/{logChannelName}/rotate", errors="404")
 def asterisk_rotate_log(stasis, log_channel_name):
-    """Rotate a log channel. Asterisk: rotating reads the configured list again, so all added ones are gone, even after a
-    404."""
-    is_file = log_exists(stasis, log_channel_name) and log_channel_name.lower() != "console" \
-        and not log_channel_name.lower().startswith("syslog")
+    """Rotate a log channel. Asterisk: the configured list is read again, so all that were added are gone, even after a 404."""
+    is_file = log_exists(stasis, log_channel_name) and log_type(log_channel_name) == "File"
     stasis.added_logs.clear()
     require(is_file, 404, "Log channel does not exist")
 
-
-@operation("GET /asterisk/variable", "Variable", "400")
-def asterisk_get_global_var(stasis, variable=needed):
-    """Read a global variable."""
-    require(bool(variable), 400, "Variable name is required")
-    return {"value": stasis.read_global(variable) or ""}
-
+@operation("GET /asterisk/variable", returns="Variable", errors="400")
+def asterisk_get_global_var(stasis, variable=VariableName):
+    """Read a global variable. 200, with an empty value where it is not set."""
+    return {"value": read_global(stasis, variable) or ""}
 
 @operation("POST /asterisk/variable", errors="400")
-def asterisk_set_global_var(stasis, variable=needed, value=text):
-    """Set a global variable."""
-    require(bool(variable), 400, "Variable name is required")
+def asterisk_set_global_var(stasis, variable=VariableName, value=Text):
+    """Set a global variable, or unset it without a value. Event: ChannelVarset without a channel, or what a function does."""
     require_utf8(variable, value)
-    stasis.set_global(variable, value)
-
+    set_global(stasis, variable, value)
 
 # --- 8.2 /endpoints
 # Not Asterisk: there is no endpoint technology, and Local is none.
 
+RESOURCES["endpoints"] = Resource("What can be called.", """
+~Endpoint (Something outside that can be called.): technology!, resource!, state?=unknown|offline|online, channel_ids!:List[string]
+~TextMessage (A text message.): from!, to!, body!, variables?:object
+""")
+EndpointPart = Text(keys=["name", "description", "paramType", "dataType"])      # Asterisk: nothing else of these
 
-def string_variables(variables) -> dict[str, str]:
-    """The variables of a body; what is no object is ignored."""
-    if not isinstance(variables, dict):
-        return {}
-    require(all(isinstance(value, str) for value in variables.values()), 400,
-            "Only string values in the 'variables' object allowed")
+def string_variables(value) -> dict[str, str]:
+    """The variables of a body: 400 unless all are text; what is no object is ignored."""
+    variables = value if isinstance(value, dict) else {}
+    require(all(isinstance(text, str) for text in variables.values()), 400, "Only string values in the 'variables' object allowed")
     return variables
 
+Variables = Member(absent={}, from_json=string_variables)              # so they are refused before anything else
 
-@operation("GET /endpoints", "List[Endpoint]")
-def endpoint_list(stasis):
+@operation("GET /endpoints", returns="List[Endpoint]")
+def endpoint_list():
     """List the endpoints."""
     return []
 
-
 @operation("PUT /endpoints/sendMessage", errors="400 404")
-def endpoint_send_message(stasis, to=needed, from_=needed, body=text, variables=member):
+def endpoint_send_message(to=Text.needed("To must be specified"), from_=Text.needed(), body=Text, variables=Variables):
     """Send a text message."""
-    string_variables(variables)
-    require(bool(to), 400, "To must be specified")
     raise AriError(404, "Endpoint not found")
 
-
-@operation("GET /endpoints/{tech}", "List[Endpoint]", "404")
-def endpoint_list_by_tech(stasis, tech):
+@operation("GET /endpoints/{tech}", returns="List[Endpoint]", errors="404")
+def endpoint_list_by_tech(tech=EndpointPart):
     """List the endpoints of a technology."""
     raise AriError(404, "No Endpoints found - invalid tech %s" % tech)
 
-
-@operation("GET /endpoints/{tech}/{resource}", "Endpoint", "400 404")
-def endpoint_get(stasis, tech, resource):
+@operation("GET /endpoints/{tech}/{resource}", returns="Endpoint", errors="400 404")
+def endpoint_get(tech=EndpointPart, resource=EndpointPart):
     """Show an endpoint."""
     raise AriError(404, "Endpoint not found")
 
-
 @operation("PUT /endpoints/{tech}/{resource}/sendMessage", errors="400 404")
-def endpoint_send_message_to_endpoint(stasis, tech, resource, from_=needed, body=text, variables=member):
+def endpoint_send_message_to_endpoint(tech=EndpointPart, resource=EndpointPart, from_=Text.needed(), body=Text, variables=Member):
     """Send a text message to an endpoint."""
     raise AriError(404, "Endpoint not found")
 
-
 # --- 8.3 /channels
+RESOURCES["channels"] = Resource("Channels.", """
+Dialed (How far a dialled channel has come.):
+DialplanCEP (A place in the dialplan and what runs there.): context!, exten!, priority!:long, app_name!, app_data!
+CallerID (A name and a number.): name!, number!
+RTPstat (What RTP counted and measured on a channel.): txcount!:int, rxcount!:int, txjitter?:double, rxjitter?:double,
+    remote_maxjitter?:double, remote_minjitter?:double, remote_normdevjitter?:double, remote_stdevjitter?:double,
+    local_maxjitter?:double, local_minjitter?:double, local_normdevjitter?:double, local_stdevjitter?:double, txploss!:int,
+    rxploss!:int, remote_maxrxploss?:double, remote_minrxploss?:double, remote_normdevrxploss?:double, remote_stdevrxploss?:double,
+    local_maxrxploss?:double, local_minrxploss?:double, local_normdevrxploss?:double, local_stdevrxploss?:double, rtt?:double,
+    maxrtt?:double, minrtt?:double, normdevrtt?:double, stdevrtt?:double, local_ssrc!:int, remote_ssrc!:int, txoctetcount!:int,
+    rxoctetcount!:int, channel_uniqueid!
+Channel (A channel.): id!, protocol_id!, name!, state!=Down|Rsrved|OffHook|Dialing|Ring|Ringing|Up|Busy|Dialing
+    Offhook|Pre-ring|Unknown, caller!:CallerID, connected!:CallerID, accountcode!, dialplan!:DialplanCEP, creationtime!:Date,
+    language!, channelvars?:object
+""", modules="res_stasis_answer res_stasis_playback res_stasis_recording res_stasis_snoop")
+DIRECTIONS = {"both": {"in", "out"}, "in": {"in"}, "out": {"out"}}
+TERMINATORS = {"none": "", "any": "0123456789#*abcd", "*": "*", "#": "#"}       # terminateOn: the digits that end a recording
+SnoopSide = Text("none", allowed=("none", "both", "out", "in"))
+IfExists = Text("fail", allowed=("fail", "overwrite", "append"))
+TerminateOn = Text("none", allowed=tuple(TERMINATORS))
+Limit = Number(0, least=0)
 
+any_channel = one_of("channels_by_name", "Channel not found", key=str.lower)            # by its id or name, in any case
+provided = one_of("channels_by_name", "Provided channel was not found", "Channel Not Found", key=str.lower)     # the same
 
-def any_channel(stasis: Stasis, channel_id: str) -> Channel:
-    """A channel by its id or name, in any case: 404."""
-    return existing(stasis.find_channel(channel_id), "Channel not found")
-
-
-def controlled_channel(stasis: Stasis, channel_id: str) -> Channel:
+def controlled(stasis: Stasis, channel_id: str) -> Channel:
     """A channel in an application, by its id: 404, then 409."""
     any_channel(stasis, channel_id)
     channel = stasis.channels.get(channel_id)
     require(channel is not None and channel.application is not None, 409, "Channel not in Stasis application")
     return channel
 
-
-def answerable_channel(stasis: Stasis, channel_id: str) -> Channel:
+def answerable(stasis: Stasis, channel_id: str) -> Channel:
     """A channel in an application that can be worked with: 404, 409, then 412 while it is being dialled."""
-    channel = controlled_channel(stasis, channel_id)
+    channel = controlled(stasis, channel_id)
     require(channel.state not in ("Down", "Ringing"), 412, "Channel in invalid state")
     return channel
-
 
 def check_formats(formats: str | None) -> None:
     for name in formats.split(",") if formats else ():
         require(name.strip().lower() in CODECS, 400, "Provided format (%s) was not found" % name)
 
+def check_id_length(*ids: str | None) -> None:
+    for channel_id in ids:
+        require(len(channel_id or "") <= MAX_ID_CHARS, 400, "Uniqueid length exceeds maximum of %d" % MAX_ID_CHARS)
 
-def endpoint_resource(endpoint: str) -> tuple[str, str]:
-    """TECHNOLOGY and RESOURCE of an endpoint."""
+def endpoint_parts(endpoint: str) -> tuple[str, str]:
+    """TECHNOLOGY and RESOURCE of an endpoint: 400."""
     technology, _, resource = endpoint.partition("/")
     require(bool(technology and resource), 400, "Invalid endpoint specified")
     return technology, resource
 
-
 def leg_ids(stasis: Stasis, technology: str, channel_id: str | None, other_id: str | None) -> tuple[str, str]:
-    """Ids for both legs of a new pair; 500 for another technology than Local, 409 when an id is in use."""
+    """Ids for both legs of a new pair: 500 for another technology than Local, 409 for an id that is in use."""
     if technology.lower() != "local":
         raise allocation_failed()
     if not channel_id:
@@ -3982,104 +3841,84 @@ def leg_ids(stasis: Stasis, technology: str, channel_id: str | None, other_id: s
     require(not taken, 409, "Channel with given unique ID already exists")
     return channel_id, other_id
 
+def labelled_priority(label: str) -> int:
+    """The priority that a label stands for: 404 unless it is a number, as the dialplan has no labels, and 400 for 0."""
+    priority = int(existing(C_INTEGER.match(label), "Requested label can not be found").group(1))
+    require(priority != 0, 400, "Requested priority is illegal")
+    return priority
 
-def labelled_priority(stasis: Stasis, label: str) -> int:
-    """The priority that a label stands for: the dialplan has no labels, so it must be a number."""
-    match = existing(C_INTEGER.match(label), "Requested label can not be found")
-    require(int(match.group(1)) != 0, 400, "Requested priority is illegal")
-    return int(match.group(1))
-
-
-@operation("GET /channels", "List[Channel]")
+@operation("GET /channels", returns="List[Channel]")
 def channel_list(stasis):
-    """List the channels."""
+    """List the channels. 200 with each as it was last published."""
     return [channel.published for channel in stasis.channels.values()]
 
-
-@operation("POST /channels/create", "Channel", "409")
-def channel_create(stasis, endpoint=needed, app=needed, app_args=text, channel_id=text, other_channel_id=text, originator=text,
-                   formats=text, variables=member):
-    """Make a channel without dialling. 200 with the near leg before it enters `app`, whose StasisStart follows."""
-    variables = string_variables(variables)
+@operation("POST /channels/create", returns="Channel", errors="409")
+def channel_create(stasis, endpoint=Text.needed(), app=Text.needed(), app_args=Text, channel_id=Text, other_channel_id=Text,
+                   originator=Text, formats=Text, variables=Variables):
+    """Make a channel without dialling. 200 with the near leg before it enters `app`. Events: those of the variables,
+    ChannelDialplan, ChannelVarset STASISSTATUS, StasisStart."""
     require(not (originator and formats), 400, "Originator and formats can't both be specified")
     require(bool(endpoint), 400, "Endpoint must be specified")
-    technology, resource = endpoint_resource(endpoint)
+    technology, resource = endpoint_parts(endpoint)
     check_formats(formats)
     ids = leg_ids(stasis, technology, channel_id, other_channel_id)
     require_utf8(resource, app, app_args, variables, ids)
-    near = stasis.new_pair(resource, *ids)
-    parent = stasis.find_channel(originator) if originator else None
-    return stasis.create(near, app or "", app_args, parent, variables)
+    return create(new_pair(stasis, resource, *ids), app or "", app_args, stasis.find_channel(originator or ""), variables)
 
+@operation("GET /channels/{channelId}", returns="Channel", errors="404")
+def channel_get(channel=one_of("channels", "Channel not found")):
+    """Show a channel. 200 with it as it was last published."""
+    return channel.published
 
-@operation("GET /channels/{channelId}", "Channel", "404")
-def channel_get(stasis, channel_id):
-    """Show a channel."""
-    return existing(stasis.channels.get(channel_id), "Channel not found").published
-
-
-@operation("POST /channels/{channelId}", "Channel", "400 409", nickname="originateWithId")
-@operation("POST /channels", "Channel", "400 409")
-def channel_originate(stasis, endpoint=needed, extension=text, context=text, priority=number(bits=64), label=text, app=text,
-                      app_args=text, caller_id=text, timeout=number(30), variables=member, channel_id=text,
-                      other_channel_id=text, originator=text, formats=text):
-    """Call somebody under an id. 200 with the near leg before it is dialled. Events, to an active `app`: Dial, then those of
-    the far leg; to followers of all channels also ChannelCreated twice."""
-    variables = string_variables(variables)
-    require(len(channel_id or "") <= MAX_ID_CHARS and len(other_channel_id or "") <= MAX_ID_CHARS, 400,
-            "Uniqueid length exceeds maximum of %d" % MAX_ID_CHARS)
+@operation("POST /channels", "POST /channels/{channelId}", returns="Channel", errors="400 409")
+def channel_originate(stasis, endpoint=Text.needed(), extension=Text, context=Text, priority=Long, label=Text, app=Text,
+                      app_args=Text, caller_id=Text, timeout=Number(30), variables=Variables, channel_id=Text,
+                      other_channel_id=Text, originator=Text, formats=Text):
+    """Call somebody. 200 with the near leg before it is dialled. Events, to an active `app`: Dial, then those of the far leg;
+    to followers of all channels first ChannelCreated twice."""
+    check_id_length(channel_id, other_channel_id)
     require(bool(endpoint), 400, "Endpoint must be specified")
     require(not (originator and formats), 400, "Originator and formats can't both be specified")
-    technology, resource = endpoint_resource(endpoint)
+    technology, resource = endpoint_parts(endpoint)
     require(bool(app or extension), 400, "Application or extension must be specified")
-    place = None
-    if not app:
-        place = Place(context or "default", extension, labelled_priority(stasis, label) if label else priority or 1)
-    parent = stasis.find_channel(originator) if originator else None
+    place = None if app else Place(context or "default", extension, labelled_priority(label) if label else priority or 1)
+    parent = stasis.find_channel(originator or "")
     require(parent is not None or not originator, 400, "Provided originator channel was not found")
     check_formats(formats)
     ids = leg_ids(stasis, technology, channel_id, other_channel_id)
     require_utf8(resource, app, app_args, caller_id, variables, ids, place)
-    near = stasis.new_pair(resource, *ids)
-    seconds = None if timeout == -1 else timeout if timeout > 0 else CALL_SECONDS
-    return stasis.originate(near, caller_id, parent, variables, app, app_args, place, seconds)
-
+    limit = None if timeout == -1 else timeout if timeout > 0 else CALL_SECONDS
+    return originate(new_pair(stasis, resource, *ids), caller_id, parent, variables, app, app_args, place, limit)
 
 @operation("DELETE /channels/{channelId}", errors="400 404")
-def channel_hangup(stasis, channel_id, reason=text("normal", allowed=["normal", "busy", "congestion", "no_answer", "timeout",
-                   "rejected", "unallocated", "normal_unspecified", "number_incomplete", "codec_mismatch", "interworking",
-                   "failure", "answered_elsewhere"], keys=MISSPELT_KEYS)):
-    """Hang up. Any channel, by id or name. Events of both legs: ChannelHangupRequest, what they leave, ChannelDestroyed."""
-    channel = any_channel(stasis, channel_id)
+def channel_hangup(channel=any_channel, reason=Text("normal", allowed=tuple(HANGUP_REASONS), keys=[
+        "defalutValue" if key == "defaultValue" else key for key in USUAL_KEYS])):      # Asterisk: so misspelt (channels.json)
+    """Hang up. Events of both legs: ChannelHangupRequest, what they leave, ChannelDestroyed."""
     require((reason or "normal") in HANGUP_REASONS, 400, "Invalid reason for hangup provided", "Invalid Reason")
     channel.hang_up(HANGUP_REASONS[reason or "normal"])
 
-
 @operation("POST /channels/{channelId}/continue", errors="404 409 412")
-def channel_continue_in_dialplan(stasis, channel_id, context=text, extension=text, priority=number(), label=text):
+def channel_continue_in_dialplan(channel=answerable, context=Text, extension=Text, priority=Number, label=Text):
     """Leave the application for the dialplan. Events: StasisEnd, then those of the place."""
-    channel = answerable_channel(stasis, channel_id)
-    if label:
-        priority = labelled_priority(stasis, label)
+    priority = labelled_priority(label) if label else priority
     require_utf8(context, extension)
-    channel.queue.add(lambda: channel.continue_at(context or "", extension or "", priority))
+    stay, here = channel.stay, channel.place
+    place = Place(context or here.context, extension or ("s" if context else here.exten),
+                  priority or (1 if context or extension else here.priority + 1))
+    stay.queue.do(lambda: stay.continue_at(place))
 
-
-@operation("POST /channels/{channelId}/move", errors=('404', '409'))
-def channel_move(stasis, channel_id, app=needed, app_args=text):
-    """Hand the channel to another application. Events: StasisEnd and StasisStart, or ApplicationMoveFailed. Without `app`
-    Asterisk crashes (departure 5)."""
-    channel = controlled_channel(stasis, channel_id)
-    require(app is not None, 400, "Application name is required")
+@operation("POST /channels/{channelId}/move", errors=["404", "409"])    # Asterisk: described as text (channels.json)
+def channel_move(channel=controlled, app=Text.needed(), app_args=Text):
+    """Hand the channel to another application. Events: StasisEnd and StasisStart, or ApplicationMoveFailed."""
+    require(app is not None, 400, "Application name is required")       # departure 5: there it crashes
     require_utf8(app, app_args)
     args = [item for item in (app_args or "").split(",") if item]
-    channel.queue.add(lambda: channel.move(app, args))
-
+    stay = channel.stay
+    stay.queue.do(lambda: stay.move(app, args))
 
 @operation("POST /channels/{channelId}/redirect", errors="400 404 409 422 412")
-def channel_redirect(stasis, channel_id, endpoint=needed):
-    """Send the caller to another endpoint. Local channels accept it and nothing happens."""
-    channel = answerable_channel(stasis, channel_id)
+def channel_redirect(channel=answerable, endpoint=Text.needed()):
+    """Send the caller to another endpoint. A Local channel accepts it, and nothing happens."""
     require(bool(endpoint), 400, "Required parameter 'endpoint' not provided.", "Not Found")
     technology, slash, resource = endpoint.partition("/")
     require(bool(technology and slash), 422, "Endpoint parameter '%s' does not contain tech/resource" % endpoint)
@@ -4088,277 +3927,167 @@ def channel_redirect(stasis, channel_id, endpoint=needed):
     require(own.lower().startswith(technology.lower()), 422,
             "Endpoint technology '%s' does not match channel technology '%s'" % (technology, own))
 
-
 @operation("POST /channels/{channelId}/answer", errors="404 409 412")
-def channel_answer(stasis, channel_id):
+def channel_answer(channel=answerable):
     """Answer. Events on a far leg that rings: ChannelStateChange of both legs, Dial ANSWER."""
-    channel = answerable_channel(stasis, channel_id)
-    channel.queue.add(channel.answer)
+    channel.queue.do(channel.answer)
 
+@operation("POST /channels/{channelId}/ring", "DELETE /channels/{channelId}/ring", errors="404 409 412")
+def channel_ring_or_ring_stop(is_on, channel=answerable):
+    """Let it ring, or stop. Events of a ring on an unanswered far leg: ChannelStateChange of the near one, once, Dial RINGING."""
+    if is_on:
+        channel.queue.do(channel.ring)
 
-@operation("POST /channels/{channelId}/ring", errors="404 409 412")
-def channel_ring(stasis, channel_id):
-    """Let it ring. Events on an unanswered far leg: ChannelStateChange of the near one the first time, Dial RINGING."""
-    channel = answerable_channel(stasis, channel_id)
-    channel.queue.add(channel.ring)
-
-
-@operation("POST /channels/{channelId}/dtmf", errors="400 404 409 412", nickname="sendDTMF")
-def channel_send_dtmf(stasis, channel_id, dtmf=text, before=number(0), between=number(100), duration=number(100),
-                      after=number(0)):
-    """Send digits. Events: ChannelDtmfReceived on the other leg. Not Asterisk: digits follow one another at once."""
-    channel = answerable_channel(stasis, channel_id)
+@operation("POST /channels/{channelId}/dtmf", errors="400 404 409 412")
+def channel_send_dtmf(channel=answerable, dtmf=Text, before=Number(0), between=Number(100), duration=Number(100), after=Number(0)):
+    """Send digits one by one. Events: Dial PROGRESS on an unanswered far leg; on the other leg ChannelDtmfReceived of each."""
     require(bool(dtmf), 400, "DTMF is required")
-    channel.queue.add(lambda: channel.send_digits(dtmf, duration))
+    channel.queue.add(Digits(channel, dtmf, before, between, duration, after))
 
-
-DIRECTIONS = {"in": {"in"}, "out": {"out"}, "both": {"in", "out"}}
-
-
-def set_mute(stasis: Stasis, channel_id: str, direction: str | None, is_on: bool) -> None:
-    channel = answerable_channel(stasis, channel_id)
+@operation("POST /channels/{channelId}/mute", "DELETE /channels/{channelId}/mute", errors="404 409 412")
+def channel_mute_or_unmute(is_on, channel=answerable, direction=Text("both", allowed=tuple(DIRECTIONS))):
+    """Mute, or mute no more. Events in a bridge, of the first direction or the last: BRIDGEPEER of all members."""
     require(bool(direction), 400, "Direction is required")
     require(direction in DIRECTIONS, 400, "Invalid direction specified")
-    channel.queue.add(lambda: channel.set_muted(DIRECTIONS[direction], is_on))
+    channel.queue.do(lambda: channel.set_muted(DIRECTIONS[direction], is_on))
 
-
-@operation("POST /channels/{channelId}/mute", errors="404 409 412")
-def channel_mute(stasis, channel_id, direction=text("both", allowed=["both", "in", "out"])):
-    """Mute."""
-    return set_mute(stasis, channel_id, direction, True)
-
-
-@operation("DELETE /channels/{channelId}/mute", errors="404 409 412")
-def channel_unmute(stasis, channel_id, direction=text("both", allowed=["both", "in", "out"])):
-    """Mute no more."""
-    return set_mute(stasis, channel_id, direction, False)
-
-
-@operation("DELETE /channels/{channelId}/ring", errors="404 409 412", nickname="ringStop")
-@operation("POST /channels/{channelId}/hold", errors="404 409 412", nickname="hold")
-@operation("DELETE /channels/{channelId}/hold", errors="404 409 412", nickname="unhold")
-def channel_accept_quietly(stasis, channel_id):
-    """Let it ring no more. Local channels take these without showing anything."""
-    answerable_channel(stasis, channel_id)
-
+@operation("POST /channels/{channelId}/hold", "DELETE /channels/{channelId}/hold", errors="404 409 412")
+def channel_hold_or_unhold(is_on, channel=answerable):
+    """Hold, or hold no more. A Local channel accepts it, and nothing happens."""
 
 @operation("POST /channels/{channelId}/moh", errors="404 409 412")
-def channel_start_moh(stasis, channel_id, moh_class=text):
-    """Play music on hold. Event on an unanswered far leg: Dial PROGRESS. No music is sent."""
-    channel = answerable_channel(stasis, channel_id)
-    channel.queue.add(channel.progress)
-
+def channel_start_moh(channel=answerable, moh_class=Text):
+    """Play music on hold. Event on an unanswered far leg: Dial PROGRESS. Not Asterisk: no music is sent."""
+    channel.queue.do(channel.progress)
 
 @operation("DELETE /channels/{channelId}/moh", errors="404 409 412")
-def channel_stop_moh(stasis, channel_id):
+def channel_stop_moh(channel=answerable):
     """Play music on hold no more."""
-    answerable_channel(stasis, channel_id)
 
+@operation("POST /channels/{channelId}/silence", "DELETE /channels/{channelId}/silence", errors="404 409 412")
+def channel_start_silence_or_stop_silence(is_on, channel=answerable):
+    """Send silence, which the other leg hears as audio, or none. Event on an unanswered far leg, at a start: Dial PROGRESS."""
+    channel.queue.do(lambda: channel.set_silence(is_on))
 
-@operation("POST /channels/{channelId}/silence", errors="404 409 412")
-def channel_start_silence(stasis, channel_id):
-    """Send silence. Event on an unanswered far leg: Dial PROGRESS. The other leg hears frames from now on."""
-    channel = answerable_channel(stasis, channel_id)
-    channel.queue.add(lambda: channel.set_silence(True))
+def queued(task: Playback | LiveRecording, queue: TaskQueue) -> Response:
+    """Queue a playback or recording; 201 with it as it is before its turn."""
+    if task.is_recording:
+        location = "/ari/recordings/live/" + urllib.parse.quote(task.name, safe="-_.!~*'()")
+    else:
+        location = "/ari/playbacks/" + CONTROL.sub(lambda match: "%%%02X" % ord(match.group()), task.id)    # departure 4
+    response = Response(201, task.to_json(), headers=(("Location", location),))
+    queue.add(task)
+    return response
 
-
-@operation("DELETE /channels/{channelId}/silence", errors="404 409 412")
-def channel_stop_silence(stasis, channel_id):
-    """Send silence no more."""
-    channel = answerable_channel(stasis, channel_id)
-    channel.queue.add(lambda: channel.set_silence(False))
-
-
-DEFAULT_SKIP_MS = 3000
-
-
-def play(target: Channel | Bridge, queue: CommandQueue, playback_id: str | None, media, lang, offsetms: int, skipms: int):
-    """Queue a playback; 201 as it was before its turn came."""
-    language = lang or (target.language if isinstance(target, Channel) else "en")
-    playback = Playback(target, queue, playback_id or target.stasis.new_id(), list(media), language, offsetms,
-                        skipms or DEFAULT_SKIP_MS)
-    queued = playback.to_json()
-    queue.add(playback.begin, playback)
-    return created("/playbacks/" + playback.id, queued)
-
-
-@operation("POST /channels/{channelId}/play/{playbackId}", "Playback", "404 409 412", nickname="playWithId")
-@operation("POST /channels/{channelId}/play", "Playback", "404 409 412")
-def channel_play(stasis, channel_id, media=needed_list, lang=text, offsetms=number(), skipms=number(3000), playback_id=text):
-    """Play media to the channel under an id. 201 with the queued playback. Events: PlaybackStarted for each medium,
-    PlaybackContinuing, PlaybackFinished."""
-    channel = answerable_channel(stasis, channel_id)
+@operation("POST /channels/{channelId}/play", "POST /channels/{channelId}/play/{playbackId}", returns="Playback",
+           errors="404 409 412")
+def channel_play(channel=answerable, media=List.needed(), lang=Text, offsetms=Number, skipms=Number(DEFAULT_SKIP_MS),
+                 playback_id=Text):
+    """Play media to the channel. 201 with the queued playback. Events: Dial PROGRESS on an unanswered far leg; PlaybackStarted
+    of each medium with PlaybackContinuing between them, PlaybackFinished."""
     require(skipms >= 0, 400, "skipms cannot be negative")
     require(offsetms >= 0, 400, "offsetms cannot be negative")
     require(bool(media) and all(media), 500, "Failed to queue media for playback")
     require_utf8(media, lang, playback_id)
-    return play(channel, channel.queue, playback_id, media, lang, offsetms, skipms)
-
-
-TERMINATORS = {"": "", "none": "", "any": "0123456789#*abcd", "#": "#", "*": "*"}
-
+    return queued(Playback(channel, playback_id, media, lang or channel.language, offsetms, skipms), channel.queue)
 
 def check_recording(terminate_on: str | None, if_exists: str | None, recording_format: str | None) -> tuple[str, str]:
-    """(digits that end it, fail, overwrite or append); 400 and 422."""
-    require((terminate_on or "").lower() in TERMINATORS, 400, "terminateOn invalid")
-    policy = (if_exists or "fail").lower()
-    require(policy in ("fail", "overwrite", "append"), 400, "ifExists invalid")
+    """(digits that end it; fail, overwrite or append): 400, then 422."""
+    digits, policy = TERMINATORS.get((terminate_on or "none").lower()), (if_exists or "fail").lower()
+    require(digits is not None, 400, "terminateOn invalid")
+    require(policy in IfExists.allowed, 400, "ifExists invalid")
     require(recording_format in FORMATS, 422, "specified format is unknown on this system")
-    return TERMINATORS[(terminate_on or "").lower()], policy
-
+    return digits, policy
 
 def check_recording_name(stasis: Stasis, name: str | None, policy: str) -> None:
-    if not name or not is_inside(name) or not name.strip("/"):
-        raise AriError(500, "Error parsing request")
+    """500 for a name that cannot be one, 409 for one that is recorded to, or was and must not be."""
+    require(bool(name) and is_inside(name) and bool(name.strip("/")), 500, "Error parsing request")
     taken = name in stasis.live_recordings or policy == "fail" and stasis.recordings.get(name) is not None
     require(not taken, 409, "Recording '%s' already exists and can not be overwritten" % name)
     require_utf8(name)
 
-
-def recording_created(recording: dict) -> Response:
-    return created("/recordings/live/" + urllib.parse.quote(recording["name"], safe="-_.!~*'()"), recording)
-
-
-@operation("POST /channels/{channelId}/record", "LiveRecording", "400 404 409 422")
-def channel_record(stasis, channel_id, name=needed, format=needed, max_duration_seconds=number(0, least=0),
-                   max_silence_seconds=number(0, least=0), if_exists=text("fail", allowed=["fail", "overwrite", "append"]),
-                   beep=flag(False), terminate_on=text("none", allowed=["none", "any", "*", "#"])):
-    """Record the channel. 201 with the queued recording; the numbers are checked before the channel. Events:
-    RecordingStarted, then RecordingFinished, or RecordingFailed for a channel in a bridge."""
+@operation("POST /channels/{channelId}/record", returns="LiveRecording", errors="400 404 409 422")
+def channel_record(stasis, channel_id, name=Text.needed(), format=Text.needed(), max_duration_seconds=Limit,
+                   max_silence_seconds=Limit, if_exists=IfExists, beep=Flag(False), terminate_on=TerminateOn):
+    """Record the channel. 201 with the queued recording. Events: those of an answer where there was none; RecordingStarted,
+    then RecordingFinished; of a channel in a bridge RecordingFailed alone."""
+    # Asterisk: the numbers are checked before the channel (ast_ari_channels_record).
     require(max_duration_seconds >= 0, 400, "max_duration_seconds cannot be negative")
     require(max_silence_seconds >= 0, 400, "max_silence_seconds cannot be negative")
-    channel = controlled_channel(stasis, channel_id)
+    channel = controlled(stasis, channel_id)
     digits, policy = check_recording(terminate_on, if_exists, format)
     check_recording_name(stasis, name, policy)
     recording = LiveRecording(channel, name, format, max_duration_seconds, max_silence_seconds, policy, digits, beep)
-    queued = recording.to_json()
-    channel.queue.add(recording.begin, recording)
-    return recording_created(queued)
+    return queued(recording, channel.queue)
 
-
-@operation("GET /channels/{channelId}/variable", "Variable", "400 404 409")
-def channel_get_channel_var(stasis, channel_id, variable=needed):
+@operation("GET /channels/{channelId}/variable", returns="Variable", errors="400 404 409")
+def channel_get_channel_var(stasis, channel=provided, variable=VariableName):
     """Read a variable or function of the channel."""
-    require(bool(variable), 400, "Variable name is required")
-    channel = existing(stasis.find_channel(channel_id), "Provided channel was not found", phrase="Channel Not Found")
     if variable.endswith(")"):
-        value = existing(channel.read_function(variable), "Unable to read provided function", 500, "Error With Function")
-    else:
-        value = existing(channel.read_variable(variable), "Provided variable was not found", 404, "Variable Not Found")
-    return {"value": value}
-
+        return {"value": existing(channel.read_function(variable), "Unable to read provided function", 500, "Error With Function")}
+    value = channel.read_variable(variable)
+    value = read_global(stasis, variable) if value is None else value
+    return {"value": existing(value, "Provided variable was not found", phrase="Variable Not Found")}
 
 @operation("POST /channels/{channelId}/variable", errors="400 404 409")
-def channel_set_channel_var(stasis, channel_id, variable=needed, value=text):
+def channel_set_channel_var(channel=controlled, variable=VariableName, value=Text):
     """Set a variable or function of the channel. Event: ChannelVarset, or what the function changes."""
-    require(bool(variable), 400, "Variable name is required")
-    channel = controlled_channel(stasis, channel_id)
     require_utf8(variable, value)
-    channel.queue.add(lambda: channel.set_variable(variable, value))
+    channel.queue.do(lambda: channel.set_variable(variable, value))
 
-
-@operation("POST /channels/{channelId}/snoop/{snoopId}", "Channel", "400 404", nickname="snoopChannelWithId")
-@operation("POST /channels/{channelId}/snoop", "Channel", "400 404")
-def channel_snoop_channel(stasis, channel_id, spy=text("none", allowed=["none", "both", "out", "in"]), whisper=text("none",
-                          allowed=["none", "both", "out", "in"]), app=needed, app_args=text, snoop_id=text):
-    """Listen and speak into a channel under an id. 200 with the Snoop channel. Event: its StasisStart."""
-    words = ("", "none", "both", "out", "in")
-    require((spy or "") in words, 400, "Invalid direction specified for spy")
-    require((whisper or "") in words, 400, "Invalid direction specified for whisper")
-    require((spy or "none") != "none" or (whisper or "none") != "none", 400,
-            "Direction must be specified for at least spy or whisper")
+@operation("POST /channels/{channelId}/snoop", "POST /channels/{channelId}/snoop/{snoopId}", returns="Channel", errors="400 404")
+def channel_snoop_channel(stasis, channel_id, spy=SnoopSide, whisper=SnoopSide, app=Text.needed(), app_args=Text, snoop_id=Text):
+    """Listen and speak into a channel. 200 with the Snoop. Events: BRIDGEPEER of all members of its bridge; StasisStart."""
+    spied, whispered = spy or "none", whisper or "none"
+    require(spied in SnoopSide.allowed, 400, "Invalid direction specified for spy")
+    require(whispered in SnoopSide.allowed, 400, "Invalid direction specified for whisper")
+    require({spied, whispered} != {"none"}, 400, "Direction must be specified for at least spy or whisper")
     require(bool(app), 400, "Application name is required")
-    target = existing(stasis.find_channel(channel_id), "Provided channel was not found", phrase="Channel Not Found")
+    target = provided(stasis, channel_id)                               # after all parameters
     require_utf8(app, app_args, snoop_id)
-    return existing(stasis.snoop(target, snoop_id, app, app_args), "Snoop channel could not be created", 500, "Internal error")
-
+    return existing(snoop_on(target, snoop_id, app, app_args), "Snoop channel could not be created", 500, "Internal error")
 
 @operation("POST /channels/{channelId}/dial", errors="404 409")
-def channel_dial(stasis, channel_id, caller=text, timeout=number(0, least=0)):
-    """Dial a created channel. Events: Dial of the near leg, then those of the far one. Twice is refused (departure 5)."""
-    channel = controlled_channel(stasis, channel_id)
-    require(channel.state == "Down" and not channel.is_dialled, 409, "Channel is not in the 'Down' state")
+def channel_dial(stasis, channel=controlled, caller=Text, timeout=Limit):
+    """Dial a created channel. Events: Dial of the near leg, then those of the far one."""
+    require(channel.state == "Down" and not channel.is_dialled, 409, "Channel is not in the 'Down' state")      # departure 5: once
     require(not channel.is_originated, 409, "Dialing a channel not created by ARI")
-    parent = stasis.find_channel(caller) if caller else None
-    channel.queue.add(lambda: stasis.dial(channel, parent, timeout))
+    parent = stasis.find_channel(caller or "")
+    channel.queue.do(lambda: dial(channel, parent, timeout))
 
-
-@operation("GET /channels/{channelId}/rtp_statistics", "RTPstat", "404")
-def channel_rtpstatistics(stasis, channel_id):
-    """Tell how RTP fares."""
-    any_channel(stasis, channel_id)
+@operation("GET /channels/{channelId}/rtp_statistics", returns="RTPstat", errors="404")
+def channel_rtpstatistics(channel=any_channel):
+    """Tell how RTP fares. 403, as no channel here has any."""
     raise AriError(403, "Unsupported channel type")
 
-
-@operation("POST /channels/externalMedia", "Channel", "400 409")
-def channel_external_media(stasis, channel_id=text, app=needed, variables=member, external_host=needed,
-                           encapsulation=text("rtp", allowed=["rtp"]), transport=text("udp", allowed=["udp"]),
-                           connection_type=text("client", allowed=["client"]), format=needed, direction=text("both",
-                           allowed=["both"])):
-    """Exchange media with another program. 200 with a UnicastRTP channel. Not Asterisk: it sends and takes no packets, and
-    looks up no host name."""
-    variables = string_variables(variables)
-    require(bool(app), 400, "app cannot be empty")
-    require(bool(external_host), 400, "external_host cannot be empty")
+@operation("POST /channels/externalMedia", returns="Channel", errors="400 409")
+def channel_external_media(stasis, channel_id=Text, app=Text.needed("app cannot be empty"), variables=Variables,
+                           external_host=Text.needed("external_host cannot be empty"), encapsulation=Text("rtp", allowed=("rtp",)),
+                           transport=Text("udp", allowed=("udp",)), connection_type=Text("client", allowed=("client",)),
+                           format=Text.needed(), direction=Text("both", allowed=("both",))):
+    """Exchange media with another program. 200 with a UnicastRTP channel and all its variables. Events: Dial,
+    ChannelStateChange, Dial ANSWER, ChannelVarset STASISSTATUS, StasisStart."""
     require(":" in external_host, 400, "external_host must be <host>:<port>")
     require(bool(format), 400, "format cannot be empty")
     require((encapsulation or "rtp").lower() == "rtp" and (transport or "udp").lower() == "udp", 501,
             "The encapsulation and/or transport is not supported")
-    require(len(channel_id or "") <= MAX_ID_CHARS, 400, "Uniqueid length exceeds maximum of %d" % MAX_ID_CHARS)
+    check_id_length(channel_id)
     check_formats(format)
-    if not external_host.partition(":")[0]:
+    if external_host.startswith(":"):   # Not Asterisk: no name is looked up, no packet is sent or taken
         raise allocation_failed()
     require(not (channel_id and stasis.find_channel(channel_id)), 409, "Channel with given unique ID already exists")
     require_utf8(channel_id, app, external_host, variables)
-    return stasis.external_media(channel_id, external_host, app, variables)
-
+    return external_media(stasis, channel_id, external_host, app, variables)
 
 # --- 8.4 /bridges
-
-
-def find_bridge(stasis: Stasis, bridge_id: str, phrase: str | None = "Not found") -> Bridge:
-    """The bridge of an id. Asterisk: all operations but GET say "Not found" with a small f."""
-    return existing(stasis.bridges.get(bridge_id), "Bridge not found", phrase=phrase)
-
-
-@operation("GET /bridges", "List[Bridge]")
-def bridge_list(stasis):
-    """List the bridges."""
-    return [bridge.published for bridge in stasis.bridges.values()]
-
-
-@operation("POST /bridges", "Bridge")
-@operation("POST /bridges/{bridgeId}", "Bridge", nickname="createWithId", path_first=False)
-def bridge_create(stasis, type=text, bridge_id=text, name=text):
-    """Make a bridge. 200 with the bridge; with nothing when it exists and nothing is to be changed. Event: BridgeCreated."""
-    bridge = stasis.bridges.get(bridge_id) if bridge_id else None
-    if bridge:
-        require(not name or name == bridge.name, 500, "Changing bridge name is not implemented", "Internal Error")
-        require(not type, 500, "Supplying a bridge type when updating a bridge is not allowed.", "Internal Error")
-        return Response(200)
-    words = {word.strip() for word in (type or "mixing").split(",")}
-    is_sfu = "video_sfu" in words
-    require(is_sfu or ("mixing" in words) != ("holding" in words), 500, "Unable to create bridge", "Internal Error")
-    require_utf8(bridge_id, name)
-    video_mode = "sfu" if is_sfu else "single" if "video_single" in words else "talker"
-    bridge = Bridge(stasis, bridge_id or stasis.new_id(), name or "", "holding" in words and not is_sfu, video_mode)
-    return bridge.published
-
-
-@operation("GET /bridges/{bridgeId}", "Bridge", "404")
-def bridge_get(stasis, bridge_id):
-    """Show a bridge."""
-    return find_bridge(stasis, bridge_id, None).published
-
-
-@operation("DELETE /bridges/{bridgeId}", errors="404")
-def bridge_destroy(stasis, bridge_id):
-    """End a bridge. Its channels stay in their applications. Events: ChannelLeftBridge of each, BridgeDestroyed."""
-    find_bridge(stasis, bridge_id).destroy()
-
+RESOURCES["bridges"] = Resource("Bridges.", """
+~Bridge (A bridge and who is in it.): id!, technology!, bridge_type!=mixing|holding, bridge_class!, creator!, name!,
+    channels!:List[string], video_mode?, video_source_id?, creationtime!:Date
+""", modules="res_stasis_recording res_stasis_playback")
+found_bridge = one_of("bridges", "Bridge not found", "Not found")       # Asterisk: with a small f, but for GET
 
 def listed_channels(stasis: Stasis, ids) -> list[Channel]:
-    """The channels of a list; empty items are skipped, the first bad one decides: 400, 422."""
+    """The channels of a list; empty items are skipped, and the first bad one decides: 400, 422."""
     wanted = [channel_id for channel_id in ids if channel_id]
     require(bool(wanted), 400, "Missing parameter channel")
     for channel_id in wanted:
@@ -4366,208 +4095,194 @@ def listed_channels(stasis: Stasis, ids) -> list[Channel]:
         existing(channel.application, "Channel not in Stasis application", 422)
     return [stasis.channels[channel_id] for channel_id in wanted]
 
+@operation("GET /bridges", returns="List[Bridge]")
+def bridge_list(stasis):
+    """List the bridges. 200 with each as it was last published."""
+    return [bridge.published for bridge in stasis.bridges.values()]
+
+@operation("POST /bridges", "POST /bridges/{bridgeId}", returns="Bridge", path_first=False)
+def bridge_create(stasis, type=Text, bridge_id=Text, name=Text):
+    """Make a bridge. 200 with it; without a body when it is there already. Event: BridgeCreated, to followers of all bridges."""
+    bridge = stasis.bridges.get(bridge_id) if bridge_id else None       # departure 11: on either path, never two of one id
+    if bridge:
+        require(not name or name == bridge.name, 500, "Changing bridge name is not implemented", "Internal Error")
+        require(not type, 500, "Supplying a bridge type when updating a bridge is not allowed.", "Internal Error")
+        return Response(200)
+    kinds = {word.strip() for word in (type or "mixing").split(",")}
+    is_sfu = "video_sfu" in kinds
+    require(is_sfu or ("mixing" in kinds) != ("holding" in kinds), 500, "Unable to create bridge", "Internal Error")
+    require_utf8(bridge_id, name)
+    video_mode = "sfu" if is_sfu else "single" if "video_single" in kinds else "talker"
+    return Bridge(stasis, bridge_id or stasis.new_id(), name or "", "holding" in kinds and not is_sfu, video_mode).published
+
+@operation("GET /bridges/{bridgeId}", returns="Bridge", errors="404")
+def bridge_get(bridge=one_of("bridges", "Bridge not found")):
+    """Show a bridge. 200 with it as it was last published."""
+    return bridge.published
+
+@operation("DELETE /bridges/{bridgeId}", errors="404")
+def bridge_destroy(bridge=found_bridge):
+    """End a bridge. Its channels stay in their applications. Events: ChannelLeftBridge of each, BridgeDestroyed."""
+    bridge.end()
 
 @operation("POST /bridges/{bridgeId}/addChannel", errors="400 404 409 422")
-def bridge_add_channel(stasis, bridge_id, channel=needed_list, role=text, absorb_dtmf=flag(False), mute=flag(False)):
-    """Add channels. Events: ChannelLeftBridge of the bridge before, ChannelEnteredBridge, BRIDGEPEER of all members."""
-    bridge = find_bridge(stasis, bridge_id)
-    for joining in listed_channels(stasis, channel):
+def bridge_add_channel(stasis, bridge=found_bridge, channel=List.needed(), role=Text, absorb_dtmf=Flag(False), mute=Flag(False)):
+    """Add channels. Events of each, up to a refused one: ChannelLeftBridge elsewhere, ChannelEnteredBridge, BRIDGEPEER of all."""
+    for joining in listed_channels(stasis, channel):                    # departure 10: at once, behind no playback
         require(not joining.queue.has_recording(), 409, "Channel %s currently recording" % joining.id)
         bridge.add(joining, absorb_dtmf, role == "announcer")
 
-
 @operation("POST /bridges/{bridgeId}/removeChannel", errors="400 404 409 422")
-def bridge_remove_channel(stasis, bridge_id, channel=needed_list):
-    """Remove channels. Nothing is removed unless all can be. Events: BRIDGEPEER, ChannelLeftBridge."""
-    bridge = find_bridge(stasis, bridge_id)
+def bridge_remove_channel(stasis, bridge=found_bridge, channel=List.needed()):
+    """Remove channels. All of them or none. Events of each: its BRIDGEPEER, ChannelLeftBridge, BRIDGEPEER of who stays."""
     leaving = listed_channels(stasis, channel)
     require(all(member.bridge is bridge for member in leaving), 422, "Channel not in this bridge")
-    for member in leaving:
-        if member.bridge is bridge:                     # one may be named twice
-            bridge.remove(member)
-
+    for member in dict.fromkeys(leaving):               # one may be named twice
+        bridge.remove(member)
 
 @operation("POST /bridges/{bridgeId}/videoSource/{channelId}", errors="404 409 422")
-def bridge_set_video_source(stasis, bridge_id, channel_id):
+def bridge_set_video_source(stasis, bridge=found_bridge, channel_id=Text):
     """Fix the source of video. Event: BridgeVideoSourceChanged when it is another one."""
-    bridge = find_bridge(stasis, bridge_id)
-    channel = listed_channels(stasis, [channel_id])[0]
+    channel, = listed_channels(stasis, [channel_id])                    # refused as in a list of one
     require(channel.bridge is bridge, 422, "Channel not in this bridge")
     bridge.set_video_source(channel)
 
-
 @operation("DELETE /bridges/{bridgeId}/videoSource", errors="404")
-def bridge_clear_video_source(stasis, bridge_id):
-    """Let video follow the talker."""
-    find_bridge(stasis, bridge_id).clear_video_source()
-
+def bridge_clear_video_source(bridge=found_bridge):
+    """Let video follow the talker. Event, when the bridge is next published: BridgeVideoSourceChanged."""
+    bridge.clear_video_source()
 
 @operation("POST /bridges/{bridgeId}/moh", errors="404 409")
-def bridge_start_moh(stasis, bridge_id, moh_class=text):
-    """Play music on hold to the bridge. Events: BRIDGEPEER, as music joins the first time."""
-    find_bridge(stasis, bridge_id).start_music()
-
+def bridge_start_moh(bridge=found_bridge, moh_class=Text):
+    """Play music on hold to the bridge. Events, as music joins the first time: BRIDGEPEER of all members."""
+    bridge.start_music()
 
 @operation("DELETE /bridges/{bridgeId}/moh", errors="404 409")
-def bridge_stop_moh(stasis, bridge_id):
-    """Play music on hold to the bridge no more."""
-    bridge = find_bridge(stasis, bridge_id)
-    existing(bridge.music, "Bridge isn't playing music", 409)
-    bridge.stop_music()
+def bridge_stop_moh(bridge=found_bridge):
+    """Play music on hold to the bridge no more. Events, as music leaves: BRIDGEPEER of all members."""
+    require(bridge.is_playing_music(), 409, "Bridge isn't playing music")
+    bridge.music.queue.fail()           # and with nothing to do it leaves
 
-
-@operation("POST /bridges/{bridgeId}/play/{playbackId}", "Playback", "404 409", nickname="playWithId")
-@operation("POST /bridges/{bridgeId}/play", "Playback", "404 409")
-def bridge_play(stasis, bridge_id, media=needed_list, lang=text, offsetms=number(0, least=0), skipms=number(3000, least=0),
-                playback_id=text):
-    """Play media to the bridge under an id. 201 with the queued playback. Asterisk: the announcer joins before anything else
-    is looked at."""
-    bridge = find_bridge(stasis, bridge_id)
+@operation("POST /bridges/{bridgeId}/play", "POST /bridges/{bridgeId}/play/{playbackId}", returns="Playback", errors="404 409")
+def bridge_play(bridge=found_bridge, media=List.needed(), lang=Text, offsetms=Number(0, least=0),
+                skipms=Number(DEFAULT_SKIP_MS, least=0), playback_id=Text):
+    """Play media to the bridge. 201 with the queued playback. Events: BRIDGEPEER of all members, then as to a channel."""
     is_good = skipms >= 0 and offsetms >= 0 and bool(media) and all(media)
     if is_good:
         require_utf8(media, lang, playback_id)
-    queue = bridge.start_announcer()
+    queue = bridge.join_announcer().queue       # Asterisk: before anything else is looked at (prepare_bridge_media_channel)
     if not is_good:
-        bridge.stop_announcer()
+        queue.run()                     # nothing is in it: the announcer leaves
         raise allocation_failed()
-    return play(bridge, queue, playback_id, media, lang, offsetms, skipms)
+    return queued(Playback(bridge, playback_id, media, lang or "en", offsetms, skipms), queue)
 
-
-@operation("POST /bridges/{bridgeId}/record", "LiveRecording", "400 404 409 422")
-def bridge_record(stasis, bridge_id, name=needed, format=needed, max_duration_seconds=number(0, least=0),
-                  max_silence_seconds=number(0, least=0), if_exists=text("fail", allowed=["fail", "overwrite", "append"]),
-                  beep=flag(False), terminate_on=text("none", allowed=["none", "any", "*", "#"])):
-    """Record the bridge. 201 with the queued recording. Asterisk: a recorder joins before anything is checked, and leaves
-    after a refusal."""
-    bridge = find_bridge(stasis, bridge_id)
-    recorder = Internal(stasis.internal_name("Recorder/ARI"))
-    bridge.add(recorder)
+@operation("POST /bridges/{bridgeId}/record", returns="LiveRecording", errors="400 404 409 422")
+def bridge_record(stasis, bridge=found_bridge, name=Text.needed(), format=Text.needed(), max_duration_seconds=Limit,
+                  max_silence_seconds=Limit, if_exists=IfExists, beep=Flag(False), terminate_on=TerminateOn):
+    """Record the bridge. 201 with the queued recording. Events: BRIDGEPEER, RecordingStarted, RecordingFinished, BRIDGEPEER."""
+    # Asterisk: the recorder joins before anything is checked, and leaves after a refusal (ast_ari_bridges_record).
+    recorder = Internal(bridge, "Recorder/ARI")
     try:
         digits, policy = check_recording(terminate_on, if_exists, format)
-        if max_duration_seconds < 0 or max_silence_seconds < 0:
-            raise AriError(500, "Error parsing request")
+        require(max_duration_seconds >= 0 and max_silence_seconds >= 0, 500, "Error parsing request")
         check_recording_name(stasis, name, policy)
     except AriError:
-        bridge.remove(recorder)
+        recorder.leave()
         raise
     recording = LiveRecording(bridge, name, format, max_duration_seconds, max_silence_seconds, policy, digits, beep)
-    queued = recording.to_json()
-    bridge.recordings[recording] = recorder
-    recording.begin()
-    return recording_created(queued)
-
+    return queued(recording, recorder.queue)
 
 # --- 8.5 /recordings
+RESOURCES["recordings"] = Resource("Recordings, live and stored.", """
+StoredRecording (A recording on file.): name!, format!
+LiveRecording (A recording in the making.): name!, format!, target_uri!, state!=queued|recording|paused|done|failed|canceled,
+    duration?:int, talking_duration?:int, silence_duration?:int, cause?
+""", modules="res_stasis_recording")
+live_recording = one_of("live_recordings", "Recording not found")
 
-
-def stored_json(stasis: Stasis, name: str) -> dict:
+def stored_recording(stasis: Stasis, name: str) -> dict:
+    """A stored recording as it is shown, without slashes before its name: 404, also for a name that leads out."""
     suffix, _ = existing(stasis.recordings.get(name) if is_inside(name) else None, "Recording not found")
     return {"name": name.lstrip("/"), "format": suffix}
 
-
 @contextlib.contextmanager
-def refusing_file_errors(status: int, message: str) -> Iterator[None]:
-    """An OSError inside becomes this refusal."""
+def refusing_file_errors(stasis: Stasis, status: int, message: str) -> Iterator[None]:
+    """An OSError inside becomes this refusal, and a line in the log."""
     try:
         yield
     except OSError as error:
-        logger.warning("%s: %s", message, error)
+        stasis.faults.append("%s: %s" % (message, error))
         raise AriError(status, message) from None
 
-
-def live_recording(stasis: Stasis, name: str) -> LiveRecording:
-    return existing(stasis.live_recordings.get(name), "Recording not found")
-
-
-@operation("GET /recordings/stored", "List[StoredRecording]")
+@operation("GET /recordings/stored", returns="List[StoredRecording]")
 def recording_list_stored(stasis):
     """List the stored recordings."""
-    return [stored_json(stasis, name) for name in sorted(stasis.recordings.lengths, key=encode)]
+    return [stored_recording(stasis, name) for name in sorted(stasis.recordings.lengths, key=encode)]
 
-
-@operation("GET /recordings/stored/{recordingName}", "StoredRecording", "404")
-def recording_get_stored(stasis, recording_name):
+@operation("GET /recordings/stored/{recordingName}", returns="StoredRecording", errors="404")
+def recording_get_stored(recording=stored_recording):
     """Show a stored recording."""
-    return stored_json(stasis, recording_name)
-
+    return recording
 
 @operation("DELETE /recordings/stored/{recordingName}", errors="404")
-def recording_delete_stored(stasis, recording_name):
+def recording_delete_stored(stasis, recording=stored_recording):
     """Delete a stored recording."""
-    stored_json(stasis, recording_name)
-    with refusing_file_errors(500, "Delete failed"):
-        stasis.recordings.delete(recording_name)
+    with refusing_file_errors(stasis, 500, "Delete failed"):
+        stasis.recordings.delete(recording["name"])
 
+@operation("GET /recordings/stored/{recordingName}/file", returns="binary", errors="403 404")
+def recording_get_stored_file(stasis, recording=stored_recording):
+    """Download a stored recording. 200 with the bytes of its file."""
+    with refusing_file_errors(stasis, 403, "Recording could not be opened"):
+        data = stasis.recordings.data(recording["name"])
+    return Response(200, content=("Content-Type", "audio/" + recording["format"], data))
 
-@operation("GET /recordings/stored/{recordingName}/file", "binary", "403 404")
-def recording_get_stored_file(stasis, recording_name):
-    """Download a stored recording."""
-    suffix = stored_json(stasis, recording_name)["format"]
-    with refusing_file_errors(403, "Recording could not be opened"):
-        return Response(200, content=("Content-Type", "audio/" + suffix, stasis.recordings.data(recording_name)))
-
-
-@operation("POST /recordings/stored/{recordingName}/copy", "StoredRecording", "404 409")
-def recording_copy_stored(stasis, recording_name, destination_recording_name=needed):
-    """Copy a stored recording. 200 with the copy. Asterisk: what follows the last dot of its name is dropped after one of
-    that name was looked for."""
-    stored_json(stasis, recording_name)
+@operation("POST /recordings/stored/{recordingName}/copy", returns="StoredRecording", errors="404 409")
+def recording_copy_stored(stasis, recording=stored_recording, destination_recording_name=Text.needed()):
+    """Copy a stored recording. 200 with the copy."""
     existing(destination_recording_name, "Invalid destination recording name", 400, "Bad request")
     require(is_inside(destination_recording_name), 403, "Destination file path is forbidden")
     require(stasis.recordings.get(destination_recording_name) is None, 409,
             "A recording with the same name already exists on the system")
-    copied = re.sub(r"\.[^.]*\Z", "", destination_recording_name.lstrip("/"))
+    # Asterisk: b.wav must not be there, yet the copy is called b, and replaces a b (stasis_app_stored_recording_copy).
+    copied = destination_recording_name.lstrip("/").rsplit(".", 1)[0]
     require(bool(copied), 500, "Copy failed")
     require_utf8(copied)
-    with refusing_file_errors(500, "Copy failed"):
-        stasis.recordings.copy(recording_name, copied)
-    return stored_json(stasis, copied)
+    with refusing_file_errors(stasis, 500, "Copy failed"):
+        stasis.recordings.copy(recording["name"], copied)
+    return stored_recording(stasis, copied)
 
-
-@operation("GET /recordings/live/{recordingName}", "LiveRecording", "404")
-def recording_get_live(stasis, recording_name):
+@operation("GET /recordings/live/{recordingName}", returns="LiveRecording", errors="404")
+def recording_get_live(recording=live_recording):
     """Show a live recording."""
-    return live_recording(stasis, recording_name).to_json()
-
+    return recording.to_json()
 
 @operation("DELETE /recordings/live/{recordingName}", errors="404")
-def recording_cancel(stasis, recording_name):
+def recording_cancel(recording=live_recording):
     """End a recording and discard it. Event: RecordingFinished."""
-    live_recording(stasis, recording_name).stop(deletes=True)
-
+    recording.stop(deletes=True)
 
 @operation("POST /recordings/live/{recordingName}/stop", errors="404")
-def recording_stop(stasis, recording_name):
+def recording_stop(recording=live_recording):
     """End a recording and keep it. Event: RecordingFinished."""
-    live_recording(stasis, recording_name).stop()
+    recording.stop()
 
+@operation("POST /recordings/live/{recordingName}/pause", "DELETE /recordings/live/{recordingName}/pause", errors="404 409")
+def recording_pause_or_unpause(is_on, recording=live_recording):
+    """Pause a recording, or let it go on."""
+    recording.pause(is_on)
 
-@operation("POST /recordings/live/{recordingName}/pause", errors="404 409")
-def recording_pause(stasis, recording_name):
-    """Pause a recording."""
-    live_recording(stasis, recording_name).pause(True)
-
-
-@operation("DELETE /recordings/live/{recordingName}/pause", errors="404 409")
-def recording_unpause(stasis, recording_name):
-    """Pause a recording no more."""
-    live_recording(stasis, recording_name).pause(False)
-
-
-@operation("POST /recordings/live/{recordingName}/mute", errors="404 409")
-def recording_mute(stasis, recording_name):
-    """Record silence."""
-    live_recording(stasis, recording_name).mute(True)
-
-
-@operation("DELETE /recordings/live/{recordingName}/mute", errors="404 409")
-def recording_unmute(stasis, recording_name):
-    """Record what is heard."""
-    live_recording(stasis, recording_name).mute(False)
-
+@operation("POST /recordings/live/{recordingName}/mute", "DELETE /recordings/live/{recordingName}/mute", errors="404 409")
+def recording_mute_or_unmute(is_on, recording=live_recording):
+    """Record silence, or what is heard."""
+    recording.mute(is_on)
 
 # --- 8.6 /sounds
-
+RESOURCES["sounds"] = Resource("Sounds.", """
+FormatLangPair (A format in which a sound exists in a language.): language!, format!
+Sound (A sound that can be played.): id!, text?, formats!:List[FormatLangPair]
+""")
+SoundFilter = Text(keys=["name", "description", "paramType", "dataType", "required"])   # Asterisk: nothing else of these
 
 def sounds_json(stasis: Stasis, lang: str | None, wanted_format: str | None) -> dict[str, dict]:
     """{id: sound} of the sounds that pass both filters, with the formats that do."""
@@ -4580,215 +4295,234 @@ def sounds_json(stasis: Stasis, lang: str | None, wanted_format: str | None) -> 
             sound.setdefault("formats", []).append({"language": language, "format": codec})
     return found
 
-
-@operation("GET /sounds", "List[Sound]")
-def sound_list(stasis, lang=text(keys=OPTIONAL_KEYS), format=text(keys=OPTIONAL_KEYS)):
-    """List the sounds."""
+@operation("GET /sounds", returns="List[Sound]")
+def sound_list(stasis, lang=SoundFilter, format=SoundFilter):
+    """List the sounds. 404 where there is none."""
     found = sounds_json(stasis, lang, format)
     require(bool(found), 404, "No sounds found that matched the query")
     return list(found.values())
 
-
-@operation("GET /sounds/{soundId}", "Sound")
+@operation("GET /sounds/{soundId}", returns="Sound")
 def sound_get(stasis, sound_id):
     """Show a sound."""
     return existing(sounds_json(stasis, None, None).get(sound_id), "Sound not found")
 
-
 # --- 8.7 /playbacks
+RESOURCES["playbacks"] = Resource("Playbacks.", """
+~Playback (Media in play.): id!, media_uri!, next_media_uri?, target_uri!, language, state!=queued|playing|continuing|done|failed
+""", modules="res_stasis_playback")
+known_playback = one_of("playbacks", "Playback not found")
 
-PLAYBACK_OPERATIONS = ["restart", "pause", "unpause", "reverse", "forward"]
-
-
-def find_playback(stasis: Stasis, playback_id: str) -> Playback:
-    return existing(stasis.playbacks.get(playback_id), "Playback not found")
-
-
-@operation("GET /playbacks/{playbackId}", "Playback", "404")
-def playback_get(stasis, playback_id):
+@operation("GET /playbacks/{playbackId}", returns="Playback", errors="404")
+def playback_get(playback=known_playback):
     """Show a playback."""
-    return find_playback(stasis, playback_id).to_json()
-
+    return playback.to_json()
 
 @operation("DELETE /playbacks/{playbackId}", errors="404")
-def playback_stop(stasis, playback_id):
-    """End a playback. Event: PlaybackFinished; of one that waits, in its turn."""
-    find_playback(stasis, playback_id).stop()
-
+def playback_stop(playback=known_playback):
+    """End a playback. Event: PlaybackFinished, of one that waits in its turn."""
+    playback.stop()
 
 @operation("POST /playbacks/{playbackId}/control", errors="400 404 409")
-def playback_control(stasis, playback_id, operation=needed(allowed=["restart", "pause", "unpause", "reverse", "forward"])):
+def playback_control(stasis, playback_id, operation_=Text.needed(allowed=PLAYBACK_OPERATIONS)):
     """Pause, wind, or start again. Event of an unpause: PlaybackStarted."""
-    existing(operation, "Missing operation", 400)
-    require(operation in PLAYBACK_OPERATIONS, 400, "Invalid operation %s" % operation)
-    find_playback(stasis, playback_id).control(operation)
-
+    existing(operation_, "Missing operation", 400)                      # before the playback is looked for
+    require(operation_ in PLAYBACK_OPERATIONS, 400, "Invalid operation %s" % operation_)
+    known_playback(stasis, playback_id).control(operation_)
 
 # --- 8.8 /deviceStates
+RESOURCES["deviceStates"] = Resource("Device states.", """
+~DeviceState (The state of a device.): name!, state!=UNKNOWN|NOT_INUSE|INUSE|BUSY|INVALID|UNAVAILABLE|RINGING|RINGINUSE|ONHOLD
+""", modules="res_stasis_device_state")
+STATES_TO_SET = DEVICE_STATES[1:]       # all but UNKNOWN
 
-
-def stasis_device(device_name: str) -> str:
-    """The name behind Stasis: in any case; 409, 404."""
+def stasis_device(stasis: Stasis, device_name: str) -> str:
+    """The name behind "Stasis:" in any case: 409 for a device that is none, 404 for no name."""
     prefix, colon, name = device_name.partition(":")
     require(prefix.lower() == "stasis" and bool(colon), 409, "Uncontrolled device specified")
     require(bool(name), 404, "Device name is missing")
     return name
 
-
-@operation("GET /deviceStates", "List[DeviceState]")
+@operation("GET /deviceStates", returns="List[DeviceState]")
 def device_list(stasis):
-    """List the device states of one's own."""
-    return [{"name": "Stasis:" + name, "state": stasis.device_states[name]}
-            for name in sorted(stasis.device_states, key=encode)]
+    """List the device states that were set here."""
+    return [{"name": "Stasis:" + name, "state": stasis.device_states[name]} for name in sorted(stasis.device_states, key=encode)]
 
-
-@operation("GET /deviceStates/{deviceName}", "DeviceState")
+@operation("GET /deviceStates/{deviceName}", returns="DeviceState")
 def device_get(stasis, device_name):
-    """Show a device state."""
-    require(is_utf8(device_name), 500, "Error building response")
-    return {"name": device_name, "state": stasis.device_state(device_name)}
-
+    """Show a device state. 200 for any name."""
+    require(is_utf8(device_name), 500, "Error building response")       # departure 3: what cannot be shown
+    return {"name": device_name, "state": device_state(stasis, device_name)}
 
 @operation("PUT /deviceStates/{deviceName}", errors="404 409")
-def device_update(stasis, device_name, device_state=needed(allowed=["NOT_INUSE", "INUSE", "BUSY", "INVALID", "UNAVAILABLE",
-                  "RINGING", "RINGINUSE", "ONHOLD"])):
-    """Set a device state of one's own. Event: DeviceStateChanged when it is another one."""
-    name = stasis_device(device_name)
-    require((device_state or "").upper() in DEVICE_STATES[1:], 500, "Unknown device")
-    require_utf8(name)
-    stasis.set_device_state(name, device_state.upper())
-
+def device_update(stasis, device=stasis_device, device_state_=Text.needed(allowed=STATES_TO_SET)):
+    """Set a device state. Event: DeviceStateChanged when it is another one."""
+    require((device_state_ or "").upper() in STATES_TO_SET, 500, "Unknown device")
+    require_utf8(device)
+    set_device_state(stasis, device, device_state_.upper())
 
 @operation("DELETE /deviceStates/{deviceName}", errors="404 409")
 def device_delete(stasis, device_name):
-    """Forget a device state of one's own. Event: DeviceStateChanged, to UNKNOWN. Asterisk: without effect unless the prefix
-    is spelt exactly."""
-    name = stasis_device(device_name)
-    if device_name.startswith("Stasis:"):
-        stasis.delete_device_state(name)
-
+    """Forget a device state. Event: DeviceStateChanged to UNKNOWN, if the device ever had a state."""
+    name = stasis_device(stasis, device_name)
+    if device_name.startswith("Stasis:"):                               # Asterisk: else a 204 without effect
+        delete_device_state(stasis, name)
 
 # --- 8.9 /mailboxes
-
+RESOURCES["mailboxes"] = Resource("Mailboxes.", """
+~Mailbox (A mailbox and its messages.): name!, old_messages!:int, new_messages!:int
+""", modules="res_stasis_mailbox")
 
 def mailbox_json(name: str, mailbox: Mailbox) -> dict:
     return {"name": name, "old_messages": mailbox.old_messages, "new_messages": mailbox.new_messages}
 
-
-@operation("GET /mailboxes", "List[Mailbox]")
+@operation("GET /mailboxes", returns="List[Mailbox]")
 def mailbox_list(stasis):
     """List the mailboxes."""
     return [mailbox_json(name, stasis.mailboxes[name]) for name in sorted(stasis.mailboxes, key=encode)]
 
-
-@operation("GET /mailboxes/{mailboxName}", "Mailbox", "404")
+@operation("GET /mailboxes/{mailboxName}", returns="Mailbox", errors="404")
 def mailbox_get(stasis, mailbox_name):
     """Show a mailbox."""
     return mailbox_json(mailbox_name, existing(stasis.mailboxes.get(mailbox_name), "Mailbox is does not exist"))
 
-
 @operation("PUT /mailboxes/{mailboxName}", errors="404")
-def mailbox_update(stasis, mailbox_name, old_messages=number(required=True), new_messages=number(required=True)):
-    """Set the messages of a mailbox, which is made if need be."""
+def mailbox_update(stasis, mailbox_name, old_messages=Number.needed(), new_messages=Number.needed()):
+    """Make or change a mailbox. Event: DeviceStateChanged of its MWI device, if the mailbox is new or that is another state."""
     require_utf8(mailbox_name)
-    stasis.set_mailbox(mailbox_name, Mailbox(old_messages, new_messages))
-
+    set_mailbox(stasis, mailbox_name, Mailbox(old_messages, new_messages))
 
 @operation("DELETE /mailboxes/{mailboxName}", errors="404")
 def mailbox_delete(stasis, mailbox_name):
-    """Delete a mailbox."""
+    """Delete a mailbox. Event: DeviceStateChanged of its MWI device when that was in use."""
     existing(stasis.mailboxes.get(mailbox_name), "Mailbox does not exist")
-    stasis.set_mailbox(mailbox_name, None)
-
+    set_mailbox(stasis, mailbox_name, None)
 
 # --- 8.10 /events
+RESOURCES["events"] = Resource("The event socket, and events of one's own.", """
+~Message (Base of all that comes over the event socket.): *discriminator=type, type!, asterisk_id?, *subTypes=MissingParams|Event
+MissingParams (Parameters were missing.): params!:List[string]
+~Event (Base of all events.): application!, timestamp!:Date, *subTypes=DeviceStateChanged|PlaybackStarted|PlaybackContinuing|
+    PlaybackFinished|RecordingStarted|RecordingFinished|RecordingFailed|ApplicationMoveFailed|ApplicationReplaced|BridgeCreated|
+    BridgeDestroyed|BridgeMerged|BridgeBlindTransfer|BridgeAttendedTransfer|BridgeVideoSourceChanged|ChannelCreated|
+    ChannelDestroyed|ChannelEnteredBridge|ChannelLeftBridge|ChannelStateChange|ChannelDtmfReceived|ChannelDialplan|ChannelCallerId|
+    ChannelUserevent|ChannelHangupRequest|ChannelVarset|ChannelTalkingStarted|ChannelTalkingFinished|ChannelHold|ChannelUnhold|
+    ContactStatusChange|EndpointStateChange|Dial|StasisEnd|StasisStart|TextMessageReceived|ChannelConnectedLine|PeerStatusChange
+~ContactInfo (A contact's state.): uri!, contact_status!=Unreachable|Reachable|Unknown|NonQualified|Removed, aor!, roundtrip_usec?
+~Peer (A peer and its state.): peer_status!, cause?, address?, port?, time?
+~DeviceStateChanged (A device has another state.): device_state!:DeviceState
+~PlaybackStarted (A medium begins to play.): playback!:Playback
+~PlaybackContinuing (One medium is over, the next follows.): playback!:Playback
+~PlaybackFinished (A playback is over.): playback!:Playback
+~RecordingStarted (A recording has begun.): recording!:LiveRecording
+~RecordingFinished (A recording is complete.): recording!:LiveRecording
+~RecordingFailed (A recording came to nothing.): recording!:LiveRecording
+ApplicationMoveFailed (A channel could not be moved to another application.): channel!:Channel, destination!, args!:List[string]
+ApplicationReplaced (Another socket has taken the application.):
+BridgeCreated (A bridge is there.): bridge!:Bridge
+BridgeDestroyed (A bridge is gone.): bridge!:Bridge
+BridgeMerged (One bridge went into another.): bridge!:Bridge, bridge_from!:Bridge
+BridgeVideoSourceChanged (Another channel is the source of video.): bridge!:Bridge, old_video_source_id?
+BridgeBlindTransfer (A blind transfer was tried.): channel!:Channel, replace_channel?:Channel, transferee?:Channel, exten!,
+    context!, result!, is_external!:boolean, bridge:Bridge
+BridgeAttendedTransfer (An attended transfer was tried.): transferer_first_leg!:Channel, transferer_second_leg!:Channel,
+    replace_channel?:Channel, transferee?:Channel, transfer_target?:Channel, result!, is_external!:boolean,
+    transferer_first_leg_bridge:Bridge, transferer_second_leg_bridge:Bridge, destination_type!, destination_bridge,
+    destination_application, destination_link_first_leg:Channel, destination_link_second_leg:Channel,
+    destination_threeway_channel:Channel, destination_threeway_bridge:Bridge
+ChannelCreated (A channel is there.): channel!:Channel
+ChannelDestroyed (A channel is gone.): cause!:int, cause_txt!, channel!:Channel
+ChannelEnteredBridge (A channel has joined a bridge.): bridge!:Bridge, channel:Channel
+ChannelLeftBridge (A channel has left a bridge.): bridge!:Bridge, channel!:Channel
+ChannelStateChange (A channel has another state.): channel!:Channel
+ChannelDtmfReceived (A digit has arrived on a channel.): digit!, duration_ms!:int, channel!:Channel
+ChannelDialplan (A channel is at another place in the dialplan.): channel!:Channel, dialplan_app!, dialplan_app_data!
+ChannelCallerId (The caller of a channel has changed.): caller_presentation!:int, caller_presentation_txt!, channel!:Channel
+ChannelUserevent (An event made by a user.): eventname!, channel?:Channel, bridge?:Bridge, endpoint?:Endpoint, userevent!:object
+ChannelHangupRequest (Somebody wants a channel to end.): cause:int, soft:boolean, channel!:Channel
+ChannelVarset (A variable was set.): variable!, value!, channel?:Channel
+ChannelHold (A channel was put on hold.): channel!:Channel, musicclass?
+ChannelUnhold (A channel came back from hold.): channel!:Channel
+ChannelTalkingStarted (Somebody began to talk.): channel!:Channel
+ChannelTalkingFinished (Somebody ceased to talk.): channel!:Channel, duration!:int
+ContactStatusChange (A contact came or went.): endpoint!:Endpoint, contact_info!:ContactInfo
+PeerStatusChange (A peer has another state.): endpoint!:Endpoint, peer!:Peer
+EndpointStateChange (An endpoint has another state.): endpoint!:Endpoint
+Dial (Dialling goes on.): caller?:Channel, peer!:Channel, forward?, forwarded?:Channel, dialstring?, dialstatus!
+StasisEnd (A channel has left the application.): channel!:Channel
+StasisStart (A channel has entered the application.): args!:List[string], channel!:Channel, replace_channel?:Channel
+TextMessageReceived (An endpoint has sent a text message.): message!:TextMessage, endpoint?:Endpoint
+ChannelConnectedLine (The connected line of a channel has changed.): channel!:Channel
+""", modules="res_http_websocket")
+Names = List(from_text=split_quoted, from_json=lambda value: split_quoted(value) if isinstance(value, str) else ())
+known_application = one_of("applications", "Application not found")
 
-
-@operation("GET /events", "Message")
-def event_event_websocket(stasis, app=quoted, subscribe_all=flag):
-    """Open the event socket. The Upgrade of a handshake that is good so far. Departure 6: all names are checked before
-    anything is registered."""
+@operation("GET /events", returns="Message")
+def event_event_websocket(app=Names.needed(), subscribe_all=Flag):
+    """Open the event socket. 101, or a page that says why not. Events: ApplicationReplaced, to who held a name before."""
     if not app:
         raise HttpError(400, "HTTP request is missing param: [app]", close=False)
-    if not all(name and is_utf8(name) for name in app):
+    if not all(name and is_utf8(name) for name in app):                 # departure 6: before any of them is registered
         raise HttpError(400, "Invalid application provided in param [app].", close=False)
     return Upgrade(app, subscribe_all)
 
-
-EVENT_KINDS = ("channel", "bridge", "endpoint", "deviceState")
-
-
-def find_application(stasis: Stasis, name: str) -> Application:
-    return existing(stasis.applications.get(name), "Application not found")
-
-
-def event_source(uri: str | None, kinds: tuple[str, ...]) -> tuple[str, str]:
-    """(kind, id) of an event source URI; 400."""
+def parse_source(uri: str | None, kinds: dict | tuple) -> tuple[str, str]:
+    """(kind, id) of an event source URI: 400; so for one that is no text (departure 5)."""
     kind, colon, name = (uri or "").partition(":")
     require(bool(colon) and kind in kinds, 400, "Invalid event source URI scheme")
     return kind, name
-
 
 def followed_subject(stasis: Stasis, kind: str, subject_id: str) -> Channel | Bridge | None:
     """The channel or bridge of an event source; there are no endpoints."""
     return {"channel": stasis.channels, "bridge": stasis.bridges}.get(kind, {}).get(subject_id)
 
-
 @operation("POST /events/user/{eventName}", errors="404 422 400")
-def event_user_event(stasis, event_name, application=needed, source=text_list, variables=member(keys=USUAL_KEYS)):
+def event_user_event(stasis, event_name, application=Text.needed("Missing parameter application"), source=List,
+                     variables=Member(absent={}, keys=USUAL_KEYS)):
     """Send an event of one's own to an application. Event: ChannelUserevent, to that application only."""
-    require(bool(application), 400, "Missing parameter application")
-    hearer = find_application(stasis, application)
-    require(variables is ABSENT or isinstance(variables, dict), 500, "Error processing request")
+    hearer = known_application(stasis, application)
+    require(isinstance(variables, dict), 500, "Error processing request")
     shown = {}
     for uri in source:
-        kind, subject_id = event_source(uri, EVENT_KINDS[:3])
+        kind, subject_id = parse_source(uri, FOLLOWED_KINDS)
         shown[kind] = existing(followed_subject(stasis, kind, subject_id), "Event source was not found", 422).published
     require_utf8(event_name)
-    carried = dict(variables) if isinstance(variables, dict) else {}
-    carried["eventname"] = event_name
-    stasis.emit([hearer], "ChannelUserevent", eventname=event_name, userevent=carried,
-                **{kind: shown[kind] for kind in EVENT_KINDS if kind in shown})
-
+    stasis.emit([hearer], "ChannelUserevent", eventname=event_name, userevent={**variables, "eventname": event_name},
+                **{kind: shown[kind] for kind in FOLLOWED_KINDS if kind in shown})
 
 # --- 8.11 /applications
+RESOURCES["applications"] = Resource("Stasis applications.", """
+~Application (A Stasis application, what it follows and filters.): name!, channel_ids!:List[string], bridge_ids!:List[string],
+    endpoint_ids!:List[string], device_names!:List[string], events_allowed!:List[object], events_disallowed!:List[object]
+""")
+EventSources = List.needed("Missing parameter eventSource")
 
-
-@operation("GET /applications", "List[Application]")
+@operation("GET /applications", returns="List[Application]")
 def application_list(stasis):
     """List the applications."""
     return [stasis.application_json(application) for application in stasis.applications.values()]
 
-
-@operation("GET /applications/{applicationName}", "Application", "404")
-def application_get(stasis, application_name):
+@operation("GET /applications/{applicationName}", returns="Application", errors="404")
+def application_get(stasis, application=known_application):
     """Show an application."""
-    return stasis.application_json(find_application(stasis, application_name))
-
-
-@operation("POST /applications/{applicationName}/subscription", "Application", "400 404 422")
-def application_subscribe(stasis, application_name, event_source=needed_list):
-    """Follow event sources. 200 with the application. Those before a bad one stay followed; an empty id means all of the
-    kind."""
-    return change_subscriptions(stasis, application_name, event_source, subscribe)
-
-
-@operation("DELETE /applications/{applicationName}/subscription", "Application", "400 404 409 422")
-def application_unsubscribe(stasis, application_name, event_source=needed_list):
-    """Follow event sources no more. 200 with the application. Asterisk: following all of a kind cannot be undone by an empty
-    id."""
-    return change_subscriptions(stasis, application_name, event_source, unsubscribe)
-
-
-def change_subscriptions(stasis: Stasis, name: str, uris, change: Callable) -> dict:
-    require(bool(uris), 400, "Missing parameter eventSource")
-    application = find_application(stasis, name)
-    for uri in uris:
-        change(stasis, application, *event_source(uri, EVENT_KINDS))
     return stasis.application_json(application)
 
+@operation("POST /applications/{applicationName}/subscription", returns="Application", errors="400 404 422")
+def application_subscribe(stasis, application=known_application, event_source=EventSources):
+    """Follow event sources, an empty id being all of a kind. 200 with the application; those before a bad one stay followed."""
+    for uri in event_source:
+        subscribe(stasis, application, *parse_source(uri, ALL_TOPICS))
+    return stasis.application_json(application)
+
+@operation("DELETE /applications/{applicationName}/subscription", returns="Application", errors="400 404 409 422")
+def application_unsubscribe(stasis, application=known_application, event_source=EventSources):
+    """Follow event sources no more. 200 with the application; those before a bad one are followed no more."""
+    for uri in event_source:
+        unsubscribe(stasis, application, *parse_source(uri, ALL_TOPICS))
+    return stasis.application_json(application)
 
 def subscribe(stasis: Stasis, application: Application, kind: str, subject_id: str) -> None:
+    """Follow one source, or all of a kind: 422 for a channel, bridge or endpoint that is not there."""
     if kind == "deviceState":
         require_utf8(subject_id)
         if ALL_TOPICS[kind] not in application.device_names:
@@ -4799,8 +4533,8 @@ def subscribe(stasis: Stasis, application: Application, kind: str, subject_id: s
         subject = stasis.find_channel(subject_id) if kind == "channel" else followed_subject(stasis, kind, subject_id)
         existing(subject, "Event source does not exist", 422).follow(application)
 
-
 def unsubscribe(stasis: Stasis, application: Application, kind: str, subject_id: str) -> None:
+    """Follow one source no more: 422 where it was not followed, 501 for all of a kind, which cannot be undone."""
     follows_all = kind in application.all_of
     if kind == "deviceState":
         known = ALL_TOPICS[kind] in application.device_names or application.device_names.pop(subject_id, ABSENT) is not ABSENT
@@ -4815,22 +4549,20 @@ def unsubscribe(stasis: Stasis, application: Application, kind: str, subject_id:
         known = subject is not None and subject.unfollow(application)
     require(known, 422, "Event source was not subscribed to")
 
-
-@operation("PUT /applications/{applicationName}/eventFilter", "Application", "400 404")
-def application_filter(stasis, application_name, filter=document):
-    """Choose the types of events to be told. 200 with the application. A list sets both lists, {} empties both; `disallowed`
-    is set before `allowed` is checked."""
-    application = find_application(stasis, application_name)
-    both = [] if filter is ABSENT or filter == {} else filter if isinstance(filter, list) else None
-    given = filter if both is None else {"disallowed": both, "allowed": both}
-    require(isinstance(given, dict), 400, "Invalid format definition")
-    for name in ("disallowed", "allowed"):
-        if name in given:
-            entries = given[name]
-            good = isinstance(entries, list) and all(
-                isinstance(entry, dict) and isinstance(entry.get("type"), str) and entry["type"] for entry in entries)
-            require(good, 400, "Invalid format definition")
-            setattr(application, name, entries)
+@operation("PUT /applications/{applicationName}/eventFilter", returns="Application", errors="400 404")
+def application_filter(stasis, application=known_application, filter=Document):
+    """Choose the types of events to be told. 200 with the application."""
+    if filter == {}:                                    # as nothing at all it empties both lists
+        filter = []
+    if isinstance(filter, list):                        # a list is both
+        filter = {"disallowed": filter, "allowed": filter}
+    require(isinstance(filter, dict), 400, "Invalid format definition")
+    for name in ("disallowed", "allowed"):              # Asterisk: the first is set before the second is checked
+        entries = filter.get(name, getattr(application, name))
+        good = isinstance(entries, list) and all(
+            isinstance(entry, dict) and isinstance(entry.get("type"), str) and entry["type"] for entry in entries)
+        require(good, 400, "Invalid format definition")
+        setattr(application, name, entries)
     return stasis.application_json(application)
 
 
@@ -4849,7 +4581,6 @@ FRAMES_AT_ONCE = 64                     # how many waiting frames go into one wr
 KNOWN_HEADS = 256                       # how many heads are remembered with what they come to
 ENTITY_ID_BYTES = 6                     # Asterisk's identity looks like a MAC address
 API_KEY = re.compile(r"(?i)(api_key=)[^&]*")
-
 
 class Reader:
     """Reads a socket with a limit on silence; writers of the same socket have limits of their own."""
@@ -4870,18 +4601,15 @@ class Reader:
             raise Gone
         return data
 
-
 def timeval(seconds: float) -> bytes:
     """C's struct timeval."""
     return struct.pack("@ll", int(seconds), int(seconds % 1 * US_PER_SECOND))
-
 
 def shut_down(sock: socket.socket, how: int) -> None:
     try:
         sock.shutdown(how)
     except OSError:
         pass                            # it is gone already
-
 
 class Outbox:
     """The frames that wait to be sent on one socket, in order, and the pen: whoever holds it writes them.
@@ -4893,8 +4621,7 @@ class Outbox:
     Invariant: while frames wait, somebody holds the pen or is about to try it. For who has put a frame tries it (flush), and who
     puts the pen down looks once more. It is only ever tried: who finds it taken goes on with his work, so that a slow peer holds
     up nobody and a quick one costs no change of threads. A peer that does not take bytes at once is handed, pen included, to a
-    thread of its own. A frame that is not written whole within `write_seconds`, or a full outbox, ends the socket (departure 7).
-    """
+    thread of its own. A frame that is not written whole within `write_seconds`, or a full outbox, ends the socket (departure 7)."""
 
     def __init__(self, sock: socket.socket, write_seconds: float) -> None:
         self.sock, self.write_seconds, self.deadline = sock, write_seconds, 0.0
@@ -4966,7 +4693,6 @@ class Outbox:
             self.pen.release()
             self.flush()
 
-
 class EventSocket:
     """An open WebSocket: what comes in is read by the thread of its HTTP connection, what goes out waits in an Outbox."""
 
@@ -5008,9 +4734,7 @@ class EventSocket:
             self.parser.close(code)
             self.send(self.parser.to_send())
 
-
 NO_HEAD = Head("(bad", "request)", [])  # stands in for a head that could not be read
-
 
 class HttpConnection(socketserver.BaseRequestHandler):
     """One connection: requests in, answers out, in order, until somebody closes it."""
@@ -5077,14 +4801,12 @@ class HttpConnection(socketserver.BaseRequestHandler):
         except Gone:
             pass
 
-
 @functools.lru_cache(maxsize=KNOWN_HEADS)
 def understand(data: bytes, config: Config, http_config: HttpConfig) -> tuple | None:
     """(Request, decision) of a small head, the decision None where a body follows; None when `data` is more than a head.
 
     All that is said of a request without a body follows from its head and the configuration, and clients send the same heads
-    again and again: this is the one place that remembers them.
-    """
+    again and again: this is the one place that remembers them."""
     incoming = Incoming(data)
     request = Request(incoming.read_head(), b"", http_config.prefix)
     if incoming.rest():
@@ -5092,10 +4814,8 @@ def understand(data: bytes, config: Config, http_config: HttpConfig) -> tuple | 
     has_body = request.head.content_length or request.head.is_chunked
     return request, None if has_body else decide(request, config, http_config)
 
-
 def is_served(request: Request, config: Config) -> bool:
     return config.is_enabled and request.path is not None
-
 
 def decide(request: Request, config: Config, http_config: HttpConfig) -> Response | Callable[[Stasis], object]:
     """The response to a request, or what the model is to do for it: follows from these arguments alone."""
@@ -5108,11 +4828,9 @@ def decide(request: Request, config: Config, http_config: HttpConfig) -> Respons
     except HttpError as error:
         return html_error(error, http_config.server_name)
 
-
 def masked(head: Head) -> str:
     """Method and target for the log, an api_key made unreadable."""
     return "%s %s" % (head.method, API_KEY.sub(r"\1...", head.target))
-
 
 def carry_tls(sock: socket.socket, context: ssl.SSLContext, plain: socket.socket) -> None:
     """Carry bytes both ways until one side ends; one thread does it, because a TLS object is no more than one thread's."""
@@ -5132,7 +4850,6 @@ def carry_tls(sock: socket.socket, context: ssl.SSLContext, plain: socket.socket
     except OSError as error:
         logger.info("TLS connection ended: %s", error)
 
-
 def carry(source: socket.socket, sink: socket.socket, waiting: bytes) -> bytes | None:
     """Read when nothing waits, send what does; what still waits after it, None when the source has ended."""
     try:
@@ -5143,7 +4860,6 @@ def carry(source: socket.socket, sink: socket.socket, waiting: bytes) -> bytes |
         return waiting[sink.send(waiting):]
     except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
         return waiting
-
 
 class Listener(http.server.ThreadingHTTPServer):
     """A listening socket; each connection gets a thread, kept in `sessions` as long as it lives."""
@@ -5185,13 +4901,11 @@ class Listener(http.server.ThreadingHTTPServer):
         shut_down(self.socket, socket.SHUT_RDWR)
         self.shutdown()
 
-
 class Server:
     """ARI on a socket: the model, its lock, and the threads around it.
 
     `with Server(config, port=0) as server:` serves server.url from threads of its own until the block ends. `config` is a
-    Config, None for one that was refused (then everything below /ari is 404); `sounds` and `recordings` are folders.
-    """
+    Config, None for one that was refused (then everything below /ari is 404); `sounds` and `recordings` are folders."""
 
     def __init__(self, config: Config | None, address: str | None = None, port: int | None = None,
                  http_config: HttpConfig | None = None, sounds: str | None = None, recordings: str | None = None,
@@ -5273,8 +4987,7 @@ class Server:
     def pass_on(self) -> list[Outbox]:
         """Put the events of the model into the outboxes of those who hear them, which are then to be flushed.
 
-        Each gets the server's identity at its end and, where it has no member of that name yet, the application's name.
-        """
+        Each gets the server's identity at its end and, where it has no member of that name yet, the application's name."""
         events, self.stasis.outbox, outboxes = self.stasis.outbox, [], []
         pretty = self.config.is_pretty
         for event, hearers in events:
@@ -5304,10 +5017,10 @@ class Server:
 
     def perform(self, call: Callable[[Stasis], object]) -> Response | Upgrade:
         """The response of a request that needs the model; HttpError where the answer is a page."""
-        result = self.change(lambda stasis: answer(call, stasis))
-        if isinstance(result, Reload):
-            return Response(204) if self.reload() else json_error(result.refusal)
-        return result
+        response = self.change(lambda stasis: answer(call, stasis))
+        if response is RELOADED and not self.reload():  # files are read when the lock is free again
+            return json_error(AriError(409, "An unknown error occurred while reloading the module"))
+        return response
 
     def response_bytes(self, response: Response, head: Head, closes: bool) -> bytes:
         config = self.config
@@ -5338,7 +5051,6 @@ class Server:
 CONFIG_PATHS = ("ari.conf", "/etc/asterisk/ari.conf")
 USAGE_ERROR, FAILURE = 2, 1             # exit statuses
 
-
 def command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ari_ref.py", description="Asterisk %s's REST Interface, without Asterisk." % VERSION)
     parser.add_argument("--config", metavar="FILE", help="ari.conf (default: %s, else %s)" % CONFIG_PATHS)
@@ -5356,15 +5068,13 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version="ari_ref, the wire of Asterisk %s" % VERSION)
     return parser
 
-
 def main(arguments: list[str] | None = None) -> int:
     """Run the server until SIGTERM or SIGINT; the exit status."""
     options = command_line().parse_args(arguments)
     logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     if options.operations:
-        for operations in OPERATIONS.values():
-            for declared in operations.values():
-                print("%-7s %-60s %s" % (declared.method, declared.path, declared.summary))
+        for declared in itertools.chain.from_iterable(operations.values() for operations in OPERATIONS.values()):
+            print("%-7s %-60s %s" % (declared.method, declared.path, declared.summary))
         return 0
     path = options.config or next((path for path in CONFIG_PATHS if os.path.exists(path)), None)
     if path is None or not os.path.exists(path):
@@ -5380,7 +5090,6 @@ def main(arguments: list[str] | None = None) -> int:
     for problem in problems:
         print("ari_ref: %s" % problem, file=sys.stderr)
     return print_settings(*config, problems) if options.check else serve(*config, path, options, tls)
-
 
 def read_settings(path: str, options: argparse.Namespace) -> tuple[tuple[Config | None, HttpConfig], list[str]]:
     """((ari.conf or None when it is refused, http.conf with the command line laid over it), problems)."""
@@ -5399,7 +5108,6 @@ def read_settings(path: str, options: argparse.Namespace) -> tuple[tuple[Config 
     settings.prefix = settings.prefix if options.prefix is None else url_prefix(options.prefix)
     return (config, settings), problems
 
-
 def tls_context(options: argparse.Namespace, settings: HttpConfig) -> ssl.SSLContext | None:
     certificate = options.tls_cert or settings.tls_certificate
     if not certificate:
@@ -5407,7 +5115,6 @@ def tls_context(options: argparse.Namespace, settings: HttpConfig) -> ssl.SSLCon
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, options.tls_key or settings.tls_key or None)
     return context
-
 
 def print_settings(config: Config | None, settings: HttpConfig, problems: list[str]) -> int:
     """Print the effective configuration, never a password; the exit status says whether there are problems."""
@@ -5421,7 +5128,6 @@ def print_settings(config: Config | None, settings: HttpConfig, problems: list[s
             print("user %s: %s, %s password" % (user.name, "read-only" if user.is_read_only else "may write",
                                                 "no" if not user.password else "crypted" if user.is_crypted else "plain"))
     return FAILURE if problems else 0
-
 
 def serve(config: Config | None, settings: HttpConfig, path: str, options: argparse.Namespace, tls: ssl.SSLContext | None) -> int:
     """Serve until SIGTERM or SIGINT; SIGHUP reads ari.conf again."""
@@ -5439,7 +5145,6 @@ def serve(config: Config | None, settings: HttpConfig, path: str, options: argpa
         while signal.sigwait(signals) == signal.SIGHUP:
             server.reload()
     return 0
-
 
 if __name__ == "__main__":
     sys.exit(main())
