@@ -27,8 +27,8 @@ Sections, in the order of what they need:
 The arrow rule: a section uses names of the sections above it only (annotations apart).
 
 The lock rule: Stasis is a plain object, and whoever calls it holds Server.lock, which is taken in one method, change(). Under
-it nobody touches a socket or a file, logs, sleeps or waits. Events go into the outbox of each event socket under the lock, so
-that every application sees them in one order; they are sent without it, by one writer at a time.
+it nobody touches a socket, or a file but those of recordings (7.8), logs, sleeps or waits. Events go into the outbox of each
+event socket under the lock, so that every application sees them in one order; they are sent without it, one writer at a time.
 
 Marks in comments: "RFC 6455 5.5.2: ..." a rule by its number; "Asterisk: ..." behaviour that is kept although it surprises;
 "Not Asterisk: ..." a deliberate difference; "departure N" the same by its number in the README.
@@ -3017,24 +3017,24 @@ class Playback(Task):
         """How much of the medium has been played, in ms."""
         return self.position_ms + (0 if self.state == "paused" else (self.stasis.now - self.started) * 1000)
 
-    def control(self, operation: str) -> None:
+    def control(self, command: str) -> None:
         """restart, pause, unpause, reverse or forward; 409 where the state does not allow it."""
-        does = PLAYBACK_CONTROL[self.state].split()[PLAYBACK_OPERATIONS.index(operation)]
-        require(does != "-", 409, "Can only %s while media is playing" % operation)
-        require(self.sound.is_controllable, 500, "Could not %s playback" % operation)
+        does = PLAYBACK_CONTROL[self.state].split()[PLAYBACK_OPERATIONS.index(command)]
+        require(does != "-", 409, "Can only %s while media is playing" % command)
+        require(self.sound.is_controllable, 500, "Could not %s playback" % command)
         if does == ".":
             return
         position, length = self.position(), self.sound.milliseconds
-        if operation == "pause":
+        if command == "pause":
             self.position_ms, self.state = position, "paused"
             self.timer.cancel()
-        elif operation == "unpause":
+        elif command == "unpause":
             self.state = "playing"
             self.tell("PlaybackStarted")
             self.run_from(position)
-        elif operation == "restart":
+        elif command == "restart":
             self.run_from(0)
-        elif operation == "reverse":
+        elif command == "reverse":
             self.run_from(max(0, position - self.skip_ms))
         else:                                           # forward: never over the end
             position += self.skip_ms
@@ -4913,7 +4913,7 @@ class Server:
         self.http = http_config or HttpConfig()
         self.config, self.config_path = config or Config(), config_path
         self.config.is_enabled = self.config.is_enabled and config is not None
-        self.lock = threading.Lock()    # of the model; only change() takes it, and under it nobody sends, reads, logs or waits
+        self.lock = threading.Lock()    # of the model; only change() takes it
         self.clock_offset = time.time() - time.monotonic()
         self.stasis = Stasis(lambda: str(uuid.uuid4()), self.now(), secrets.token_bytes(ENTITY_ID_BYTES).hex(":"),
                              read_sounds(sounds) if sounds else None, Recordings(recordings) if recordings else None)
