@@ -232,7 +232,7 @@ def dump_json(value, pretty: bool = False) -> str:
     elif type(value) is Encoded:
         return value.text
     elif type(value) is list:
-        text = "[%s]" % ",".join([item.text if type(item) is Encoded else COMPACT.encode(item) for item in value])
+        return "[%s]" % ",".join([item.text if type(item) is Encoded else dump_json(item) for item in value])
     elif type(value) is dict and Encoded in map(type, value.values()):
         text = "{%s}" % ",".join(['"%s":%s' % (key, item.text if type(item) is Encoded else quote(item) if type(item) is str
                                                else COMPACT.encode(item)) for key, item in value.items()])
