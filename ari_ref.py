@@ -1618,7 +1618,6 @@ MAX_BRIDGEPEER_MEMBERS = 11             # members that BRIDGEPEER takes account 
 
 DIGITS = frozenset("0123456789*#ABCDabcd")
 DIGIT_PAUSES_MS = {"w": 500, "W": 1000}         # main/app.c, dtmf_stream
-FLASHES = "fF"                          # hook flashes, which Local channels do not show
 QUIET_MS = 100                          # before the first digit
 MIN_DIGIT_MS = 100                      # the shortest digit (AST_DEFAULT_EMULATE_DTMF_DURATION), and the gap that 0 asks for
 DEFAULT_SKIP_MS = 3000                  # of forward and reverse
@@ -2377,8 +2376,9 @@ class InStasis(Program):
 
 def run_stasis(channel: Channel, data: str) -> bool:
     """Run Stasis(data); False when nobody is there (app_stasis.c, app_exec)."""
-    program = InStasis(channel, data)
-    channel.publish()
+    shown, program = channel.app, InStasis(channel, data)
+    if channel.app != shown:                            # a step of a dialplan has published itself
+        channel.publish()
     channel.set_variable("STASISSTATUS", "")
     name, _, args = data.partition(",")
     application = channel.stasis.active_application(name)
@@ -2492,12 +2492,12 @@ def originate(near: Channel, caller_id: str | None, originator: Channel | None, 
         near.caller = parse_caller_id(caller_id)
         # Asterisk: what the caller id leaves out stays the originator's.
         near.connected = near.caller[0] or near.connected[0], near.caller[1] or near.connected[1]
-    near.publish()
+    if originator or caller_id:
+        near.publish()
     for name, value in variables.items():
         near.set_variable(name, value)
-    application = near.stasis.active_application(app or "")
-    near.follow(application)
-    near.far_leg.follow(application)
+    for leg in (near, near.far_leg):
+        leg.follow(near.stasis.active_application(app or ""))
     shown = near.published
     if not call_far_leg(near):
         call.give_up()
@@ -2885,7 +2885,7 @@ class Digits(Task):
         for character in digits:
             if character in DIGIT_PAUSES_MS:
                 yield DIGIT_PAUSES_MS[character], ""
-            elif character in FLASHES:
+            elif character in "fF":     # a hook flash, which Local channels do not show
                 yield between_ms, ""
             elif character in DIGITS:
                 yield self.duration_ms, character
