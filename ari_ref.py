@@ -1590,10 +1590,10 @@ def api_document(name: str, request: Request) -> dict:
 #   7.8 Sounds and files                formats, sounds, stored recordings
 #   7.9 Devices, mailboxes, globals
 #
-# The theory: programs run on a channel, one inside the other, and the innermost is what it shows. An application may act on
-# a channel while its stay there is the innermost program; what it asks for are tasks in the queue of that stay, and the
-# queue ends with it. Four words for ends: stop() asks something to end, fail() says that it cannot go on, end() ends it and
-# tells, forget() takes it out of the tables.
+# The theory: programs run on a channel, one inside the other, and the innermost is what it shows. An application may act on a
+# channel while its stay there is the innermost. What it asks for are tasks in the queue of that stay; continue and move say where
+# the channel goes when the queue is empty, and before a hang-up ends the stay it ends the queue. Four words for ends: stop() asks
+# for one, fail() says that the channel hangs up, end() ends and tells, forget() comes last and takes out of the tables.
 # Rules: res/res_stasis*.c, res/stasis/*.c, main/stasis_channels.c, main/core_local.c of Asterisk 16.30.1.
 
 ALL_TOPICS = {"channel": "__AST_CHANNEL_ALL_TOPIC", "bridge": "__AST_BRIDGE_ALL_TOPIC",
