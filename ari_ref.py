@@ -1450,10 +1450,12 @@ def parse_parameters(declared: Operation, request: Request, path_values: list[st
             given = [in_path[kind.name]]
         elif kind.where == "document":
             given = [request.pairs if request.json is None else request.json]
-        else:
+        elif kind.name in words or kind.name in members:
             given = [kind.from_text(word) for word in words.get(kind.name, ())] if kind.where == "query" else []
             if kind.name in members:
                 given.append(kind.from_json(members[kind.name]))
+        else:
+            given = ()
         if given and kind.is_list:
             require(max(map(len, given)) <= MAX_LIST_ITEMS, 400, "Too many values for %s" % argument)
         arguments[argument] = given[-1] if given else kind.absent
@@ -5007,7 +5009,6 @@ class Server:
         """Run what falls due, until the server closes."""
         def note_due(stasis: Stasis) -> None:
             self.wakes_at = stasis.next_due() or math.inf
-
         while not self.is_closing:
             self.due_earlier.clear()
             self.change(note_due)
@@ -5036,7 +5037,6 @@ class Server:
             return False
         for warning in config.warnings:
             logger.warning(warning)
-
         def take(stasis: Stasis) -> None:
             self.config, stasis.reloaded = config, stasis.now
             if config.channelvars is not None:          # Asterisk: a file without the option leaves them as they were
