@@ -725,7 +725,7 @@ def option_number(word: str, least: int = 0) -> int:
     return number
 
 def from_milliseconds(milliseconds: str) -> float:
-    """Seconds."""
+    """The option as seconds."""
     return option_number(milliseconds) / MS_PER_SECOND
 
 def is_crypt(word: str) -> bool:
@@ -1301,7 +1301,7 @@ class Kind(NamedTuple):
     keys: list = USUAL_KEYS             # in the order of the API description
 
     def __call__(self, default=None, **facts) -> Kind:
-        """Asterisk: of a text that is absent the default is but described."""
+        """Asterisk: the default of a text is only shown in the description; an absent one stays None."""
         if default is not None and self.absent is not None:
             facts["absent"] = default
         return self._replace(default=default, **facts)
@@ -1464,7 +1464,7 @@ def parse_parameters(declared: Operation, request: Request, path_values: list[st
             raise AriError(400, kind.refusal)
     return arguments
 
-RELOADED = Response(204)                # the answer of who wants ari.conf to be read again: the server does it first
+RELOADED = Response(204)                # returned by an operation that asks the server to read ari.conf again
 
 class Upgrade(NamedTuple):
     """What GET /events comes to: the applications that its event socket is to hold, and the headers of the 101 answer."""
@@ -1502,7 +1502,7 @@ def resolve_handshake(declared: Operation, request: Request, path_values: list[s
     return declared.handler(**arguments)._replace(headers=headers)
 
 def answer(call: Callable[[Stasis], object], stasis: Stasis) -> Response | Upgrade:
-    """The response that what resolve() gave comes to; the caller holds the lock. None is a 204, any other value a 200."""
+    """Run what resolve() gave; the caller holds the lock. None becomes a 204, any other value a 200, an AriError its JSON."""
     try:
         result = call(stasis)
     except AriError as error:
@@ -2231,7 +2231,7 @@ def party_function(attribute: str) -> Function:
     return Function(read, write)
 
 def read_item(stasis: Stasis, channel: Channel, argument: str) -> str | None:
-    """CHANNEL()."""
+    """The item of CHANNEL(); None for one that is not known."""
     return {"name": channel.name, "state": channel.state, "language": channel.language, "uniqueid": channel.id,
             "linkedid": channel.near_leg.id if channel.near_leg else channel.id, "context": channel.place.context,
             "exten": channel.place.exten, "appname": channel.app[0], "appdata": channel.app[1],
@@ -3255,7 +3255,7 @@ class LiveRecording(Task):
         With maxSilenceSeconds the silence at the end, but for 200 ms, is taken off, each number rounded for itself: after 3.5 s
         of silence duration is 3 - int(3.3) = 0. Talking is cut only while no pause has cut the silence: 2.5 s, a pause of 1 s,
         and 1.5 s are written 4, silent 1.5 at the end: duration 4 - int(1.3) = 3, talking 4, silence -1."""
-        written = int(self.written_ms / 1000 + 1e-6)
+        written = int(self.written_ms / 1000 + 1e-6)         # else a sum of floats just below 3 s would count as 2
         if not self.max_silence_seconds:
             return {"duration": written}
         silence_ms = self.silence_ms()
@@ -3876,7 +3876,7 @@ def channel_get(channel=one_of("channels", "Channel not found")):
 
 @operation("POST /channels", "POST /channels/{channelId}", returns="Channel", errors="400 409")
 def channel_originate(stasis, endpoint=Text.needed(), extension=Text, context=Text, priority=Long, label=Text, app=Text,
-                      app_args=Text, caller_id=Text, timeout=Number(30), variables=Variables, channel_id=Text,
+                      app_args=Text, caller_id=Text, timeout=Number(CALL_SECONDS), variables=Variables, channel_id=Text,
                       other_channel_id=Text, originator=Text, formats=Text):
     """Call somebody. 200 with the near leg before it is dialled. Events, to an active `app`: Dial, then those of the far leg;
     to followers of all channels first ChannelCreated twice."""
@@ -5010,9 +5010,9 @@ class Server:
         def note_due(stasis: Stasis) -> None:
             self.wakes_at = stasis.next_due() or math.inf
         while not self.is_closing:
-            self.due_earlier.clear()
             self.change(note_due)
             self.due_earlier.wait(None if self.wakes_at == math.inf else max(0.0, self.wakes_at - self.now()))
+            self.due_earlier.clear()    # behind the wait, so that neither an earlier timer nor the end is overlooked
 
     # --- what change() is called for
 
