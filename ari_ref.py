@@ -2347,6 +2347,8 @@ class InStasis(Program):
         if not self.continues:
             self.change_application(*self.next_app)
             return
+        if channel.bridge:                              # joined since continue had its turn
+            channel.leave_bridge(leaves_app=True)
         self.leave()
         if dialplan:
             channel.programs.remove(self)
@@ -5013,8 +5015,6 @@ class Server:
             self.change(note_due)
             self.due_earlier.wait(None if self.wakes_at == math.inf else max(0.0, self.wakes_at - self.now()))
             self.due_earlier.clear()    # behind the wait, so that neither an earlier timer nor the end is overlooked
-
-    # --- what change() is called for
 
     def perform(self, call: Callable[[Stasis], object]) -> Response | Upgrade:
         """The response of a request that needs the model; HttpError where the answer is a page."""

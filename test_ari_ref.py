@@ -780,6 +780,22 @@ class TestModel:
         stasis.advance(1013.0)
         assert recording.state == "done" and stasis.outbox[-1][0]["recording"]["duration"] == 3
 
+    def test_a_bridge_joined_behind_a_continue_is_left_before_the_application(self):
+        """ChannelLeftBridge comes before StasisEnd, and nobody who has gone stays in the bridge (res_stasis.c, stasis_app_exec)."""
+        stasis = stasis_with("demo")
+        far = originate(stasis).far_leg
+        far.answer()
+        stay, bridge = far.stay, ari_ref.Bridge(stasis, "b", "", False, "talker")
+        far.queue.add(ari_ref.Playback(far, "p", ["sound:a"], "en", 0, 3000))
+        far.queue.do(lambda: stay.continue_at(ari_ref.Place("default", "answer", 1)))
+        far.queue.add(ari_ref.Playback(far, "q", ["sound:a"], "en", 0, 3000))
+        stasis.advance(1001.0)
+        bridge.add(far)
+        told(stasis)
+        stasis.advance(1002.0)
+        events = [event for event in told(stasis) if event.split()[0] in ("ChannelLeftBridge", "StasisEnd")]
+        assert (events, bridge.members, far.bridge) == (["ChannelLeftBridge far", "StasisEnd far"], [], None)
+
     def test_audio_comes_through_a_bridge(self):
         """What plays on one pair is heard on the other side of a bridge, and a bridge of three always carries frames."""
         stasis = stasis_with("demo")
