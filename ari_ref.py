@@ -535,6 +535,7 @@ MAX_INCLUDE_DEPTH = 10
 MAX_OPTION = 2**31 - 1                  # of an option that is a number
 UTF8_BOM = b"\xef\xbb\xbf"
 DIRECTIVE = re.compile(r"([^\x00-\x20]*)[\x00-\x20]*(.*)", re.DOTALL)
+COMMENT_MARK = re.compile(r"\\;|;--(?!-)|(?:--)?;(?!--(?!-))")
 HASH_SCHEME = re.compile(r"(?:\$([0-9a-z]+)\$(?:rounds=([0-9]{1,9})\$)?)?")
 # What a crypt(3) costs by its scheme, in rounds of SHA-512, roughly and at the usual settings; MD5 and older: the least.
 HASH_COSTS, LEAST_COST = {"5": 5000, "6": 5000, "2b": 100_000, "y": 100_000, "gy": 100_000, "7": 100_000}, 1000
@@ -671,22 +672,18 @@ class ConfigReader:
 
 def strip_comments(line: str, depth: int) -> tuple[str, int]:
     """`line` without `; ...` and without `;-- ... --;`, which nests and spans lines; and the depth after it."""
-    kept, start, at = [], 0, line.find(";")
-    while at >= 0:
-        is_end = depth and at >= start + 2 and line[at - 2:at] == "--"
-        if at > start and line[at - 1] == "\\":
-            if not depth:
-                kept.append(line[start:at - 1] + ";")
-        elif line.startswith(";--", at) and not line.startswith("-", at + 3):
-            if not depth:
-                kept.append(line[start:at])
-            depth, at = depth + 1, at + 2
-        elif is_end:
+    kept, start = [], 0
+    for match in COMMENT_MARK.finditer(line):
+        mark = match.group()
+        if not depth:
+            kept.append(line[start:match.start()] + {"\\;": ";", "--;": "--"}.get(mark, ""))
+        if mark == ";--":
+            depth += 1
+        elif mark == "--;" and depth:
             depth -= 1
-        elif not depth:
-            return "".join(kept) + line[start:at], 0
-        start = at + 1
-        at = line.find(";", start)
+        elif mark != "\\;" and not depth:
+            return "".join(kept), 0
+        start = match.end()
     return "".join(kept) + ("" if depth else line[start:]), depth
 
 class User:
