@@ -489,16 +489,14 @@ class FrameParser:
 
     def check_sequence(self, head: FrameHead) -> None:
         """Refuse a data frame out of its place (RFC 6455 5.4), and what is larger than Asterisk takes (10.4)."""
-        if not head.opcode & 0x8:
-            if (head.opcode == Opcode.CONTINUATION) != (self.opcode is not None):
-                raise WebSocketError(Close.PROTOCOL_ERROR, "a continuation of nothing, or a message inside another (5.4)")
-        if head.length + head.size > MAX_FRAME_BYTES:
-            raise WebSocketError(Close.TOO_BIG, "frame over %d bytes" % MAX_FRAME_BYTES)
-        if not head.opcode & 0x8:
-            if len(self.message) + head.length > MAX_FRAME_BYTES:
-                raise WebSocketError(Close.TOO_BIG, "message over %d bytes" % MAX_FRAME_BYTES)
-            if self.opcode is None:
-                self.opcode = head.opcode
+        if head.opcode & 0x8:
+            return                      # in place anywhere, and at most 125 bytes
+        if (head.opcode == Opcode.CONTINUATION) != (self.opcode is not None):
+            raise WebSocketError(Close.PROTOCOL_ERROR, "a continuation of nothing, or a message inside another (5.4)")
+        if max(head.size, len(self.message)) + head.length > MAX_FRAME_BYTES:
+            raise WebSocketError(Close.TOO_BIG, "frame or message over %d bytes" % MAX_FRAME_BYTES)
+        if self.opcode is None:
+            self.opcode = head.opcode
 
     def add_to_message(self, piece: bytes, is_last: bool) -> None:
         """Keep a piece of payload; text is checked as it comes (RFC 6455 8.1)."""
