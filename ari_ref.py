@@ -770,8 +770,7 @@ def parse_config(text: bytes, path: str = "ari.conf", included: Callable[[str], 
     for section, options in reader.read():
         target, table = config, GENERAL_OPTIONS
         if section.name.lower() != "general":
-            types = [(value, where) for name, value, where in options if name == "type"]
-            kind, where = types[0] if types else ("", section.where)
+            kind, where = next(((value, where) for name, value, where in options if name == "type"), ("", section.where))
             if kind.lower() != "user":
                 raise ConfigError(where, "[%s] needs type = user" % section.name)
             options = [option for option in options if option[0] != "type"]
@@ -980,13 +979,10 @@ class Incoming:
 
     def read_line(self, too_long: str) -> bytes:
         """The next line with its end; HttpError as soon as it has more than 4095 bytes, and for a NUL in it (departure 2)."""
-        end = self.buffer.find(b"\n", self.at, self.at + MAX_LINE_BYTES) + 1
-        while not end:
-            looked_at = len(self.buffer) - self.at
-            if looked_at >= MAX_LINE_BYTES:
+        while not (end := self.buffer.find(b"\n", self.at, self.at + MAX_LINE_BYTES) + 1):
+            if len(self.buffer) - self.at >= MAX_LINE_BYTES:
                 raise HttpError(400, too_long)
             self.more(self.inactivity)
-            end = self.buffer.find(b"\n", looked_at, MAX_LINE_BYTES) + 1
         line, self.at = self.buffer[self.at:end], end
         if b"\0" in line:
             raise HttpError(400, "Invalid Request")
@@ -1117,11 +1113,8 @@ def percent_decode(text: str) -> str:
 
 def parse_pairs(text: str) -> list[tuple[str, str]]:
     """The (name, value) pairs of a query or form: split first, decoded after; a missing = is an empty value."""
-    pairs = []
-    for piece in text.split("&") if text else ():
-        name, _, value = piece.partition("=")
-        pairs.append((percent_decode(name), percent_decode(value)))
-    return pairs
+    pairs = [piece.partition("=") for piece in text.split("&")] if text else []
+    return [(percent_decode(name), percent_decode(value)) for name, _, value in pairs]
 
 def read_parameters(request: Request) -> None:
     """Fill `pairs` and `json` from query and body; AriError 400 when the body is not what its type says.
