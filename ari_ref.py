@@ -4762,8 +4762,10 @@ class HttpConnection(socketserver.BaseRequestHandler):
         if isinstance(response, Upgrade):
             EventSocket(self.ari, self.reader, self.peer).run(response, self.incoming.rest())
             return False
+        config = self.ari.config
         keeps = not response.closes and not head.closes and self.incoming.skip_body()
-        self.request.sendall(self.ari.response_bytes(response, head, not keeps))
+        self.request.sendall(response.to_bytes(http_date(int(self.ari.now())), self.ari.http.server_name, config.is_pretty,
+                                               cors_headers(head, config), not keeps))
         if logger.isEnabledFor(logging.INFO):
             logger.info("%s %s %d", self.peer, masked(head), response.status)
         return keeps
@@ -5010,11 +5012,6 @@ class Server:
         if response is RELOADED and not self.reload():  # files are read when the lock is free again
             return json_error(AriError(409, "An unknown error occurred while reloading the module"))
         return response
-
-    def response_bytes(self, response: Response, head: Head, closes: bool) -> bytes:
-        config = self.config
-        return response.to_bytes(http_date(int(self.now())), self.http.server_name, config.is_pretty, cors_headers(head, config),
-                                 closes)
 
     def reload(self) -> bool:
         """Read ari.conf again; False when it is refused, and the old configuration stays."""
