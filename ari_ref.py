@@ -19,7 +19,8 @@ Sections, in the order of what they need:
      4. Configuration                   ari.conf and http.conf to Config and HttpConfig; crypt(3)
      5. HTTP: a connection              heads and bodies, read by line; Request and Response; credentials, CORS, admit()
      6. The REST machine                parameters, operations, routes, answer(), the API description
-     7. Stasis                          applications, channels, bridges, playbacks, recordings, device states, mailboxes
+     7. Stasis                          the model; its parts: time and events, a channel, what runs on it, calls, bridges,
+                                        tasks, dialplan, sounds and files, devices with mailboxes and globals
      8. Operations                      the 98, each declared above its behaviour
      9. Server                          sockets, threads, timers, the lock
     10. Command line                    options, signals, exit status
