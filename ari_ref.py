@@ -1675,7 +1675,7 @@ class Stasis:
                  sounds: Sounds | None = None, recordings: Recordings | None = None) -> None:
         self.new_id, self.now, self.started, self.reloaded, self.entity_id = new_id, now, now, now, entity_id
         self.sounds, self.recordings = sounds or Sounds(), recordings or Recordings()
-        self.outbox, self.faults = [], []
+        self.outbox, self.faults, self.is_audio_new, self.is_reckoning = [], [], False, False
         self.timers: list[tuple[float, int, Timer]] = []
         self.serial, self.unique_ids, self.pair_serial, self.snoop_serial = (itertools.count() for _ in range(4))
         self.channels, self.bridges, self.playbacks, self.live_recordings = {}, {}, {}, {}      # by id, the last by name
@@ -1779,13 +1779,18 @@ class Stasis:
                 "events_disallowed": application.disallowed}
 
     def audio_changed(self) -> None:
-        """Somebody began or ceased to send: running recordings reckon anew."""
-        for recording in list(self.live_recordings.values()):
-            recording.listen()
+        """Somebody began or ceased to send: running recordings reckon anew, and again where one that ends has changed it."""
+        self.is_audio_new = True
+        while self.is_audio_new and not self.is_reckoning:
+            self.is_audio_new, self.is_reckoning = False, True
+            for recording in list(self.live_recordings.values()):
+                self.attempt(recording.listen)
+            self.is_reckoning = False
 
     def unique_id(self) -> str:
         """The id of a channel for which nobody gave one."""
-        return "%d.%d" % (self.now, next(self.unique_ids))
+        made = ("%d.%d" % (self.now, number) for number in self.unique_ids)
+        return next(channel_id for channel_id in made if channel_id not in self.channels_by_name)
 
     def find_channel(self, name_or_id: str) -> Channel | None:
         """The channel of an id or a name, both in any case (ast_channel_get_by_name)."""
@@ -1887,7 +1892,8 @@ class Channel(Subject):
         self.told_connected = None                      # (name, number) that a bridge last gave for the other side
         self.muted, self.is_silence_on = set(), False
         self.target, self.snoops = None, []             # whom a Snoop hears; the Snoops that hear this one
-        stasis.channels[channel_id] = stasis.channels_by_name[name.lower()] = stasis.channels_by_name[channel_id.lower()] = self
+        stasis.channels[channel_id] = stasis.channels_by_name[channel_id.lower()] = self
+        stasis.channels_by_name.setdefault(name.lower(), self)          # the id of another channel may spell the same
         self.publish()
 
     @property
@@ -2152,7 +2158,7 @@ class Channel(Subject):
         self.is_over = True
         self.timer.cancel()
         for program in reversed(self.programs):
-            program.end(cause)
+            self.stasis.attempt(functools.partial(program.end, cause))
         cause = cause or self.cause
         ending = [(snoop, 0) for snoop in self.snoops]
         other = self.other_leg
@@ -2169,8 +2175,9 @@ class Channel(Subject):
         self.emit("ChannelDestroyed", cause=cause, cause_txt=CAUSE_TEXTS[cause], channel=self.published)
         self.followers.clear()
         del self.stasis.channels[self.id]
-        for name in (self.name, self.id):
-            self.stasis.channels_by_name.pop(name.lower(), None)
+        for name in (self.name.lower(), self.id.lower()):
+            if self.stasis.channels_by_name.get(name) is self:
+                del self.stasis.channels_by_name[name]
         if self.target:
             self.target.snoops.remove(self)
 
@@ -2292,7 +2299,7 @@ class InStasis(Program):
 
     While it is the innermost program the application may act on the channel. What takes its turn waits in `queue`, and the stay
     ends when all that is queued has been done: continue and move but say where to go then. The last one of each counts, and
-    continue beats move. So nothing in the queue ever finds its channel gone, or in other hands."""
+    continue beats move. So nothing in the queue ever finds its channel in other hands; at a hang-up it may be over."""
 
     def __init__(self, channel: Channel, data: str) -> None:
         super().__init__(channel)
@@ -2339,6 +2346,7 @@ class InStasis(Program):
         if channel.bridge:                              # joined since continue had its turn
             channel.leave_bridge(leaves_app=True)
         self.leave()
+        channel.set_silence(False)
         if dialplan:
             channel.programs.remove(self)
             channel.set_variable("STASISSTATUS", "SUCCESS")
@@ -2790,15 +2798,18 @@ class TaskQueue:
     """What one channel does in turn: commands take no time, other tasks do, and all else waits behind them.
 
     Departure 10: with nothing before it, a command has taken effect when the reply to its request is sent."""
-    __slots__ = ("stasis", "waiting", "current", "is_running", "when_idle")
+    __slots__ = ("stasis", "waiting", "current", "is_running", "is_closed", "when_idle")
 
     def __init__(self, stasis: Stasis, when_idle: Callable[[], None]) -> None:
         self.stasis, self.when_idle = stasis, when_idle         # what follows when nothing is left to do
-        self.waiting, self.current, self.is_running = collections.deque(), None, False
+        self.waiting, self.current, self.is_running, self.is_closed = collections.deque(), None, False, False
 
     def add(self, task: Task) -> None:
         """Run `task` now, or when those before it have ended."""
         task.queue = self
+        if self.is_closed:
+            task.fail()
+            return
         self.waiting.append(task)
         self.run()
 
@@ -2826,7 +2837,8 @@ class TaskQueue:
             self.run()
 
     def fail(self) -> None:
-        """The channel hangs up: what runs fails, then what waits, in turn."""
+        """The channel hangs up: what runs fails, then what waits, in turn, and whatever comes later."""
+        self.is_closed = True
         tasks = [self.current] if self.current else []
         tasks += self.waiting
         self.waiting.clear()
@@ -4124,6 +4136,7 @@ def bridge_destroy(bridge=found_bridge):
 def bridge_add_channel(stasis, bridge=found_bridge, channel=List.needed(), role=Text, absorb_dtmf=Flag(False), mute=Flag(False)):
     """Add channels. Events of each, up to a refused one: ChannelLeftBridge elsewhere, ChannelEnteredBridge, BRIDGEPEER of all."""
     for joining in listed_channels(stasis, channel):                    # departure 10: at once, behind no playback
+        existing(joining.queue, "Channel not in Stasis application", 422)      # those before it may have ended its stay
         require(not joining.queue.has_recording(), 409, "Channel %s currently recording" % joining.id)
         bridge.add(joining, absorb_dtmf, role == "announcer")
 

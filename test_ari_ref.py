@@ -796,6 +796,56 @@ class TestModel:
         events = [event for event in told(stasis) if event.split()[0] in ("ChannelLeftBridge", "StasisEnd")]
         assert (events, bridge.members, far.bridge) == (["ChannelLeftBridge far", "StasisEnd far"], [], None)
 
+    def test_recordings_that_are_due_together_end_one_after_the_other(self):
+        """Each end changes who hears whom; three hundred of one bridge, and as many commands behind them, end all the same."""
+        stasis = stasis_with("demo")
+        bridge = ari_ref.Bridge(stasis, "b", "", False, "talker")
+        for number in range(300):
+            ari_ref.Internal(bridge, "Recorder/ARI").queue.add(ari_ref.LiveRecording(bridge, "b%d" % number, "wav", 1, 0, "fail", "", False))
+            near = ari_ref.new_pair(stasis, "1@stasis-demo", "n%d" % number, "f%d" % number)
+            ari_ref.originate(near, "", None, {}, "demo", "", None, None)
+            near.far_leg.answer()
+            stay = near.stay
+            stay.queue.add(ari_ref.LiveRecording(near, "r%d" % number, "wav", 0, 0, "fail", "", False))
+            stay.queue.do(lambda near=near: near.set_silence(True))
+            stay.queue.do(lambda stay=stay: stay.continue_at(ari_ref.Place("no", "x", 1)))
+        stasis.advance(1010.0)
+        assert (stasis.faults, bridge.members, stasis.live_recordings, stasis.channels, stasis.channels_by_name) == ([], [], {}, {}, {})
+
+    def test_a_generated_id_is_one_that_nobody_has(self):
+        """Whatever ids were given before."""
+        stasis = stasis_with()
+        ari_ref.new_pair(stasis, "1@stasis-demo", "1000.0", "1000.1")
+        assert (stasis.unique_id(), stasis.unique_id()) == ("1000.2", "1000.3")
+
+    def test_an_id_that_spells_the_name_of_another_channel_stays_found(self):
+        """Whichever of the two ends first."""
+        stasis = stasis_with("demo")
+        first = ari_ref.new_pair(stasis, "1@stasis-demo", "Local/1@stasis-demo-00000001;1", "f")
+        ari_ref.new_pair(stasis, "1@stasis-demo", "second", "g").end()
+        assert stasis.find_channel(first.id) is first
+
+    def test_what_is_queued_for_an_announcer_that_has_gone_fails(self):
+        """The last channel of the bridge may leave while the announcer joins."""
+        stasis = stasis_with("demo")
+        near, bridge = originate(stasis), ari_ref.Bridge(stasis, "b", "", False, "talker")
+        bridge.add(near.far_leg)
+        queue = bridge.join_announcer().queue
+        near.end()
+        playback = ari_ref.Playback(bridge, "p", ["tone:ring"], "en", 0, 3000)
+        queue.add(playback)
+        assert (playback.state, bridge.members, stasis.playbacks) == ("failed", [], {})
+
+    def test_silence_ends_with_the_stay_that_asked_for_it(self):
+        """control_silence_stop_now() behind StasisEnd (res_stasis.c, stasis_app_exec)."""
+        stasis = stasis_with("demo")
+        far = originate(stasis).far_leg
+        far.answer()
+        far.set_silence(True)
+        stay = far.stay
+        stay.queue.do(lambda: stay.continue_at(ari_ref.Place("default", "answer", 1)))
+        assert far.app[0] == "Wait" and not far.is_silence_on
+
     def test_audio_comes_through_a_bridge(self):
         """What plays on one pair is heard on the other side of a bridge, and a bridge of three always carries frames."""
         stasis = stasis_with("demo")
