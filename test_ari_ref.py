@@ -812,6 +812,24 @@ class TestModel:
         stasis.advance(1010.0)
         assert (stasis.faults, bridge.members, stasis.live_recordings, stasis.channels, stasis.channels_by_name) == ([], [], {}, {}, {})
 
+    def test_a_channel_that_leaves_while_another_of_the_list_joins_is_refused(self, tmp_path):
+        """The joining makes a softmix, which ends a recording, and behind it waits a continue: 422, nothing worse."""
+        stasis, config = stasis_with("demo"), read_config(tmp_path, USER)
+        for name in "abc":
+            near = ari_ref.new_pair(stasis, "1@stasis-demo", name, name + ";2")
+            ari_ref.originate(near, "", None, {}, "demo", "", None, None)
+            near.far_leg.answer()
+        bridge = ari_ref.Bridge(stasis, "B", "", False, "talker")
+        bridge.add(stasis.channels["b"])
+        bridge.add(stasis.channels["c"])
+        stay = stasis.channels["b;2"].stay
+        stay.queue.add(ari_ref.LiveRecording(stasis.channels["b;2"], "r", "wav", 1, 0, "fail", "", False))
+        stay.queue.do(lambda: stay.continue_at(ari_ref.Place("default", "answer", 1)))
+        stasis.advance(1003.0)
+        request = ari_ref.Request(ari_ref.Head("POST", "/ari/bridges/B/addChannel?channel=a,b%3B2", []))
+        request.pairs = ari_ref.parse_pairs(request.head.query)
+        assert ari_ref.answer(ari_ref.resolve(request, config), stasis).status == 422 and stasis.faults == []
+
     def test_a_generated_id_is_one_that_nobody_has(self):
         """Whatever ids were given before."""
         stasis = stasis_with()
