@@ -9,7 +9,7 @@ Three ways in:
 
     use it                              section 10, and the README: python3 -m ari_ref --config ari.conf.sample
     see how a request is answered       section 9: serve_request() and decide(), which go through sections 5, 6 and 8
-    learn WebSocket                     section 3, which needs only the limits and errors of section 1
+    learn WebSocket                     section 3, which needs little more than the errors of section 1
 
 Sections, in the order of what they need:
 
@@ -19,8 +19,8 @@ Sections, in the order of what they need:
      4. Configuration                   ari.conf and http.conf to Config and HttpConfig; crypt(3)
      5. HTTP: a connection              heads and bodies, read by line; Request and Response; credentials, CORS, admit()
      6. The REST machine                parameters, operations, routes, answer(), the API description
-     7. Stasis                          the model; its parts: time and events, a channel, what runs on it, calls, bridges,
-                                        tasks, dialplan, sounds and files, devices with mailboxes and globals
+     7. Stasis                          the model; its parts: time and events, the dialplan, the queue of a stay, a channel,
+                                        what runs on it, calls, bridges, files, media and digits, devices with mailboxes
      8. Operations                      the 98, each declared above its behaviour
      9. Server                          sockets, threads, timers, the lock
     10. Command line                    options, signals, exit status
@@ -42,7 +42,7 @@ import string, struct, sys, threading, time, traceback, urllib.parse, uuid, warn
 from typing import Callable, Iterator, NamedTuple
 
 # === 1. Words and limits ===
-# The words and numbers that more than one section uses, the errors, and the one way from bytes to text. No behaviour.
+# The words and numbers that more than one section uses, the errors with the ways to refuse, and how text and numbers are read.
 
 logger = logging.getLogger("ari_ref")
 
@@ -84,7 +84,7 @@ PHRASES = {
     500: "Internal Server Error", 501: "Not Implemented", 503: "Service Unavailable"}
 TRUE_WORDS = frozenset(("yes", "true", "y", "t", "1", "on"))
 INT_BITS, LONGS = 32, range(-2**63, 2**63)                  # of C's int; of C's long
-MS_PER_SECOND, US_PER_SECOND = 1000, 1_000_000
+US_PER_SECOND = 1_000_000
 C_INTEGER = re.compile(r"[ \t-\r]*([+-]?[0-9]{1,4000})", re.ASCII)
 C_LITERAL = re.compile(r"([+-]?)(0[xX][0-9a-fA-F]{1,16}|0[0-7]{0,22}|[1-9][0-9]{0,19})")
 OPENING = {")": "(", "]": "["}
@@ -205,43 +205,32 @@ def split_quoted(text: str) -> list[str]:
 
 UNPRINTABLE_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 CONTROL_ESCAPE = re.compile(r"\\(?:u(00[01][0-9a-f])|.)")
-COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=lambda encoded: encoded.value)
-quote = json.encoder.encode_basestring                      # what COMPACT does with a string, without the way there
-PRETTY = json.JSONEncoder(ensure_ascii=False, separators=(",", ": "), default=lambda encoded: encoded.value, indent=2)
+COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+PRETTY = json.JSONEncoder(ensure_ascii=False, separators=(",", ": "), indent=2)
 
-class Encoded:
-    """A JSON value that never changes and is shown again and again, with its compact text, made when it is first asked for."""
-    __slots__ = ("value", "kept")
+class Encoded(dict):
+    """A JSON object that never changes and is shown again and again; its compact text is made when it is first asked for."""
 
-    def __init__(self, value) -> None:
-        self.value, self.kept = value, ""
-
-    def __getitem__(self, key):
-        return self.value[key]
-
-    @property
+    @functools.cached_property
     def text(self) -> str:
-        self.kept = self.kept or dump_json(self.value)
-        return self.kept
+        return dump_json(dict(self))
 
 def dump_json(value, pretty: bool = False) -> str:
-    """`value` as jansson writes it: compact without blanks, or pretty with two blanks a level; no newline at the end.
-
-    Lists of snapshots, and events, are put together from the texts that are kept: 12 times as fast."""
-    if pretty:
-        text = PRETTY.encode(value)
-    elif type(value) is Encoded:
-        return value.text
-    elif type(value) is list:
-        return "[%s]" % ",".join([item.text if type(item) is Encoded else dump_json(item) for item in value])
-    elif type(value) is dict and Encoded in map(type, value.values()):
-        text = "{%s}" % ",".join(['"%s":%s' % (key, item.text if type(item) is Encoded else quote(item) if type(item) is str
-                                               else COMPACT.encode(item)) for key, item in value.items()])
-    else:
-        text = COMPACT.encode(value)
+    """`value` as jansson writes it: compact without blanks, or pretty with two blanks a level; no newline at the end."""
+    text = PRETTY.encode(value) if pretty else compact(value)
     if "\\" in text and "\\u00" in text:                  # one character is looked for ten times as fast as four
         text = CONTROL_ESCAPE.sub(lambda match: "\\u" + match.group(1).upper() if match.group(1) else match.group(), text)
     return text
+
+def compact(value) -> str:
+    """Compact JSON. Lists of snapshots, and events, are put together from the texts that are kept: 12 times as fast."""
+    if type(value) is Encoded:
+        return value.text
+    if type(value) is list:
+        return "[%s]" % ",".join(map(compact, value))
+    if type(value) is dict and Encoded in map(type, value.values()):
+        return "{%s}" % ",".join(['"%s":%s' % (key, compact(item)) for key, item in value.items()])
+    return COMPACT.encode(value)
 
 def add_member(text: str, key: str, value, pretty: bool) -> str:
     """The text of an object with one more member at its end."""
@@ -257,6 +246,7 @@ def encode_json(value, pretty: bool = False) -> bytes | None:
         return None
 
 def refuse_constant(name: str):
+    """NaN and Infinity, which only Python takes for JSON."""
     raise ValueError(name + " is not JSON")
 
 def bounded_integer(digits: str) -> int:
@@ -265,6 +255,7 @@ def bounded_integer(digits: str) -> int:
     return int(digits)
 
 def finite_real(digits: str) -> float:
+    """A real, unless it overflows."""
     if math.isinf(float(digits)):
         raise ValueError("real number overflow")
     return float(digits)
@@ -293,7 +284,7 @@ def check_strings(value) -> None:
 @functools.lru_cache(maxsize=16)
 def ari_timestamp(now: float) -> str:
     """Epoch seconds as Asterisk shows them: 2024-01-31T12:34:56.789+0000, local time with its offset."""
-    second, milliseconds = divmod(int(now * MS_PER_SECOND), MS_PER_SECOND)
+    second, milliseconds = divmod(int(now * 1000), 1000)
     return time.strftime("%%Y-%%m-%%dT%%H:%%M:%%S.%03d%%z" % milliseconds, time.localtime(second))
 
 @functools.lru_cache(maxsize=4)
@@ -310,7 +301,7 @@ def http_date(second: int) -> str:
 WEBSOCKET_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"     # RFC 6455 1.3
 
 class Opcode(enum.IntEnum):
-    """RFC 6455 5.2. The high bit of the four marks control frames."""
+    """RFC 6455 5.2."""
     CONTINUATION = 0x0
     TEXT = 0x1
     BINARY = 0x2
@@ -356,6 +347,10 @@ def encode_frame(opcode: int, payload: bytes) -> bytes:
         return struct.pack(">BBH", 0x80 | opcode, LENGTH_16, size) + payload
     return struct.pack(">BBQ", 0x80 | opcode, LENGTH_64, size) + payload
 
+def close_frame(code: int) -> bytes:
+    """A close frame with a code and no reason (RFC 6455 5.5.1)."""
+    return encode_frame(Opcode.CLOSE, struct.pack(">H", code))
+
 def apply_mask(mask: bytes, payload: bytes) -> bytes:
     """`payload` with `mask` laid over it: masking and unmasking are the same (RFC 6455 5.3)."""
     size = len(payload)
@@ -363,7 +358,7 @@ def apply_mask(mask: bytes, payload: bytes) -> bytes:
     return (int.from_bytes(payload, "big") ^ int.from_bytes(repeated, "big")).to_bytes(size, "big")
 
 class FrameHead(NamedTuple):
-    """What stands before a payload; `size` counts the bytes of the head itself.
+    """What stands before a payload; `size` counts the bytes of the head itself. Control frames have the high bit of `opcode`.
 
      0                   1                   2                   3
      0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
@@ -376,6 +371,10 @@ class FrameHead(NamedTuple):
     length: int
     mask: bytes
     size: int
+
+    @property
+    def is_control(self) -> bool:
+        return bool(self.opcode & 0x8)
 
 def parse_frame_head(buffer: bytes) -> FrameHead | None:
     """The frame head at the start of `buffer`, None while it is incomplete; WebSocketError for what no client may send."""
@@ -398,7 +397,7 @@ def parse_frame_head(buffer: bytes) -> FrameHead | None:
         raise WebSocketError(Close.PROTOCOL_ERROR, "unmasked frame from a client (5.1)")
     if extra and length < (LENGTH_16 if extra == 2 else 1 << 16) or length >> 63:
         raise WebSocketError(Close.PROTOCOL_ERROR, "length not in its shortest form, or over 63 bits (5.2)")
-    if head.opcode & 0x8 and (not head.is_final or length > MAX_CONTROL_BYTES):
+    if head.is_control and (not head.is_final or length > MAX_CONTROL_BYTES):
         raise WebSocketError(Close.PROTOCOL_ERROR, "control frame in fragments or over 125 bytes (5.5)")
     return head
 
@@ -452,7 +451,7 @@ class FrameParser:
         """Send a close frame, once, and hear nothing more (RFC 6455 5.5.1)."""
         if not self.is_closed:
             self.close_code = code
-            self.output += encode_frame(Opcode.CLOSE, struct.pack(">H", code))         # the code and no reason
+            self.output += close_frame(code)
 
     def receive(self, data: bytes) -> list[tuple[int, bytes]]:
         """The messages that `data` completes, as (opcode, payload)."""
@@ -479,7 +478,7 @@ class FrameParser:
         self.taken += len(piece)
         piece = apply_mask(head.mask[offset:] + head.mask[:offset], piece)
         whole = self.taken == head.length
-        if head.opcode & 0x8:
+        if head.is_control:
             self.control += piece
         else:
             self.add_to_message(piece, whole and head.is_final)
@@ -490,7 +489,7 @@ class FrameParser:
 
     def check_sequence(self, head: FrameHead) -> None:
         """Refuse a data frame out of its place (RFC 6455 5.4), and what is larger than Asterisk takes (10.4)."""
-        if head.opcode & 0x8:
+        if head.is_control:
             return                      # in place anywhere, and at most 125 bytes
         if (head.opcode == Opcode.CONTINUATION) != (self.opcode is not None):
             raise WebSocketError(Close.PROTOCOL_ERROR, "a continuation of nothing, or a message inside another (5.4)")
@@ -510,7 +509,7 @@ class FrameParser:
 
     def end_frame(self, head: FrameHead, messages: list[tuple[int, bytes]]) -> None:
         """Act on a whole frame."""
-        if head.opcode & 0x8:
+        if head.is_control:
             payload = bytes(self.control)
             self.control.clear()
             if head.opcode == Opcode.PING:
@@ -658,7 +657,8 @@ class ConfigReader:
     def read(self) -> Iterator[tuple[Section, list[tuple[str, str, str]]]]:
         """Yield every section that is no template, with its options in order: (name in lower case, value, where).
 
-        Asterisk handles equal names one after the other, where INI has each but once: numbers keep them apart."""
+        What is left of Asterisk's dialect is plain INI, and configparser has the last word on that. It keeps each name but once,
+        where Asterisk handles equal names one after the other: so every option is given to it under a number."""
         kept = [section for section in self.sections if not section.is_template]
         parser = configparser.RawConfigParser(delimiters=("=",), comment_prefixes=(), inline_comment_prefixes=None,
                                               empty_lines_in_values=False)
@@ -722,7 +722,7 @@ def option_number(word: str, least: int = 0) -> int:
 
 def from_milliseconds(milliseconds: str) -> float:
     """The option as seconds."""
-    return option_number(milliseconds) / MS_PER_SECOND
+    return option_number(milliseconds) / 1000
 
 def is_crypt(word: str) -> bool:
     """True for the format crypt, False for plain."""
@@ -730,8 +730,6 @@ def is_crypt(word: str) -> bool:
         raise ValueError("plain or crypt")
     return word.lower() == "crypt"
 
-def cut_bytes(text: str, limit: int) -> str:
-    return decode(encode(text)[:limit])
 
 def url_prefix(path: str) -> str:
     """What stands before /ari: "" or /path."""
@@ -740,12 +738,12 @@ def url_prefix(path: str) -> str:
 # Option: the attribute that it sets, and what its value comes to; ValueError says what it must be.
 GENERAL_OPTIONS = {
     "enabled": ("is_enabled", is_true), "pretty": ("is_pretty", is_true),
-    "auth_realm": ("auth_realm", lambda value: cut_bytes(value, MAX_REALM_BYTES)),
+    "auth_realm": ("auth_realm", lambda value: decode(encode(value)[:MAX_REALM_BYTES])),
     "allowed_origins": ("allowed_origins", lambda value: frozenset(value.split(",")) - {""}),
     "channelvars": ("channelvars", lambda value: list(dict.fromkeys(split_quoted(value))) if value else []),
     "websocket_write_timeout": ("write_timeout_ms", lambda value: option_number(value, 1))}
 USER_OPTIONS = {
-    "password": ("password", lambda value: cut_bytes(value, MAX_CREDENTIAL_BYTES)),
+    "password": ("password", lambda value: decode(encode(value)[:MAX_CREDENTIAL_BYTES])),
     "password_format": ("is_crypted", is_crypt), "read_only": ("is_read_only", is_true)}
 HTTP_OPTIONS = {
     "enabled": ("is_enabled", is_true), "bindaddr": ("address", str), "bindport": ("port", option_number),
@@ -817,10 +815,6 @@ def read_config(path: str) -> Config:
     """ari.conf at `path` as Config; ConfigError when it is refused, OSError when it cannot be read."""
     return parse_file(parse_config, path)
 
-def read_http_config(path: str) -> HttpConfig:
-    """http.conf at `path` as HttpConfig; errors as above."""
-    return parse_file(parse_http_config, path)
-
 def hash_cost(stored: str) -> int:
     """How long crypt(3) takes to check `stored`, roughly, in rounds of SHA-512."""
     scheme, rounds = HASH_SCHEME.match(stored).groups()
@@ -880,9 +874,7 @@ BLANKS = bytes(range(1, 33))            # what Asterisk trims (ast_skip_blanks):
 METHODS = ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS")
 REQUEST_LINE = re.compile(rb"[\x01-\x20]*([^\x00-\x20]+)[\x01-\x20]+([^\x00-\x20]+)")
 HEAD_END, SMALL_HEAD_BYTES = b"\r\n\r\n", 4096
-# A line that says how long the body is: what stands around its name, the name, its value, and whether the next line is folded.
-FRAMING_LINE = re.compile(rb"(?im)^([\x01-\x09\x0b-\x20]*)(content-length|transfer-encoding)([\x01-\x09\x0b-\x20]*):"
-                          rb"([^\n]*)\n(?=([ \t]?))")
+
 CONTENT_LENGTH = re.compile(rb"0*([0-9]{1,10})")
 CHUNK_SIZE = re.compile(rb"0*([0-9a-fA-F]{1,8})(;[^\n]*)?\r\n")
 BODY_KINDS = {"application/x-www-form-urlencoded": "form", "application/json": "json"}
@@ -912,13 +904,13 @@ class Head:
     Text is UTF-8 with surrogateescape, so that bytes which are no UTF-8 survive until somebody asks for them."""
     __slots__ = ("method", "target", "path", "query", "fields", "by_name", "content_length", "is_chunked", "closes")
 
-    def __init__(self, method: str, target: str, fields: list[tuple[str, str]], lines: bytes = b"") -> None:
+    def __init__(self, method: str, target: str, fields: list[tuple[str, str]], framing: tuple[int, bool] = (0, False)) -> None:
         self.method, self.target, self.fields = method, target, fields
         self.path, _, self.query = target.partition("?")
         self.by_name: dict[str, str] = {}
         for name, value in fields:
             self.by_name.setdefault(name.lower(), value)
-        self.content_length, self.is_chunked = body_framing(lines, self.by_name.get("transfer-encoding", "identity"))
+        self.content_length, self.is_chunked = framing
         self.closes = self.by_name.get("connection", "").lower() == "close"
 
     def exact(self, name: str) -> str:
@@ -935,24 +927,23 @@ def header_field(line: bytes) -> tuple[str, str] | None:
     name, value = name.rstrip(BLANKS), value.strip(BLANKS)
     return (decode(name), decode(value)) if name and value else None
 
-def body_framing(lines: bytes, coding: str) -> tuple[int, bool]:
-    """(Content-Length, whether the body is chunked) by the header lines, the first Transfer-Encoding being `coding`.
+def body_framing(lines: list[bytes]) -> tuple[int, bool]:
+    """(Content-Length, whether the body is chunked) by the header lines.
 
     HttpError where two readers could see two bodies (RFC 9112 6.3; 5.1 and 5.2): departure 2, Asterisk itself takes all of it."""
-    if coding.lower() not in ("identity", "chunked"):
+    lengths, codings, is_clear = [], [], True
+    for line, following in itertools.zip_longest(lines, lines[1:], fillvalue=b""):
+        name, colon, value = line.partition(b":")
+        values = {b"content-length": lengths, b"transfer-encoding": codings}.get(name.strip(BLANKS).lower())
+        if colon and values is not None:
+            values.append(value.strip(BLANKS).lower())
+            is_clear = is_clear and name == name.strip(BLANKS) and values[-1] and not following.startswith((b" ", b"\t"))
+    if is_clear and codings not in ([], [b"identity"], [b"chunked"]):
         raise HttpError(501, "Unsupported Transfer-Encoding.", "Unimplemented")
-    found = FRAMING_LINE.findall(lines)
-    if any(before or after or folded or not value.strip(BLANKS) for before, _, after, value, folded in found):
+    length = CONTENT_LENGTH.fullmatch(lengths[0]) if len(lengths) == 1 and not codings else None
+    if not is_clear or lengths and (not length or int(length.group(1)) > MAX_CONTENT_LENGTH):
         raise HttpError(400, "Invalid Content-Length in request!")
-    lengths = [value.strip(BLANKS) for _, name, _, value, _ in found if name.lower() == b"content-length"]
-    if len(found) - len(lengths) > 1:
-        raise HttpError(501, "Unsupported Transfer-Encoding.", "Unimplemented")
-    if not lengths:
-        return 0, coding.lower() == "chunked"
-    match = CONTENT_LENGTH.fullmatch(lengths[0])
-    if len(found) > 1 or not match or int(match.group(1)) > MAX_CONTENT_LENGTH:
-        raise HttpError(400, "Invalid Content-Length in request!")
-    return int(match.group(1)), False
+    return int(length.group(1)) if length else 0, codings == [b"chunked"]
 
 class Incoming:
     """What comes in on a connection: requests, taken line by line and no further than they reach.
@@ -1017,8 +1008,8 @@ class Incoming:
         self.take_head(0, head)
         return head
 
-    def read_fields(self) -> tuple[list[tuple[str, str]], bytes]:
-        """The header fields behind a request line, and the lines that they stand in (http_request_headers_get)."""
+    def read_fields(self) -> tuple[list[tuple[str, str]], tuple[int, bool]]:
+        """The header fields behind a request line, and how the body is framed (http_request_headers_get)."""
         lines, fields = [], []
         line = self.read_line("Header line too long")
         while line.strip(BLANKS):
@@ -1029,7 +1020,7 @@ class Incoming:
             if len(fields) > MAX_FIELDS or len(lines) > MAX_HEAD_LINES:
                 raise HttpError(413, "Too many headers")
             line = self.read_line("Header line too long")
-        return fields, b"".join(lines)
+        return fields, body_framing(lines)
 
     def pieces(self, size: int) -> Iterator[bytes]:
         """The next so many bytes, as they come."""
@@ -1060,6 +1051,7 @@ class Incoming:
             pass                        # nobody reads trailers
 
     def read_chunk_size(self) -> int:
+        """The line before a chunk (RFC 9112 7.1); AriError for a bad one."""
         match = CHUNK_SIZE.fullmatch(self.read_line("Chunk size too long"))
         if not match or int(match.group(1), 16) > MAX_CONTENT_LENGTH:
             raise bad_body()
@@ -1094,12 +1086,15 @@ class Request:
 
     def __init__(self, head: Head, body: bytes = b"", prefix: str = "") -> None:
         self.head, self.body, self.prefix = head, body, prefix
-        root, behind = head.path[:len(prefix) + len("/ari")], head.path[len(prefix) + len("/ari"):]
-        is_below = root.lower() == (prefix + "/ari").lower() and behind[:1] in ("", "/")
-        self.path = behind[1:] if is_below else None   # raw, behind /ari/; None outside it (main/http.c, handle_uri)
+        self.path = ari_path(head, prefix)
         self.pairs: list[tuple[str, str]] = []          # form, then query
         self.json = None                                # the JSON body, when it is an object or a list
         self.user: User | None = None
+
+def ari_path(head: Head, prefix: str) -> str | None:
+    """The path behind /ari/, raw; None outside it (main/http.c, handle_uri)."""
+    root, behind = head.path[:len(prefix) + len("/ari")], head.path[len(prefix) + len("/ari"):]
+    return behind[1:] if root.lower() == (prefix + "/ari").lower() and behind[:1] in ("", "/") else None
 
 def body_kind(head: Head) -> str:
     """"form" or "json" when the body is one that ARI reads, else ""."""
@@ -1120,7 +1115,7 @@ def parse_pairs(text: str) -> list[tuple[str, str]]:
 def read_parameters(request: Request) -> None:
     """Fill `pairs` and `json` from query and body; AriError 400 when the body is not what its type says.
 
-    Asterisk: the form is tried first, JSON only when the form gave nothing, for every method."""
+    Asterisk: the form is tried first, JSON only when the form gave nothing, for every method (ast_ari_callback)."""
     kind = body_kind(request.head) if request.body else ""
     form = parse_pairs(decode(request.body).partition("\0")[0]) if kind == "form" else []
     request.pairs = form + parse_pairs(request.head.query)
@@ -1195,20 +1190,15 @@ class Response:
 
     def to_bytes(self, date: str, server: str, pretty: bool = False, cors=(), closes: bool = False) -> bytes:
         """The whole answer, in Asterisk's order of headers (ast_http_send, ast_ari_callback)."""
-        headers = [("Server", server), ("Date", date)]
-        if closes:
-            headers.append(("Connection", "close"))
-        headers.append(("Cache-Control", "no-cache, no-store"))
-        if self.has_cors:
-            headers += cors
-        headers += self.headers
+        headers = [("Server", server), ("Date", date), *([("Connection", "close")] if closes else ()),
+                   ("Cache-Control", "no-cache, no-store"), *(cors if self.has_cors else ()), *self.headers]
         body = b""
         if self.content:
             name, content_type, body = self.content
             headers.append((name, content_type))
         elif self.value is not NO_BODY:
             text = encode_json(self.value, pretty)
-            if text is not None:                        # Asterisk: what cannot be JSON is an answer without a body
+            if text is not None:        # Asterisk: what cannot be JSON is an answer without a body (ast_json_dump_string_format)
                 headers.append(("Content-type", "application/json"))
                 body = text
         headers.append(("Content-Length", len(body)))
@@ -1260,7 +1250,7 @@ COPYRIGHT = "Made from the declarations of ari_ref."
 API_VERSION, LISTING_VERSION, SWAGGER_VERSION, EVENTS_SWAGGER_VERSION = "2.0.0", "4.1.4", "1.1", "1.2"
 MODEL_ROW = re.compile(r"(~?)(\w+) \((.*?)\):(.*)")
 MODEL_ITEM = re.compile(r"(\*?)(\w+)([!?]?)(?::([^=]+))?(?:=(.*))?")
-USUAL_ORDER = "creationtime"            # Asterisk: the one property of a turned model that is not turned (Bridge)
+USUAL_ORDER = "creationtime"            # Asterisk: the one property of a turned model that is not turned (bridges.json)
 
 def wire_name(name: str) -> str:
     """channel_id as channelId, absorb_dtmf as absorbDTMF; a _ behind a word that Python or this module needs itself goes."""
@@ -1290,7 +1280,7 @@ class Kind(NamedTuple):
     keys: list = USUAL_KEYS             # in the order of the API description
 
     def __call__(self, default=None, **facts) -> Kind:
-        """Asterisk: the default of a text is only shown in the description; an absent one stays None."""
+        """Asterisk: the default of a text is only shown in the description; an absent one stays None (res_ari_*.c)."""
         if default is not None and self.absent is not None:
             facts["absent"] = default
         return self._replace(default=default, **facts)
@@ -1302,7 +1292,7 @@ class Kind(NamedTuple):
         facts = {"name": self.name, "description": spaced(self.name), "required": self.required, "dataType": self.data_type,
                  "paramType": "body" if self.where == "document" else self.where, "allowMultiple": self.is_list}
         if self.default is not None:
-            facts["defaultValue"] = facts["defalutValue"] = self.default
+            facts["defaultValue"] = facts["defalutValue"] = self.default        # as `keys` spells it
         if self.least is not None:
             facts["allowableValues"] = {"valueType": "RANGE", "min": self.least}
         elif self.allowed:
@@ -1415,7 +1405,7 @@ def route_to(path: str) -> dict[str, Operation]:
 def find_route(path: str) -> tuple[dict[str, Operation], list[str]]:
     """The operations that a raw path leads to, and the values of its wildcards; AriError 404 when it leads nowhere.
 
-    Asterisk: an empty segment ends the path. A literal goes before a wildcard, whatever follows (departure 12)."""
+    Asterisk: an empty segment ends the path (ast_ari_invoke). A literal goes before a wildcard, whatever follows (departure 12)."""
     route, values = (), []
     for segment in map(percent_decode, itertools.takewhile(bool, path.split("/"))):
         if (*route, segment) in ROUTES:
@@ -1483,10 +1473,11 @@ def resolve(request: Request, config: Config) -> Response | Callable[[Stasis], o
     return functools.partial(declared.run, parse_parameters(declared, request, values))
 
 def resolve_handshake(declared: Operation, request: Request, path_values: list[str]) -> Upgrade:
+    """What GET /events comes to: nothing in it needs the model."""
     headers = handshake_headers(request.head)
     try:
         arguments = parse_parameters(declared, request, path_values)
-    except AriError as error:           # Asterisk: the JSON is the text of a page
+    except AriError as error:           # Asterisk: the JSON is the text of a page (ast_ari_events_event_websocket_ws_attempted_cb)
         raise HttpError(error.status, dump_json(json_error(error).value), close=False) from None
     return declared.handler(**arguments)._replace(headers=headers)
 
@@ -1518,6 +1509,7 @@ def describe_models(name: str) -> dict[str, dict]:
     return {model["id"]: model for model in map(describe_model, rows)}
 
 def describe_model(row: str) -> dict:
+    """A model of the API description by its row."""
     turned, name, summary, rest = MODEL_ROW.fullmatch(" ".join(row.split())).groups()
     model, properties = {"id": name, "description": summary}, {}
     for item in filter(None, rest.strip().split(", ")):
@@ -1572,19 +1564,21 @@ def api_document(name: str, request: Request) -> dict:
 # lock, sets the time with advance(), and takes the events from `outbox`. Delay is data in `timers`.
 #
 #   7.1 Time and events                 timers, applications and what they follow, Stasis
-#   7.2 A channel                       its snapshots, variables, digits, audio, and its end
-#   7.3 What runs on it                 programs: the call, the stay in an application, the dialplan
-#   7.4 Calls                           Local pairs: originate, create, dial; Snoop and external media
-#   7.5 Bridges                         members, technology, peers; internal channels
-#   7.6 Tasks                           the queue of a stay; commands, digits, playbacks, recordings
-#   7.7 Dialplan                        what stands at a place
+#   7.2 The dialplan                    what stands at a place
+#   7.3 The queue of a stay             tasks, which wait for each other; commands
+#   7.4 A channel                       its snapshots, variables, digits, audio, and its end
+#   7.5 What runs on it                 programs: the call, the stay in an application, the dialplan
+#   7.6 Calls                           Local pairs: originate, create, dial; Snoop and external media
+#   7.7 Bridges                         members, technology, peers; internal channels and music
 #   7.8 Sounds and files                formats, sounds, stored recordings
-#   7.9 Devices, mailboxes, globals
+#   7.9 Media and digits                the tasks that take time: digits, playbacks, recordings
+#   7.10 Devices, mailboxes, globals
 #
 # The theory: programs run on a channel, one inside the other, and the innermost is what it shows. An application may act on a
 # channel while its stay there is the innermost. What it asks for are tasks in the queue of that stay; continue and move say where
 # the channel goes when the queue is empty, and before a hang-up ends the stay it ends the queue. Four words for ends: stop() asks
-# for one, fail() says that the channel hangs up, end() ends and tells, forget() comes last and takes out of the tables.
+# for one, fail() says that the channel hangs up, end() ends and tells, forget() comes last and takes out of the tables. To leave
+# is no end: the bridge or the application stays, and the channel goes on.
 # Rules: res/res_stasis*.c, res/stasis/*.c, main/stasis_channels.c, main/core_local.c of Asterisk 16.30.1.
 
 ALL_TOPICS = {"channel": "__AST_CHANNEL_ALL_TOPIC", "bridge": "__AST_BRIDGE_ALL_TOPIC",
@@ -1671,14 +1665,15 @@ class Stasis:
     `new_id` makes ids of bridges and playbacks. `outbox` collects (event, [(socket, application name), ...]) in the order in
     which they happened; `faults` says, for the log, what went wrong in timers, commands and files."""
 
-    def __init__(self, new_id: Callable[[], str], now: float, entity_id: str = "00:00:00:00:00:00",
-                 sounds: Sounds | None = None, recordings: Recordings | None = None) -> None:
+    def __init__(self, new_id: Callable[[], str], now: float, sounds: Sounds, recordings: Recordings,
+                 entity_id: str = "00:00:00:00:00:00") -> None:
         self.new_id, self.now, self.started, self.reloaded, self.entity_id = new_id, now, now, now, entity_id
-        self.sounds, self.recordings = sounds or Sounds(), recordings or Recordings()
+        self.sounds, self.recordings = sounds, recordings
         self.outbox, self.faults, self.is_audio_new, self.is_reckoning = [], [], False, False
         self.timers: list[tuple[float, int, Timer]] = []
         self.serial, self.unique_ids, self.pair_serial, self.snoop_serial = (itertools.count() for _ in range(4))
-        self.channels, self.bridges, self.playbacks, self.live_recordings = {}, {}, {}, {}      # by id, the last by name
+        self.channels, self.bridges, self.live_recordings = {}, {}, {}          # by id, the last by name
+        self.playbacks: dict[str, list[Playback]] = {}  # by id, which need not be one's own
         self.channels_by_name: dict[str, Channel] = {}  # by name and by id, in lower case
         self.applications, self.device_names_of_gone = {}, {}           # by name; what those follow that are gone
         self.channelvars, self.global_variables = [], {}
@@ -1759,7 +1754,7 @@ class Stasis:
         for application in idle:
             if application not in busy:
                 del self.applications[application.name]
-                if application.device_names:            # Asterisk: these outlive the application, by its name
+                if application.device_names:            # Asterisk: they outlive the application (device_state_subscriptions)
                     self.device_names_of_gone[application.name] = application.device_names
 
     def active_application(self, name: str) -> Application | None:
@@ -1768,6 +1763,7 @@ class Stasis:
         return application if application and application.socket else None
 
     def application_json(self, application: Application) -> dict:
+        """An application as it is shown, what it follows in the order of the bytes of the ids."""
         def followed(kind: str, subjects: dict) -> list[str]:
             ids = [subject.id for subject in subjects.values() if application in subject.followers]
             if kind in application.all_of:
@@ -1839,13 +1835,132 @@ class Subject:
     def progress(self) -> None:
         """Media are about to be sent."""
 
-# --- 7.2 A channel
+# --- 7.2 The dialplan
 class Place(NamedTuple):
     """A place in the dialplan."""
     context: str
     exten: str
     priority: int
 
+def dialplan_step(stasis: Stasis, place: Place) -> tuple[str, str] | None:
+    """(application, data) at a place of the dialplan; None where there is nothing."""
+    context, exten, priority = place
+    if exten and context.startswith("stasis-") and context[len("stasis-"):] in stasis.applications:
+        steps = (("NoOp", ""),) if exten == "h" else (("Stasis", context[len("stasis-"):]),)
+    else:
+        steps = DIALPLAN.get((context, exten), ())
+    return steps[priority - 1] if 0 < priority <= len(steps) else None
+
+# --- 7.3 The queue of a stay
+class Task:
+    """What waits in a queue until its turn, runs, and is gone (control.c, control_dispatch_all).
+
+        waits --begin()--> runs --end()--> tells --forget()--> gone        fail(), waiting or running: its channel hangs up
+
+    In its turn it asks again what was asked when it was queued. forget() comes last, whatever happened: the queue goes on."""
+    is_recording = False
+    queue: TaskQueue                        # from TaskQueue.add() on
+    timer: Timer | None = None              # of a task that takes time
+
+    def begin(self) -> None:
+        """Its turn has come."""
+
+    def fail(self) -> None:
+        """The channel hangs up, or the bridge has no channels left."""
+        self.forget()
+
+    def forget(self) -> None:
+        if self.timer:
+            self.timer.cancel()
+        self.queue.go_on_after(self)
+
+    def is_current(self) -> bool:
+        """True while it runs: to be asked again after all that may have hung up its channel."""
+        return self.queue.current is self
+
+    def hear_digit(self, digit: str) -> None:
+        """A digit arrives on the channel, or in the bridge."""
+
+    def sends_audio(self) -> bool:
+        """True while it writes frames."""
+        return False
+
+class TaskQueue:
+    """What one channel does in turn: commands take no time, other tasks do, and all else waits behind them.
+
+    Departure 10: with nothing before it, a command has taken effect when the reply to its request is sent."""
+    __slots__ = ("stasis", "waiting", "current", "is_running", "is_closed", "when_idle")
+
+    def __init__(self, stasis: Stasis, when_idle: Callable[[], None]) -> None:
+        self.stasis, self.when_idle = stasis, when_idle         # what follows when nothing is left to do
+        self.waiting, self.current, self.is_running, self.is_closed = collections.deque(), None, False, False
+
+    def add(self, task: Task) -> None:
+        """Run `task` now, or when those before it have ended."""
+        task.queue = self
+        if self.is_closed:
+            task.fail()
+            return
+        self.waiting.append(task)
+        self.run()
+
+    def do(self, action: Callable[[], None]) -> None:
+        """Run a command in its turn."""
+        self.add(Command(action))
+
+    def run(self) -> None:
+        """Begin tasks until one takes time; what ends at once comes back here and finds the loop going on."""
+        if self.is_running:
+            return
+        self.is_running = True
+        while self.waiting and not self.current:
+            task = self.current = self.waiting.popleft()
+            if not self.stasis.attempt(task.begin):
+                self.go_on_after(task)
+        self.is_running = False
+        if not self.current:
+            self.when_idle()
+
+    def go_on_after(self, task: Task) -> None:
+        """Let the next one begin: `task` is over."""
+        if self.current is task:
+            self.current = None
+            self.run()
+
+    def fail(self) -> None:
+        """The channel hangs up: what runs fails, then what waits, in turn, and whatever comes later."""
+        self.is_closed = True
+        tasks = [self.current] if self.current else []
+        tasks += self.waiting
+        self.waiting.clear()
+        was_running, self.is_running = self.is_running, True            # nothing begins, nobody leaves, before all have failed
+        for task in tasks:
+            self.stasis.attempt(task.fail)
+        self.current, self.is_running = None, was_running
+        self.run()
+
+    def sends_audio(self) -> bool:
+        """True while the present task writes frames."""
+        return bool(self.current and self.current.sends_audio())
+
+    def has_recording(self) -> bool:
+        return any(task.is_recording for task in [self.current, *self.waiting] if task)
+
+class Command(Task):
+    """Something that takes no time, and is done even when the channel hangs up before its turn."""
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        self.action = action
+
+    def begin(self) -> None:
+        self.action()
+        self.forget()
+
+    def fail(self) -> None:
+        if not self.is_current():                       # else it is what ends the channel
+            self.action()
+
+# --- 7.4 A channel
 class Function(NamedTuple):
     """A dialplan function NAME(argument): how it is read, None for an argument that is not known, and how it is written.
 
@@ -1882,7 +1997,7 @@ class Channel(Subject):
         self.name, self.state, self.place = name, state, place
         self.caller = self.connected = ("", "")         # (name, number)
         self.language = "en"
-        self.variables: dict[str, str] = {}             # names with their _ marks, oldest first
+        self.variables: dict[str, tuple[str, str]] = {}                 # bare name: (name with its _ marks, value), oldest first
         self.programs: list[Program] = []               # what runs on it, outermost first; none: nobody has called it yet
         self.timer = Timer(stasis)                      # of the call, or of a step of the dialplan
         self.cause, self.is_over = 0, False             # the hangup cause, as far as there is one before the end
@@ -1925,10 +2040,6 @@ class Channel(Subject):
         return self.stay and self.stay.queue
 
     @property
-    def task(self) -> Task | None:
-        return self.stay and self.stay.queue.current
-
-    @property
     def is_originated(self) -> bool:
         """True for a near leg whose far leg was called with it, False for one that is made first and dialled later."""
         return bool(self.programs) and self.programs[0].is_outgoing
@@ -1939,12 +2050,11 @@ class Channel(Subject):
         return self.far_leg is not None and bool(self.far_leg.programs)
 
     @property
-    def is_bridged(self) -> bool:
-        """True in a bridge, or in the hidden one of what was created and dialled (control.c, add_to_dial_bridge)."""
-        return self.bridge is not None or self.is_dialled and not self.is_originated and len(self.programs) == 1
+    def is_in_dial_bridge(self) -> bool:
+        """True in the hidden bridge of what was created, then dialled (control.c, add_to_dial_bridge)."""
+        return self.is_dialled and not self.is_originated and len(self.programs) == 1
 
     # Snapshots and events
-
     def snapshot(self) -> Encoded:
         """The channel as JSON, as it is now; the published one where nothing has changed since."""
         app_name, app_data = self.app
@@ -1957,7 +2067,7 @@ class Channel(Subject):
             "creationtime": self.created, "language": self.language}
         if self.stasis.channelvars:
             value["channelvars"] = {name: self.shown_variable(name) for name in self.stasis.channelvars}
-        return self.published if self.published and self.published.value == value else Encoded(value)
+        return self.published if self.published and self.published == value else Encoded(value)
 
     def publish(self) -> None:
         """Renew the published snapshot and tell what has changed since the last one (stasis_channels.c)."""
@@ -1979,9 +2089,6 @@ class Channel(Subject):
         if old["connected"] != new["connected"]:
             self.emit("ChannelConnectedLine", channel=new)
 
-    def announce_variable(self, name: str, value: str) -> None:
-        self.emit("ChannelVarset", head={"variable": name, "value": value}, channel=self.published)
-
     def announce_hangup(self, cause: int, soft: bool) -> None:
         """`cause` is a flag where `soft` holds: somebody here asks for it."""
         head = {"cause": cause, "soft": True} if soft else {"cause": cause}
@@ -1994,7 +2101,6 @@ class Channel(Subject):
                   peer=self.snapshot() if status else self.published)
 
     # Variables and functions
-
     def set_variable(self, name: str, value: str | None) -> None:
         """Set a variable, or unset it with None; a name that ends in ) is a function to write."""
         if name.endswith(")"):
@@ -2002,17 +2108,14 @@ class Channel(Subject):
             if function:
                 function.write(self.stasis, self, argument, value or "")
             return
-        for spelling in spellings(bare_name(name)):
-            self.variables.pop(spelling, None)
+        self.variables.pop(bare_name(name), None)
         if value is not None:
-            self.variables[name] = value
-        self.announce_variable(name, value or "")
+            self.variables[bare_name(name)] = name, value
+        self.emit("ChannelVarset", head={"variable": name, "value": value or ""}, channel=self.published)
 
     def own_variable(self, name: str) -> str | None:
-        for spelling in spellings(name) if self.variables else ():
-            if spelling in self.variables:
-                return self.variables[spelling]
-        return None
+        """The value of a variable, whatever marks it was set with; None where it is not set."""
+        return self.variables.get(name, ("", None))[1]
 
     def shown_variable(self, name: str) -> str:
         """What `channelvars` shows under a name: a function's value, the channel's variable, a global one, or nothing."""
@@ -2041,12 +2144,11 @@ class Channel(Subject):
 
     def inherit_variables(self, parent: Channel) -> None:
         """Take over the parent's _X as X and its __X as __X (ast_channel_inherit_variables)."""
-        for name, value in reversed(list(parent.variables.items())):
+        for name, value in reversed(list(parent.variables.values())):
             if name.startswith("_"):
                 self.set_variable(name if name.startswith("__") else name[1:], value)
 
     # What the two legs of a call tell each other
-
     def ring(self) -> None:
         """Let the near leg ring; without effect once the far one is Up."""
         near = self.near_leg
@@ -2081,7 +2183,7 @@ class Channel(Subject):
             if channel.is_over:
                 continue
             channel.emit("ChannelDtmfReceived", digit=digit, duration_ms=duration_ms, channel=channel.published)
-            tasks = [channel.task]
+            tasks = [channel.queue and channel.queue.current]
             if channel.bridge and not channel.bridge.is_holding and not channel.absorbs_dtmf:
                 tasks += [internal.queue.current for internal in channel.bridge.internals()]
                 far_sides = [member.other_leg for member in channel.bridge.channels() if member is not channel]
@@ -2108,7 +2210,7 @@ class Channel(Subject):
 
     def sends_audio(self) -> bool:
         """True while a playback, a tone or a silence generator writes to this channel."""
-        return self.is_silence_on or bool(self.task and self.task.sends_audio())
+        return self.is_silence_on or bool(self.queue and self.queue.sends_audio())
 
     def hears_audio(self) -> bool:
         """True while frames arrive from the other leg: it sends some, or the bridge that it is in passes some on."""
@@ -2126,12 +2228,11 @@ class Channel(Subject):
         return False
 
     # The end
-
     def leave_bridge(self, leaves_app: bool = False) -> None:
         """Leave the bridge that it is in; of the hidden one nothing is seen but a publication."""
         if self.bridge:
             self.bridge.remove(self, leaves_app)
-        elif self.is_bridged:
+        elif self.is_in_dial_bridge:
             self.left_bridge()
             self.publish()
 
@@ -2142,7 +2243,7 @@ class Channel(Subject):
     def hang_up(self, cause: int = NORMAL_CLEARING) -> None:
         """What DELETE does: this leg ends, then its other one with the same cause."""
         self.announce_hangup(SOFT_HANGUP_REQUESTED, True)
-        if self.programs:                               # Asterisk: a ;2 that nobody has called goes only with its ;1
+        if self.programs:               # Asterisk: a ;2 that nobody has called goes only with its ;1 (core_local.c)
             self.end(cause)
 
     def end(self, cause: int = 0) -> None:
@@ -2166,13 +2267,13 @@ class Channel(Subject):
             ending.insert(0, (other, cause if other.programs else 0))
             if other.programs:
                 other.announce_hangup(cause, False)
-        self.forget(cause)
-        return ending
-
-    def forget(self, cause: int) -> None:
-        """The last publication and ChannelDestroyed."""
         self.publish()
         self.emit("ChannelDestroyed", cause=cause, cause_txt=CAUSE_TEXTS[cause], channel=self.published)
+        self.forget()
+        return ending
+
+    def forget(self) -> None:
+        """Leave the tables; a name of it stays where that is another channel's by now."""
         self.followers.clear()
         del self.stasis.channels[self.id]
         for name in (self.name.lower(), self.id.lower()):
@@ -2184,11 +2285,6 @@ class Channel(Subject):
 def bare_name(name: str) -> str:
     """A variable's name without the one or two underscores that say how it is inherited."""
     return name[2:] if name.startswith("__") else name[1:] if name.startswith("_") else name
-
-@functools.lru_cache(maxsize=256)
-def spellings(bare: str) -> tuple[str, ...]:
-    """The names that bare_name() makes `bare` of."""
-    return ("__" + bare,) if bare.startswith("_") else (bare, "_" + bare, "__" + bare)
 
 def parse_caller_id(text: str) -> tuple[str, str]:
     """(name, number) of a caller id such as `"Name" <number>` (ast_callerid_parse)."""
@@ -2234,16 +2330,16 @@ def read_item(stasis: Stasis, channel: Channel, argument: str) -> str | None:
             "channeltype": channel.name.partition("/")[0], **FIXED_CHANNEL_ITEMS}.get(argument.lower())
 
 def write_item(stasis: Stasis, channel: Channel, argument: str, value: str) -> None:
-    """CHANNEL()=: the language is that of both legs."""
-    legs = [channel.other_leg] if channel.other_leg and argument.lower() == "language" else []
-    for leg in (*legs, channel):
-        leg.language = value if argument.lower() == "language" else leg.language
-        leg.publish()
+    """CHANNEL(language)= sets that of both legs; other items are not kept."""
+    if argument.lower() == "language":
+        for leg in filter(None, (channel.other_leg, channel)):
+            leg.language = value
+            leg.publish()
 
 FUNCTIONS["CALLERID"], FUNCTIONS["CONNECTEDLINE"] = party_function("caller"), party_function("connected")
 FUNCTIONS["CHANNEL"] = Function(read_item, write_item)
 
-# --- 7.3 What runs on it
+# --- 7.5 What runs on it
 class Program:
     """What runs on a channel, inside the programs before it. `app` is what it shows of itself, None where that is nothing.
 
@@ -2284,8 +2380,8 @@ class Outgoing(Program):
         else:
             run_stasis_only(self.channel, self.app_data)
 
-    def give_up(self) -> None:
-        """Nobody is there, or nobody has answered in time: the end without a word about the call."""
+    def fail(self) -> None:
+        """Nobody is there, or nobody has answered in time: the end of the channel, without a word about the call."""
         self.is_waiting = False
         self.channel.end()
 
@@ -2327,7 +2423,7 @@ class InStasis(Program):
     def continue_at(self, place: Place) -> None:
         """Go on at a place in the dialplan; the bridge is left at once (control.c, app_control_continue)."""
         self.channel.leave_bridge(leaves_app=True)
-        # Asterisk: until then the step before it is shown where a dialplan goes on.
+        # Asterisk: until then the step before it is shown where a dialplan goes on (pbx.c, ast_explicit_goto).
         self.channel.place = place._replace(priority=place.priority - 1) if self.dialplan() else place
         self.continues = True
 
@@ -2438,10 +2534,12 @@ class Dialplan(Program):
 
     def end(self, cause: int) -> None:
         """The soft hangup of the PBX, then extension h where the context has one. One inside a stay ends without a word."""
-        channel, self.app = self.channel, self.app and ("", "")        # None: no step was ever run
+        channel = self.channel
         if any(isinstance(program, InStasis) for program in channel.programs[:channel.programs.index(self)]):
             self.app = None
             return
+        if self.app:                    # else no step was ever run
+            self.app = ("", "")
         channel.announce_hangup(SOFT_HANGUP_DIALPLAN_ENDED, True)
         place = channel.place._replace(exten="h", priority=1)
         step = dialplan_step(channel.stasis, place)
@@ -2450,7 +2548,7 @@ class Dialplan(Program):
             channel.publish()
             self.end_step()
 
-# --- 7.4 Calls
+# --- 7.6 Calls
 def local_place(resource: str) -> tuple[str, str]:
     """(exten, context) of EXTEN@CONTEXT/OPTIONS; "" where one is missing."""
     exten, _, context = resource.partition("/")[0].partition("@")
@@ -2471,8 +2569,8 @@ def call_far_leg(near: Channel) -> bool:
     far = near.far_leg
     far.caller, far.connected, far.language = near.connected, near.caller, near.language
     far.variables = dict(near.variables)
-    for name in reversed(list(far.variables)):
-        far.announce_variable(name, far.variables[name])
+    for name, value in reversed(list(far.variables.values())):
+        far.emit("ChannelVarset", head={"variable": name, "value": value}, channel=far.published)
     far.publish()
     if dialplan_step(near.stasis, far.place._replace(exten=local_place(near.dialstring)[0])) is None:
         return False
@@ -2491,7 +2589,7 @@ def originate(near: Channel, caller_id: str | None, originator: Channel | None, 
         near.language, near.connected = originator.language, originator.caller
     if caller_id:
         near.caller = parse_caller_id(caller_id)
-        # Asterisk: what the caller id leaves out stays the originator's.
+        # Asterisk: what the caller id leaves out stays the originator's (pbx.c, pbx_outgoing_attempt).
         near.connected = near.caller[0] or near.connected[0], near.caller[1] or near.connected[1]
     if originator or caller_id:
         near.publish()
@@ -2501,9 +2599,9 @@ def originate(near: Channel, caller_id: str | None, originator: Channel | None, 
         leg.follow(near.stasis.active_application(app or ""))
     shown = near.published
     if not call_far_leg(near):
-        call.give_up()
+        call.fail()
     elif seconds is not None and call.is_waiting and not near.is_over:
-        near.timer.set(seconds, call.give_up)
+        near.timer.set(seconds, call.fail)
     return shown
 
 def create(near: Channel, app: str, app_args: str | None, originator: Channel | None, variables: dict[str, str]) -> Encoded:
@@ -2558,7 +2656,7 @@ def external_media(stasis: Stasis, channel_id: str | None, host: str, app: str, 
     call = Outgoing(channel, app, None)
     for variable, value in variables.items():
         channel.set_variable(variable, value)
-    shown = {**channel.published.value, "channelvars": dict(reversed(list(channel.variables.items())))}
+    shown = {**channel.published, "channelvars": dict(reversed(list(channel.variables.values())))}
     channel.follow(stasis.active_application(app))
     channel.announce_dial("")
     channel.state = "Up"
@@ -2571,7 +2669,16 @@ def stasis_data(app: str, app_args: str | None) -> str:
     """The data of Stasis()."""
     return "%s,%s" % (app, app_args) if app_args else app
 
-# --- 7.5 Bridges
+# --- 7.7 Bridges
+class Music(Task):
+    """Music on hold in a bridge, until it is stopped."""
+
+    def begin(self) -> None:
+        self.queue.stasis.audio_changed()
+
+    def sends_audio(self) -> bool:
+        return True
+
 class Internal:
     """A channel inside a bridge that no application ever sees: an announcer, its music, a recorder.
 
@@ -2582,11 +2689,16 @@ class Internal:
     def __init__(self, bridge: Bridge, prefix: str) -> None:
         self.bridge, self.name = bridge, "%s-%08x;2" % (prefix, next(bridge.stasis.pair_serial))
         self.queue = TaskQueue(bridge.stasis, self.leave)
-        bridge.add(self)
+        bridge.members.append(self)
+        bridge.publish()
+        bridge.rearrange()
 
     def leave(self) -> None:
+        """Leave the bridge unseen."""
         if self in self.bridge.members:
-            self.bridge.remove(self)
+            self.bridge.members.remove(self)
+            self.bridge.publish()
+            self.bridge.rearrange()
 
 class Bridge(Subject):
     """A bridge and its members in order, internal ones included.
@@ -2623,14 +2735,14 @@ class Bridge(Subject):
             "creationtime": self.created, "video_mode": self.video_mode}
         if self.video_source:
             value["video_source_id"] = self.video_source
-        before = self.published.value.get("video_source_id", "") if self.published else ""
+        before = self.published.get("video_source_id", "") if self.published else ""
         self.published = Encoded(value)
         if before != self.video_source:
             old = {"old_video_source_id": before} if before else {}
             self.emit("BridgeVideoSourceChanged", bridge=self.published, **old)
 
     def emit_media(self, event_type: str, **members) -> None:
-        """Asterisk: through the internal channel these also reach whoever follows all channels."""
+        """Asterisk: the internal channel takes these also to whoever follows all channels (stasis_app_control_publish)."""
         self.emit(event_type, **members)
         self.stasis.emit(self.stasis.followers_of_all("channel"), event_type, **members)
 
@@ -2642,58 +2754,55 @@ class Bridge(Subject):
         """Back to the talker; Asterisk: not published before something else is (bridge_set_talker_src_video_mode)."""
         self.video_mode, self.video_source = "talker", ""
 
-    def add(self, member: Channel | Internal, absorbs_dtmf: bool = False, is_announcer: bool = False) -> None:
-        """Join at the tail; a channel leaves the bridge it is in first, and its application follows this one."""
-        if isinstance(member, Channel):
-            if member.other_leg in self.members:
-                return                                  # both legs of a pair never share a bridge; departure 11: DELETE ends it
-            member.leave_bridge()
-            self.follow(member.application)             # once as the application of a member (res_stasis.c),
-            self.follow(member.application)             # and once for the stay in the bridge (control.c)
-            member.bridge, member.absorbs_dtmf, member.is_announcer = self, absorbs_dtmf, is_announcer
-        self.members.append(member)
+    def add(self, channel: Channel, absorbs_dtmf: bool = False, is_announcer: bool = False) -> None:
+        """Let a channel join at the tail; it leaves the bridge it is in first, and its application follows this one."""
+        if channel.other_leg in self.members:
+            return                                      # both legs of a pair never share a bridge; departure 11: DELETE ends it
+        channel.leave_bridge()
+        self.follow(channel.application)                # once as the application of a member (res_stasis.c),
+        self.follow(channel.application)                # and once for the stay in the bridge (control.c)
+        channel.bridge, channel.absorbs_dtmf, channel.is_announcer = self, absorbs_dtmf, is_announcer
+        self.members.append(channel)
         self.publish()
-        if isinstance(member, Channel):
-            member.publish()
-            self.emit("ChannelEnteredBridge", bridge=self.published, channel=member.published)
-        technology = self.technology
-        self.set_technology()
-        if self.technology != technology:
-            self.members.insert(0, self.members.pop())  # Asterisk: the last to join is the first in the new technology
-        self.settle(exchanges_lines=True)
+        channel.publish()
+        self.emit("ChannelEnteredBridge", bridge=self.published, channel=channel.published)
+        self.rearrange()
 
-    def remove(self, member: Channel | Internal, leaves_app: bool = False, is_last: bool = False) -> None:
-        """Leave; `is_last` when the bridge itself ends."""
-        if isinstance(member, Channel):
-            if member.own_variable("BRIDGEPEER"):
-                member.set_variable("BRIDGEPEER", None)
-            member.bridge, member.absorbs_dtmf, member.is_announcer = None, False, False
-            member.left_bridge()
-        self.members.remove(member)
+    def remove(self, channel: Channel, leaves_app: bool = False, is_last: bool = False) -> None:
+        """Let a channel leave; `is_last` when the bridge itself ends."""
+        if channel.own_variable("BRIDGEPEER"):
+            channel.set_variable("BRIDGEPEER", None)
+        channel.bridge, channel.absorbs_dtmf, channel.is_announcer = None, False, False
+        channel.left_bridge()
+        self.members.remove(channel)
         self.publish()
-        if isinstance(member, Channel):
-            member.publish()
-            self.emit("ChannelLeftBridge", bridge=self.published, channel=member.published)
-            if not self.channels():
-                self.end_internals()
-            self.unfollow(member.application)
-            if not leaves_app:                          # Asterisk: who leaves the application as well forgets the other interest
-                self.unfollow(member.application)
+        channel.publish()
+        self.emit("ChannelLeftBridge", bridge=self.published, channel=channel.published)
+        if not self.channels():
+            self.end_internals()
+        self.unfollow(channel.application)
+        if not leaves_app:              # Asterisk: who leaves the application as well forgets the other interest (res_stasis.c)
+            self.unfollow(channel.application)
         if not is_last:
-            self.set_technology()
-            self.settle(exchanges_lines=True)
-        if isinstance(member, Channel) and self.video_source == member.id:
-            self.video_source = ""                      # Asterisk: forgotten after the leave, told at the next publication
+            self.rearrange()
+        if self.video_source == channel.id:
+            self.video_source = ""                      # Asterisk: told when next published (ast_bridge_remove_video_src)
 
     def end_internals(self) -> None:
         """Internal channels do not stay among themselves: what they do fails, and they leave."""
         for internal in self.internals():
             internal.queue.fail()
 
-    def set_technology(self) -> None:
-        """Choose the technology of a smart bridge by its members."""
+    def rearrange(self) -> None:
+        """What follows a join or leave: a smart bridge chooses its technology by its members, then as settle().
+
+        Asterisk: the last to join is the first in a technology that changes by that (smart_bridge_operation)."""
+        before = self.technology
         if self.is_smart:
             self.technology = "softmix" if len(self.members) > 2 else "simple_bridge"
+        if before == "simple_bridge" != self.technology:
+            self.members.insert(0, self.members.pop())
+        self.settle(exchanges_lines=True)
 
     def settle(self, exchanges_lines: bool = False) -> None:
         """What follows every change (bridge_reconfigured): peers are told, the bridge is published, audio may flow anew."""
@@ -2729,8 +2838,7 @@ class Bridge(Subject):
         """True while members are written frames whoever else sends: a softmix always writes, and internal channels may."""
         if self.is_holding:
             return False
-        return self.technology == "softmix" or any(
-            internal.queue.current and internal.queue.current.sends_audio() for internal in self.internals())
+        return self.technology == "softmix" or any(internal.queue.sends_audio() for internal in self.internals())
 
     def hears_audio(self) -> bool:
         """True while a recorder is written frames: always in a softmix, else when a member hears some."""
@@ -2751,6 +2859,10 @@ class Bridge(Subject):
             self.music = Internal(self, "Announcer/ARI_MOH")
             self.music.queue.add(Music())
 
+    def stop_music(self) -> None:
+        """End what is being played; who played it has nothing left to do, and leaves."""
+        self.music.queue.fail()
+
     def end(self) -> None:
         """Everybody leaves, then BridgeDestroyed to who still follows, as the bridge was published last."""
         for channel in self.channels():
@@ -2759,534 +2871,6 @@ class Bridge(Subject):
         del self.stasis.bridges[self.id]
         self.emit("BridgeDestroyed", bridge=self.published)
         self.followers.clear()
-
-# --- 7.6 Tasks
-class Task:
-    """What waits in a queue until its turn, runs, and is gone (control.c, control_dispatch_all).
-
-        waits --begin()--> runs --end()--> tells --forget()--> gone        fail(), waiting or running: its channel hangs up
-
-    In its turn it asks again what was asked when it was queued. forget() comes last, whatever happened: the queue goes on."""
-    is_recording = False
-    queue: TaskQueue                        # from TaskQueue.add() on
-    timer: Timer | None = None              # of a task that takes time
-
-    def begin(self) -> None:
-        """Its turn has come."""
-
-    def fail(self) -> None:
-        """The channel hangs up, or the bridge has no channels left."""
-        self.forget()
-
-    def forget(self) -> None:
-        if self.timer:
-            self.timer.cancel()
-        self.queue.go_on_after(self)
-
-    def is_current(self) -> bool:
-        """True while it runs: to be asked again after all that may have hung up its channel."""
-        return self.queue.current is self
-
-    def hear_digit(self, digit: str) -> None:
-        """A digit arrives on the channel, or in the bridge."""
-
-    def sends_audio(self) -> bool:
-        """True while it writes frames."""
-        return False
-
-class TaskQueue:
-    """What one channel does in turn: commands take no time, other tasks do, and all else waits behind them.
-
-    Departure 10: with nothing before it, a command has taken effect when the reply to its request is sent."""
-    __slots__ = ("stasis", "waiting", "current", "is_running", "is_closed", "when_idle")
-
-    def __init__(self, stasis: Stasis, when_idle: Callable[[], None]) -> None:
-        self.stasis, self.when_idle = stasis, when_idle         # what follows when nothing is left to do
-        self.waiting, self.current, self.is_running, self.is_closed = collections.deque(), None, False, False
-
-    def add(self, task: Task) -> None:
-        """Run `task` now, or when those before it have ended."""
-        task.queue = self
-        if self.is_closed:
-            task.fail()
-            return
-        self.waiting.append(task)
-        self.run()
-
-    def do(self, action: Callable[[], None]) -> None:
-        """Run a command in its turn."""
-        self.add(Command(action))
-
-    def run(self) -> None:
-        """Begin tasks until one takes time; what ends at once comes back here and finds the loop going on."""
-        if self.is_running:
-            return
-        self.is_running = True
-        while self.waiting and not self.current:
-            task = self.current = self.waiting.popleft()
-            if not self.stasis.attempt(task.begin):
-                self.go_on_after(task)
-        self.is_running = False
-        if not self.current:
-            self.when_idle()
-
-    def go_on_after(self, task: Task) -> None:
-        """Let the next one begin: `task` is over."""
-        if self.current is task:
-            self.current = None
-            self.run()
-
-    def fail(self) -> None:
-        """The channel hangs up: what runs fails, then what waits, in turn, and whatever comes later."""
-        self.is_closed = True
-        tasks = [self.current] if self.current else []
-        tasks += self.waiting
-        self.waiting.clear()
-        was_running, self.is_running = self.is_running, True            # nothing begins, nobody leaves, before all have failed
-        for task in tasks:
-            self.stasis.attempt(task.fail)
-        self.current, self.is_running = None, was_running
-        self.run()
-
-    def has_recording(self) -> bool:
-        return any(task.is_recording for task in [self.current, *self.waiting] if task)
-
-class Command(Task):
-    """Something that takes no time, and is done even when the channel hangs up before its turn."""
-
-    def __init__(self, action: Callable[[], None]) -> None:
-        self.action = action
-
-    def begin(self) -> None:
-        self.action()
-        self.forget()
-
-    def fail(self) -> None:
-        if not self.is_current():                       # else it is what ends the channel
-            self.action()
-
-class Music(Task):
-    """Music on hold in a bridge, until it is stopped."""
-
-    def begin(self) -> None:
-        self.queue.stasis.audio_changed()
-
-    def sends_audio(self) -> bool:
-        return True
-
-class Digits(Task):
-    """Digits sent to a channel one after the other; each is heard on the other leg at its end (main/app.c, dtmf_stream).
-
-    Not Asterisk: they end with their channel; there its end waits for them."""
-
-    def __init__(self, channel: Channel, digits: str, before_ms: int, between_ms: int, duration_ms: int, after_ms: int) -> None:
-        self.channel, self.timer = channel, Timer(channel.stasis)
-        self.duration_ms = max(duration_ms, MIN_DIGIT_MS)
-        self.steps = self.timeline(digits, max(0, before_ms), max(0, between_ms or MIN_DIGIT_MS), max(0, after_ms))
-
-    def timeline(self, digits: str, before_ms: int, between_ms: int, after_ms: int) -> Iterator[tuple[int, str]]:
-        """Yield (ms, digit): what is waited for, and the digit that has been sent then, if any; other characters are skipped."""
-        yield before_ms + QUIET_MS, ""
-        for character in digits:
-            if character in DIGIT_PAUSES_MS:
-                yield DIGIT_PAUSES_MS[character], ""
-            elif character in "fF":     # a hook flash, which Local channels do not show
-                yield between_ms, ""
-            elif character in DIGITS:
-                yield self.duration_ms, character
-                yield between_ms, ""
-        yield after_ms, ""
-
-    def begin(self) -> None:
-        self.channel.progress()
-        self.go_on("")
-
-    def go_on(self, sent: str) -> None:
-        if sent and self.channel.other_leg:
-            self.channel.other_leg.hear_digit(sent, self.duration_ms)
-        if not self.is_current():                       # a recording that the digit ended let something hang up
-            return
-        milliseconds, digit = next(self.steps, (None, ""))
-        if milliseconds is None:
-            self.forget()
-        else:
-            self.timer.set(milliseconds / 1000, lambda: self.go_on(digit))
-
-class Sound(NamedTuple):
-    """What playing a medium comes to: how it ends, and how long it takes (None: without end)."""
-    outcome: str
-    milliseconds: float | None = 0
-    is_controllable: bool = True
-
-def sound_of(stasis: Stasis, uri: str, language: str) -> Sound:
-    """What playing `uri` comes to (res_stasis_playback.c, play_uri)."""
-    scheme, _, name = uri.partition(":")
-    if scheme == "sound":
-        length = stasis.sounds.length_ms(name, language)
-        return Sound(FAILS) if length is None else Sound(SUCCEEDS, length)
-    if scheme == "recording":
-        _, length = stasis.recordings.get(name) or ("", None)
-        return Sound(UNTOLD) if length is None else Sound(SUCCEEDS if length else FAILS, length)
-    if scheme == "number":
-        match = C_INTEGER.match(name)
-        has_grammar = language[:2].lower() in NUMBER_GRAMMARS or language.lower().startswith("en_gb")
-        return spelled(stasis, match.group(1), language, not has_grammar) if match else Sound(UNTOLD)
-    if scheme in ("digits", "characters"):
-        return spelled(stasis, name, language, False)
-    if scheme == "tone":
-        return Sound(SUCCEEDS, None) if name.partition(";")[0] in TONES else Sound(FAILS)
-    return Sound(UNTOLD)
-
-def spelled(stasis: Stasis, text: str, language: str, needs_all: bool) -> Sound:
-    """Characters played one by one. Not Asterisk: a number is read digit by digit, too."""
-    lengths = [stasis.sounds.length_ms("digits/" + character, language) for character in text]
-    if needs_all and None in lengths:
-        return Sound(FAILS)
-    return Sound(SUCCEEDS, sum(length or 0 for length in lengths), is_controllable=False)
-
-class Playback(Task):
-    """Media played in turn to a channel or bridge (res_stasis_playback.c).
-
-        queued -> playing -> (continuing -> playing)* -> done | failed      playing <-> paused      queued -> done, by a stop
-
-    Entering playing is told (also after a pause), and continuing, done and failed."""
-
-    def __init__(self, target: Channel | Bridge, playback_id: str | None, media: list[str], language: str, offset_ms: int,
-                 skip_ms: int) -> None:
-        self.stasis, self.target, self.timer = target.stasis, target, Timer(target.stasis)
-        self.id = playback_id or self.stasis.new_id()
-        self.media, self.index, self.language = list(media), 0, language
-        self.offset_ms, self.skip_ms = offset_ms, skip_ms or DEFAULT_SKIP_MS
-        self.state, self.sound = "queued", Sound(SUCCEEDS)              # the sound of the present medium, once it plays
-        self.started, self.position_ms = 0.0, 0.0       # playing since, from where
-        self.stasis.playbacks[self.id] = self
-
-    def to_json(self) -> dict:
-        value = {"id": self.id, "media_uri": self.media[self.index]}
-        if self.index + 1 < len(self.media):
-            value["next_media_uri"] = self.media[self.index + 1]
-        return {**value, "target_uri": self.target.uri, "language": self.language, "state": self.state}
-
-    def tell(self, event_type: str) -> None:
-        self.target.emit_media(event_type, playback=self.to_json())
-
-    def sends_audio(self) -> bool:
-        return self.state == "playing"
-
-    def begin(self) -> None:
-        """A playback that was stopped before its turn only says that it is done."""
-        if self.state == "done":
-            self.end("done")
-        else:
-            self.target.progress()
-            self.play_from(self.offset_ms)
-
-    def play_from(self, position_ms: float) -> None:
-        """Play the present medium; those that take no time are over at once, and the next one follows."""
-        while True:
-            self.state = "playing"
-            self.tell("PlaybackStarted")
-            can_play = self.target.can_hear_playback()
-            self.sound = sound_of(self.stasis, self.media[self.index], self.language) if can_play else Sound(FAILS)
-            if self.sound.milliseconds != 0:
-                self.run_from(position_ms)
-                self.stasis.audio_changed()
-                return
-            if not self.next_medium(self.sound.outcome):
-                return
-            position_ms = 0
-
-    def next_medium(self, outcome: str) -> bool:
-        """After a medium: True when another one is to be played."""
-        if self.index + 1 == len(self.media):
-            if outcome == UNTOLD:
-                self.forget()
-            else:
-                self.end("done" if outcome == SUCCEEDS else "failed")
-            return False
-        if outcome != UNTOLD:
-            self.state = "continuing"
-            self.tell("PlaybackContinuing")
-        self.index += 1
-        return True
-
-    def run_from(self, position_ms: float) -> None:
-        """Let the medium run from a position; its end is due when the rest has been played."""
-        self.started, self.position_ms = self.stasis.now, position_ms
-        self.timer.cancel()
-        if self.sound.milliseconds is not None:
-            self.timer.set(max(0, self.sound.milliseconds - position_ms) / 1000, self.medium_is_over)
-
-    def medium_is_over(self) -> None:
-        if self.next_medium(SUCCEEDS):
-            self.play_from(0)
-
-    def position(self) -> float:
-        """How much of the medium has been played, in ms."""
-        return self.position_ms + (0 if self.state == "paused" else (self.stasis.now - self.started) * 1000)
-
-    def control(self, command: str) -> None:
-        """restart, pause, unpause, reverse or forward; 409 where the state does not allow it."""
-        does = PLAYBACK_CONTROL[self.state].split()[PLAYBACK_OPERATIONS.index(command)]
-        require(does != "-", 409, "Can only %s while media is playing" % command)
-        require(self.sound.is_controllable, 500, "Could not %s playback" % command)
-        if does == ".":
-            return
-        position, length = self.position(), self.sound.milliseconds
-        if command == "pause":
-            self.position_ms, self.state = position, "paused"
-            self.timer.cancel()
-        elif command == "unpause":
-            self.state = "playing"
-            self.tell("PlaybackStarted")
-            self.run_from(position)
-        elif command == "restart":
-            self.run_from(0)
-        elif command == "reverse":
-            self.run_from(max(0, position - self.skip_ms))
-        else:                                           # forward: never over the end
-            position += self.skip_ms
-            is_over = length is not None and position >= length
-            self.run_from(max(0, length - self.skip_ms) if is_over else position)
-        self.stasis.audio_changed()
-
-    def stop(self) -> None:
-        """End now; one that still waits is done, which it says in its turn."""
-        if self.state in ("queued", "done"):
-            self.state = "done"
-            return
-        require(self.sound.is_controllable, 500, "Could not stop playback")
-        if self.sound.milliseconds is None:
-            self.medium_is_over()                       # Asterisk: a tone that is stopped counts as played
-        else:
-            self.end("done")
-
-    def fail(self) -> None:
-        """Whatever waits starts and fails; one that was stopped is done all the same."""
-        if self.state == "queued":
-            self.state = "playing"
-            self.tell("PlaybackStarted")
-        self.end("done" if self.state == "done" else "failed")
-
-    def end(self, state: str) -> None:
-        self.state = state
-        self.tell("PlaybackFinished")
-        self.forget()
-
-    def forget(self) -> None:
-        if self.stasis.playbacks.get(self.id) is self:
-            del self.stasis.playbacks[self.id]
-        super().forget()
-        self.stasis.audio_changed()
-
-class LiveRecording(Task):
-    """A recording that waits or runs (res_stasis_recording.c, main/app.c).
-
-        queued -> recording <-> paused -> done      queued -> failed, in a bridge      queued -> canceled -> recording
-
-    What it hears is reckoned, not listened to, and all of it is silence: `heard_ms` grows while audio arrives, `written_ms`
-    unless it is paused."""
-    is_recording = True
-
-    def __init__(self, target: Channel | Bridge, name: str, recording_format: str, max_seconds: int,
-                 max_silence_seconds: int, if_exists: str, terminate_on: str, beeps: bool) -> None:
-        self.stasis, self.target, self.timer = target.stasis, target, Timer(target.stasis)
-        self.name, self.format = name, recording_format
-        self.max_seconds, self.max_silence_seconds = max_seconds, max_silence_seconds
-        self.if_exists, self.terminate_on, self.beeps = if_exists, terminate_on, beeps
-        self.state, self.deletes, self.is_started, self.was_muted = "queued", False, False, False
-        # written_ms with what was there before; paused_ms is how much had been heard when a pause ended last.
-        self.written_ms = self.heard_ms = self.paused_ms = 0.0
-        self.hears_since, self.last_frame, self.limit, self.pause_began = None, 0.0, 0, 0       # the last two: whole seconds
-        self.stasis.live_recordings[name] = self
-
-    def to_json(self, **more) -> dict:
-        return {"name": self.name, "format": self.format, "state": self.state, "target_uri": self.target.uri, **more}
-
-    def tell(self, event_type: str, **more) -> None:
-        self.target.emit_media(event_type, recording=self.to_json(**more))
-
-    def begin(self) -> None:
-        """Answer the channel, make the file, and listen."""
-        if isinstance(self.target, Channel):
-            if self.target.is_bridged:
-                self.end_failed("Cannot record channel while in bridge")
-                return
-            self.target.answer()
-            if not self.is_current():                   # the answer was the end of the call
-                return
-        self.start()
-        self.listen()
-
-    def start(self) -> None:
-        """Make the file and say so; it fails without one, and is over at once where the beep it begins with is missing."""
-        try:
-            self.written_ms = self.stasis.recordings.begin(self.name, self.format, self.if_exists == "append")
-        except OSError as error:
-            self.end_failed("Cannot write the recording: %s" % error.strerror)
-            return
-        self.state, self.is_started = "recording", True
-        self.tell("RecordingStarted")
-        if self.beeps and self.stasis.sounds.length_ms("beep", "en") is None:
-            self.stasis.recordings.delete(self.name)
-            self.tell("RecordingFinished")
-            self.forget()
-            return
-        self.last_frame = self.stasis.now
-        if self.max_seconds:
-            # Asterisk: whole seconds of the clock are compared, so it ends up to a second late.
-            self.limit = int(self.stasis.now) + self.max_seconds + 1
-
-    def reckon(self) -> None:
-        """Count what was heard since the last look."""
-        if self.hears_since is not None:
-            self.last_frame = self.stasis.now
-            heard_ms = (self.stasis.now - self.hears_since) * 1000
-            self.hears_since = self.stasis.now
-            self.heard_ms += heard_ms
-            if self.state == "paused":
-                self.paused_ms = self.heard_ms
-            else:
-                self.written_ms += heard_ms
-
-    def silence_ms(self) -> float:
-        """How long there has been silence. Asterisk: a pause counts until it ends, and all before it no more then."""
-        return self.heard_ms - (0 if self.state == "paused" else self.paused_ms)
-
-    def listen(self) -> None:
-        """See who sends now, and that the end comes when it is due."""
-        if not self.is_started:
-            return
-        self.reckon()
-        now, hears = self.stasis.now, self.target.hears_audio()
-        self.hears_since = now if hears else None
-        due = self.last_frame + NO_AUDIO_SECONDS
-        if hears:
-            due = self.limit if self.limit and self.state != "paused" else math.inf
-            if self.max_silence_seconds:
-                due = min(due, now + self.max_silence_seconds - self.silence_ms() / 1000)
-        if due <= now:
-            self.end(trims=hears)
-        elif due < math.inf:
-            self.timer.set(due - now, self.listen)
-        else:
-            self.timer.cancel()
-
-    def hear_digit(self, digit: str) -> None:
-        """A digit is a frame, and may be the one that ends the recording."""
-        if digit in self.terminate_on:
-            self.end(trims=True)
-        else:
-            self.hear_frame()
-
-    def hear_frame(self) -> None:
-        """A frame without sound, as every command to a running recording is: what ends for want of frames goes on."""
-        if self.is_started:
-            self.last_frame = self.stasis.now
-            self.listen()
-
-    def pause(self, is_on: bool) -> None:
-        """Pause or go on. The limit waits meanwhile, by whole seconds of the clock."""
-        self.require_session()
-        if is_on == (self.state == "paused"):
-            return
-        self.reckon()
-        if is_on:
-            self.state, self.pause_began = "paused", int(self.stasis.now)
-        else:
-            self.state = "recording"
-            if self.limit:
-                self.limit += int(self.stasis.now) - self.pause_began
-        self.hear_frame()
-
-    def mute(self, is_on: bool) -> None:
-        """All that is recorded is silence anyhow. Asterisk: what was muted once is so for ever (recording_unmute)."""
-        self.require_session()
-        if is_on != self.was_muted:
-            self.was_muted = True
-            self.hear_frame()
-
-    def require_session(self) -> None:
-        require(self.state in ("recording", "paused"), 409, "Recording not in session")
-
-    def stop(self, deletes: bool = False) -> None:
-        """Stop or cancel; one that still waits is canceled, and Asterisk records it all the same in its turn."""
-        if self.state == "queued":
-            self.state = "canceled"
-            return
-        self.require_session()
-        self.deletes = deletes
-        has_file = self.stasis.recordings.get(self.name) is not None
-        self.end()
-        require(has_file or not deletes, 500, "Recording operation failed")      # Asterisk: it ends all the same
-
-    def fail(self) -> None:
-        """The recording is done; one that waited starts first, if the channel was answered (after which Asterisk waits 4 s)."""
-        is_answered = not isinstance(self.target, Channel) or self.target.state == "Up" and not self.is_current()
-        if not self.is_started and is_answered:
-            self.start()
-        elif not self.is_started:
-            self.end_failed("Failed to answer channel")
-        self.end()
-
-    def end(self, trims: bool = False) -> None:
-        """RecordingFinished with what was heard; the file stays unless the recording was cancelled.
-
-        `trims`: a digit, a limit or silence ended it, and of the silence at its end only 200 ms stay in the file."""
-        if not self.is_started:
-            return
-        self.reckon()
-        self.is_started = False
-        more = self.durations()
-        if trims and self.max_silence_seconds:
-            self.written_ms -= min(self.written_ms, max(0, self.silence_ms() - KEPT_SILENCE_MS))
-        try:
-            if self.deletes:
-                self.stasis.recordings.delete(self.name)
-            else:
-                self.stasis.recordings.end(self.name, self.format, self.written_ms)
-        except OSError as error:
-            self.end_failed("Cannot write the recording: %s" % error.strerror)
-            return
-        self.state = "done"
-        self.tell("RecordingFinished", **more)
-        self.forget()
-
-    def durations(self) -> dict[str, int]:
-        """What RecordingFinished tells, in whole seconds (main/app.c, __ast_play_and_record).
-
-        With maxSilenceSeconds the silence at the end, but for 200 ms, is taken off, each number rounded for itself: after 3.5 s
-        of silence duration is 3 - int(3.3) = 0. Talking is cut only while no pause has cut the silence: 2.5 s, a pause of 1 s,
-        and 1.5 s are written 4, silent 1.5 at the end: duration 4 - int(1.3) = 3, talking 4, silence -1."""
-        written = int(self.written_ms / 1000 + 1e-6)         # else a sum of floats just below 3 s would count as 2
-        if not self.max_silence_seconds:
-            return {"duration": written}
-        silence_ms = self.silence_ms()
-        cut = int((silence_ms - KEPT_SILENCE_MS) / 1000) if silence_ms > 0 else 0
-        duration = max(0, written - cut)
-        talking = duration if silence_ms == self.heard_ms else written
-        return {"duration": duration, "talking_duration": talking, "silence_duration": duration - talking}
-
-    def end_failed(self, cause: str) -> None:
-        self.state = "failed"
-        self.tell("RecordingFailed", cause=cause)
-        self.forget()
-
-    def forget(self) -> None:
-        self.is_started = False
-        if self.stasis.live_recordings.get(self.name) is self:
-            del self.stasis.live_recordings[self.name]
-        super().forget()
-
-# --- 7.7 Dialplan
-def dialplan_step(stasis: Stasis, place: Place) -> tuple[str, str] | None:
-    """(application, data) at a place of the dialplan; None where there is nothing."""
-    context, exten, priority = place
-    if exten and context.startswith("stasis-") and context[len("stasis-"):] in stasis.applications:
-        steps = (("NoOp", ""),) if exten == "h" else (("Stasis", context[len("stasis-"):]),)
-    else:
-        steps = DIALPLAN.get((context, exten), ())
-    return steps[priority - 1] if 0 < priority <= len(steps) else None
 
 # --- 7.8 Sounds and files
 class Format(NamedTuple):
@@ -3452,7 +3036,418 @@ def is_inside(name: str) -> bool:
     """True for a recording name that does not lead out of the folder of recordings."""
     return os.path.normpath("/in/" + name.lstrip("/")).startswith("/in/")
 
-# --- 7.9 Devices, mailboxes, globals
+# --- 7.9 Media and digits
+class Digits(Task):
+    """Digits sent to a channel one after the other; each is heard on the other leg at its end (main/app.c, dtmf_stream).
+
+    Not Asterisk: they end with their channel; there its end waits for them."""
+
+    def __init__(self, channel: Channel, digits: str, before_ms: int, between_ms: int, duration_ms: int, after_ms: int) -> None:
+        self.channel, self.timer = channel, Timer(channel.stasis)
+        self.duration_ms = max(duration_ms, MIN_DIGIT_MS)
+        self.steps = self.timeline(digits, max(0, before_ms), max(0, between_ms or MIN_DIGIT_MS), max(0, after_ms))
+
+    def timeline(self, digits: str, before_ms: int, between_ms: int, after_ms: int) -> Iterator[tuple[int, str]]:
+        """Yield (ms, digit): what is waited for, and the digit that has been sent then, if any; other characters are skipped."""
+        yield before_ms + QUIET_MS, ""
+        for character in digits:
+            if character in DIGIT_PAUSES_MS:
+                yield DIGIT_PAUSES_MS[character], ""
+            elif character in "fF":     # a hook flash, which Local channels do not show
+                yield between_ms, ""
+            elif character in DIGITS:
+                yield self.duration_ms, character
+                yield between_ms, ""
+        yield after_ms, ""
+
+    def begin(self) -> None:
+        self.channel.progress()
+        self.go_on("")
+
+    def go_on(self, sent: str) -> None:
+        """A digit, or a pause, is over: tell it, and wait for the next."""
+        if sent and self.channel.other_leg:
+            self.channel.other_leg.hear_digit(sent, self.duration_ms)
+        if not self.is_current():                       # a recording that the digit ended let something hang up
+            return
+        milliseconds, digit = next(self.steps, (None, ""))
+        if milliseconds is None:
+            self.forget()
+        else:
+            self.timer.set(milliseconds / 1000, lambda: self.go_on(digit))
+
+class Sound(NamedTuple):
+    """What playing a medium comes to: how it ends, and how long it takes (None: without end)."""
+    outcome: str
+    milliseconds: float | None = 0
+    is_controllable: bool = True
+
+def sound_of(stasis: Stasis, uri: str, language: str) -> Sound:
+    """What playing `uri` comes to (res_stasis_playback.c, play_uri)."""
+    scheme, _, name = uri.partition(":")
+    if scheme == "sound":
+        length = stasis.sounds.length_ms(name, language)
+        return Sound(FAILS) if length is None else Sound(SUCCEEDS, length)
+    if scheme == "recording":
+        _, length = stasis.recordings.get(name) or ("", None)
+        return Sound(UNTOLD) if length is None else Sound(SUCCEEDS if length else FAILS, length)
+    if scheme == "number":
+        match = C_INTEGER.match(name)
+        has_grammar = language[:2].lower() in NUMBER_GRAMMARS or language.lower().startswith("en_gb")
+        return spelled(stasis, match.group(1), language, not has_grammar) if match else Sound(UNTOLD)
+    if scheme in ("digits", "characters"):
+        return spelled(stasis, name, language, False)
+    if scheme == "tone":
+        return Sound(SUCCEEDS, None) if name.partition(";")[0] in TONES else Sound(FAILS)
+    return Sound(UNTOLD)
+
+def spelled(stasis: Stasis, text: str, language: str, needs_all: bool) -> Sound:
+    """Characters played one by one. Not Asterisk: a number is read digit by digit, too."""
+    lengths = [stasis.sounds.length_ms("digits/" + character, language) for character in text]
+    if needs_all and None in lengths:
+        return Sound(FAILS)
+    return Sound(SUCCEEDS, sum(length or 0 for length in lengths), is_controllable=False)
+
+class Playback(Task):
+    """Media played in turn to a channel or bridge (res_stasis_playback.c).
+
+        queued -> playing -> (continuing -> playing)* -> done | failed      playing <-> paused      queued -> done, by a stop
+
+    Entering playing is told (also after a pause), and continuing, done and failed."""
+
+    def __init__(self, target: Channel | Bridge, playback_id: str | None, media: list[str], language: str, offset_ms: int,
+                 skip_ms: int) -> None:
+        self.stasis, self.target, self.timer = target.stasis, target, Timer(target.stasis)
+        self.id = playback_id or self.stasis.new_id()
+        self.media, self.index, self.language = list(media), 0, language
+        self.offset_ms, self.skip_ms = offset_ms, skip_ms or DEFAULT_SKIP_MS
+        self.state, self.sound = "queued", Sound(SUCCEEDS)              # the sound of the present medium, once it plays
+        self.started, self.position_ms = 0.0, 0.0       # playing since, from where
+        self.stasis.playbacks.setdefault(self.id, []).append(self)
+
+    def to_json(self) -> dict:
+        value = {"id": self.id, "media_uri": self.media[self.index]}
+        if self.index + 1 < len(self.media):
+            value["next_media_uri"] = self.media[self.index + 1]
+        return {**value, "target_uri": self.target.uri, "language": self.language, "state": self.state}
+
+    def tell(self, event_type: str) -> None:
+        self.target.emit_media(event_type, playback=self.to_json())
+
+    def sends_audio(self) -> bool:
+        return self.state == "playing"
+
+    def begin(self) -> None:
+        """A playback that was stopped before its turn only says that it is done."""
+        if self.state == "done":
+            self.end("done")
+        else:
+            self.target.progress()
+            self.play_from(self.offset_ms)
+
+    def play_from(self, position_ms: float) -> None:
+        """Play the present medium; those that take no time are over at once, and the next one follows."""
+        while True:
+            self.state = "playing"
+            self.tell("PlaybackStarted")
+            can_play = self.target.can_hear_playback()
+            self.sound = sound_of(self.stasis, self.media[self.index], self.language) if can_play else Sound(FAILS)
+            if self.sound.milliseconds != 0:
+                self.run_from(position_ms)
+                self.stasis.audio_changed()
+                return
+            if not self.next_medium(self.sound.outcome):
+                return
+            position_ms = 0
+
+    def next_medium(self, outcome: str) -> bool:
+        """After a medium: True when another one is to be played."""
+        if self.index + 1 == len(self.media):
+            if outcome == UNTOLD:
+                self.forget()
+            else:
+                self.end("done" if outcome == SUCCEEDS else "failed")
+            return False
+        if outcome != UNTOLD:
+            self.state = "continuing"
+            self.tell("PlaybackContinuing")
+        self.index += 1
+        return True
+
+    def run_from(self, position_ms: float) -> None:
+        """Let the medium run from a position; its end is due when the rest has been played."""
+        self.started, self.position_ms = self.stasis.now, position_ms
+        self.timer.cancel()
+        if self.sound.milliseconds is not None:
+            self.timer.set(max(0, self.sound.milliseconds - position_ms) / 1000, self.medium_is_over)
+
+    def medium_is_over(self) -> None:
+        if self.next_medium(SUCCEEDS):
+            self.play_from(0)
+
+    def position(self) -> float:
+        """How much of the medium has been played, in ms."""
+        return self.position_ms + (0 if self.state == "paused" else (self.stasis.now - self.started) * 1000)
+
+    def control(self, command: str) -> None:
+        """restart, pause, unpause, reverse or forward; 409 where the state does not allow it."""
+        does = PLAYBACK_CONTROL[self.state].split()[PLAYBACK_OPERATIONS.index(command)]
+        require(does != "-", 409, "Can only %s while media is playing" % command)
+        require(self.sound.is_controllable, 500, "Could not %s playback" % command)
+        if does == ".":
+            return
+        position, length = self.position(), self.sound.milliseconds
+        if command == "pause":
+            self.position_ms, self.state = position, "paused"
+            self.timer.cancel()
+        elif command == "unpause":
+            self.state = "playing"
+            self.tell("PlaybackStarted")
+            self.run_from(position)
+        elif command == "restart":
+            self.run_from(0)
+        elif command == "reverse":
+            self.run_from(max(0, position - self.skip_ms))
+        else:                                           # forward: never over the end
+            position += self.skip_ms
+            is_over = length is not None and position >= length
+            self.run_from(max(0, length - self.skip_ms) if is_over else position)
+        self.stasis.audio_changed()
+
+    def stop(self) -> None:
+        """End now; one that still waits is done, which it says in its turn."""
+        if self.state in ("queued", "done"):
+            self.state = "done"
+            return
+        require(self.sound.is_controllable, 500, "Could not stop playback")
+        if self.sound.milliseconds is None:
+            self.medium_is_over()                       # Asterisk: a tone that is stopped counts as played (play_on_channel)
+        else:
+            self.end("done")
+
+    def fail(self) -> None:
+        """Whatever waits starts and fails; one that was stopped is done all the same."""
+        if self.state == "queued":
+            self.state = "playing"
+            self.tell("PlaybackStarted")
+        self.end("done" if self.state == "done" else "failed")
+
+    def end(self, state: str) -> None:
+        self.state = state
+        self.tell("PlaybackFinished")
+        self.forget()
+
+    def forget(self) -> None:
+        others = [playback for playback in self.stasis.playbacks.pop(self.id, []) if playback is not self]
+        if others:
+            self.stasis.playbacks[self.id] = others
+        super().forget()
+        self.stasis.audio_changed()
+
+class LiveRecording(Task):
+    """A recording that waits or runs (res_stasis_recording.c, main/app.c).
+
+        queued -> recording <-> paused -> done      queued -> failed, in a bridge      queued -> canceled -> recording
+
+    What it hears is reckoned, not listened to, and all of it is silence: `heard_ms` grows while audio arrives, `written_ms`
+    unless it is paused."""
+    is_recording = True
+
+    def __init__(self, target: Channel | Bridge, name: str, recording_format: str, max_seconds: int,
+                 max_silence_seconds: int, if_exists: str, terminate_on: str, beeps: bool) -> None:
+        self.stasis, self.target, self.timer = target.stasis, target, Timer(target.stasis)
+        self.name, self.format, self.beeps, self.if_exists, self.terminate_on = (
+            name, recording_format, beeps, if_exists, terminate_on)
+        self.max_seconds, self.max_silence_seconds = max_seconds, max_silence_seconds
+        self.state, self.is_started = "queued", False
+        self.deletes = self.was_muted = False           # it is cancelled; it was muted, ever
+        self.written_ms = 0.0                           # in the file, with what was there before
+        self.heard_ms = 0.0                             # since it began
+        self.paused_ms = 0.0                            # heard when a pause ended last
+        self.hears_since: float | None = None           # None while nobody sends
+        self.last_frame = 0.0
+        self.limit = self.pause_began = 0               # whole seconds of the clock; no limit: 0
+        self.stasis.live_recordings[name] = self
+
+    def to_json(self, **more) -> dict:
+        return {"name": self.name, "format": self.format, "state": self.state, "target_uri": self.target.uri, **more}
+
+    def tell(self, event_type: str, **more) -> None:
+        self.target.emit_media(event_type, recording=self.to_json(**more))
+
+    def begin(self) -> None:
+        """Answer the channel, make the file, and listen."""
+        if isinstance(self.target, Channel):
+            if self.target.bridge or self.target.is_in_dial_bridge:
+                self.end_failed("Cannot record channel while in bridge")
+                return
+            self.target.answer()
+            if not self.is_current():                   # the answer was the end of the call
+                return
+        self.start()
+        self.listen()
+
+    def start(self) -> None:
+        """Make the file and say so; it fails without one, and is over at once where the beep it begins with is missing."""
+        try:
+            self.written_ms = self.stasis.recordings.begin(self.name, self.format, self.if_exists == "append")
+        except OSError as error:
+            self.end_failed("Cannot write the recording: %s" % error.strerror)
+            return
+        self.state, self.is_started = "recording", True
+        self.tell("RecordingStarted")
+        if self.beeps and self.stasis.sounds.length_ms("beep", "en") is None:
+            self.stasis.recordings.delete(self.name)
+            self.tell("RecordingFinished")
+            self.forget()
+            return
+        self.last_frame = self.stasis.now
+        if self.max_seconds:
+            # Asterisk: whole seconds of the clock are compared, so it ends up to a second late (__ast_play_and_record).
+            self.limit = int(self.stasis.now) + self.max_seconds + 1
+
+    def reckon(self) -> None:
+        """Count what was heard since the last look."""
+        if self.hears_since is not None:
+            heard_ms = (self.stasis.now - self.hears_since) * 1000
+            self.hears_since = self.last_frame = self.stasis.now
+            self.heard_ms += heard_ms
+            if self.state == "paused":
+                self.paused_ms = self.heard_ms
+            else:
+                self.written_ms += heard_ms
+
+    def silence_ms(self) -> float:
+        """How long there has been silence, in which a pause counts until it ends, and all before it no more then (main/app.c)."""
+        return self.heard_ms - (0 if self.state == "paused" else self.paused_ms)
+
+    def listen(self) -> None:
+        """See who sends now, and that the end comes when it is due."""
+        if not self.is_started:
+            return
+        self.reckon()
+        now, hears = self.stasis.now, self.target.hears_audio()
+        self.hears_since = now if hears else None
+        due = self.last_frame + NO_AUDIO_SECONDS
+        if hears:
+            due = self.limit if self.limit and self.state != "paused" else math.inf
+            if self.max_silence_seconds:
+                due = min(due, now + self.max_silence_seconds - self.silence_ms() / 1000)
+        if due <= now:
+            self.end(trims=hears)
+        elif due < math.inf:
+            self.timer.set(due - now, self.listen)
+        else:
+            self.timer.cancel()
+
+    def hear_digit(self, digit: str) -> None:
+        """A digit is a frame, and may be the one that ends the recording."""
+        if digit in self.terminate_on:
+            self.end(trims=True)
+        else:
+            self.hear_frame()
+
+    def hear_frame(self) -> None:
+        """A frame without sound, as every command to a running recording is: what ends for want of frames goes on."""
+        if self.is_started:
+            self.last_frame = self.stasis.now
+            self.listen()
+
+    def pause(self, is_on: bool) -> None:
+        """Pause or go on. The limit waits meanwhile, by whole seconds of the clock."""
+        self.require_session()
+        if is_on == (self.state == "paused"):
+            return
+        self.reckon()
+        if is_on:
+            self.state, self.pause_began = "paused", int(self.stasis.now)
+        else:
+            self.state = "recording"
+            if self.limit:
+                self.limit += int(self.stasis.now) - self.pause_began
+        self.hear_frame()
+
+    def mute(self, is_on: bool) -> None:
+        """All that is recorded is silence anyhow. Asterisk: what was muted once is so for ever (recording_unmute)."""
+        self.require_session()
+        if is_on != self.was_muted:
+            self.was_muted = True
+            self.hear_frame()
+
+    def require_session(self) -> None:
+        require(self.state in ("recording", "paused"), 409, "Recording not in session")
+
+    def stop(self, deletes: bool = False) -> None:
+        """Stop or cancel; one that still waits is canceled, and Asterisk records it all the same in its turn."""
+        if self.state == "queued":
+            self.state = "canceled"
+            return
+        self.require_session()
+        self.deletes = deletes
+        has_file = self.stasis.recordings.get(self.name) is not None
+        self.end()
+        require(has_file or not deletes, 500, "Recording operation failed")      # Asterisk: ended all the same (recording_discard)
+
+    def fail(self) -> None:
+        """The recording is done; one that waited starts first, if the channel was answered (after which Asterisk waits 4 s)."""
+        if isinstance(self.target, Channel) and not self.is_started and (self.target.state != "Up" or self.is_current()):
+            self.end_failed("Failed to answer channel")
+            return
+        if not self.is_started:
+            self.start()
+        self.end()
+
+    def end(self, trims: bool = False) -> None:
+        """RecordingFinished with what was heard; the file stays unless the recording was cancelled.
+
+        `trims`: a digit, a limit or silence ended it, and of the silence at its end only 200 ms stay in the file."""
+        if not self.is_started:
+            return
+        self.reckon()
+        self.is_started = False
+        more = self.durations()
+        if trims and self.max_silence_seconds:
+            self.written_ms -= min(self.written_ms, max(0, self.silence_ms() - KEPT_SILENCE_MS))
+        try:
+            if self.deletes:
+                self.stasis.recordings.delete(self.name)
+            else:
+                self.stasis.recordings.end(self.name, self.format, self.written_ms)
+        except OSError as error:
+            self.end_failed("Cannot write the recording: %s" % error.strerror)
+            return
+        self.state = "done"
+        self.tell("RecordingFinished", **more)
+        self.forget()
+
+    def durations(self) -> dict[str, int]:
+        """What RecordingFinished tells, in whole seconds (main/app.c, __ast_play_and_record).
+
+        With maxSilenceSeconds the silence at the end, but for 200 ms, is taken off, each number rounded for itself: after 3.5 s
+        of silence duration is 3 - int(3.3) = 0. Talking is cut only while no pause has cut the silence: 2.5 s, a pause of 1 s,
+        and 1.5 s are written 4, silent 1.5 at the end: duration 4 - int(1.3) = 3, talking 4, silence -1."""
+        written = int(self.written_ms / 1000 + 1e-6)         # else a sum of floats just below 3 s would count as 2
+        if not self.max_silence_seconds:
+            return {"duration": written}
+        silence_ms = self.silence_ms()
+        cut = int((silence_ms - KEPT_SILENCE_MS) / 1000) if silence_ms > 0 else 0
+        duration = max(0, written - cut)
+        talking = duration if silence_ms == self.heard_ms else written
+        return {"duration": duration, "talking_duration": talking, "silence_duration": duration - talking}
+
+    def end_failed(self, cause: str) -> None:
+        """End with RecordingFailed."""
+        self.state = "failed"
+        self.tell("RecordingFailed", cause=cause)
+        self.forget()
+
+    def forget(self) -> None:
+        self.is_started = False
+        if self.stasis.live_recordings.get(self.name) is self:
+            del self.stasis.live_recordings[self.name]
+        super().forget()
+
+# --- 7.10 Devices, mailboxes, globals
 class Mailbox(NamedTuple):
     """Counts of messages, and the extra (attribute, value) pairs of its configuration object."""
     old_messages: int
@@ -3545,7 +3540,7 @@ FUNCTIONS["DEVICE_STATE"] = Function(lambda stasis, channel, argument: device_st
 # each declaration above its behaviour. An operation checks, changes, announces, answers, in this order unless a comment says
 # otherwise: the order of checks shows on the wire, and where one goes before a look-up the operation takes the id. A docstring
 # says what is done, what comes back, and which events follow, in order. What an operation returns is the JSON of a 200,
-# nothing is a 204, and a Response is itself. No operation sees a header, a socket or the lock. Rules: res/ari/resource_*.c.
+# nothing is a 204, and a Response is itself. No operation sees a request, a socket or the lock. Rules: res/ari/resource_*.c.
 
 # --- 8.1 /asterisk
 RESOURCES["asterisk"] = Resource("The server itself.", """
@@ -3662,7 +3657,7 @@ def asterisk_list_modules(stasis):
 
 @operation("GET /asterisk/modules/{moduleName}", returns="Module", errors="404 409")
 def asterisk_get_module(stasis, module_name):
-    """Show a module. Asterisk: one that is found by another spelling cannot be shown."""
+    """Show a module. Asterisk: one that is found by another spelling cannot be shown (ast_update_module_list_condition)."""
     module = existing(find_module(stasis, module_name), "Module could not be found in running modules")
     require(module == module_name, 409, "Module information could not be retrieved")
     return module_json(module)
@@ -3697,7 +3692,7 @@ def log_type(name: str) -> str:
     return "Console" if name.lower() == "console" else "Syslog" if name.lower().startswith("syslog") else "File"
 
 def log_json(name: str, levels: str) -> dict:
-    """Asterisk: the console is shown without a name, a file with its folder."""
+    """The console is shown without a name, a file with its folder (main/logger.c, make_filename)."""
     shown = {"Console": "", "Syslog": name, "File": os.path.join("/var/log/asterisk", name)}
     return {"channel": shown[log_type(name)], "type": log_type(name), "status": "Enabled", "configuration": levels}
 
@@ -3726,7 +3721,7 @@ def asterisk_delete_log(stasis, log_channel_name):
 
 @operation("PUT /asterisk/logging/{logChannelName}/rotate", errors="404")
 def asterisk_rotate_log(stasis, log_channel_name):
-    """Rotate a log channel. Asterisk: the configured list is read again, so all that were added are gone, even after a 404."""
+    """Rotate a log channel. Asterisk: all that were added are gone, even after a 404 (reload_logger)."""
     is_file = log_exists(stasis, log_channel_name) and log_type(log_channel_name) == "File"
     stasis.added_logs.clear()
     require(is_file, 404, "Log channel does not exist")
@@ -3749,7 +3744,7 @@ RESOURCES["endpoints"] = Resource("What can be called.", """
 ~Endpoint (Something outside that can be called.): technology!, resource!, state?=unknown|offline|online, channel_ids!:List[string]
 ~TextMessage (A text message.): from!, to!, body!, variables?:object
 """)
-EndpointPart = Text(keys=["name", "description", "paramType", "dataType"])      # Asterisk: nothing else of these
+EndpointPart = Text(keys=["name", "description", "paramType", "dataType"])      # Asterisk: nothing else (endpoints.json)
 
 def string_variables(value) -> dict[str, str]:
     """The variables of a body: 400 unless all are text; what is no object is ignored."""
@@ -3766,22 +3761,22 @@ def endpoint_list():
 
 @operation("PUT /endpoints/sendMessage", errors="400 404")
 def endpoint_send_message(to=Text.needed("To must be specified"), from_=Text.needed(), body=Text, variables=Variables):
-    """Send a text message."""
+    """Send a text message. 404, as there is nobody."""
     raise AriError(404, "Endpoint not found")
 
 @operation("GET /endpoints/{tech}", returns="List[Endpoint]", errors="404")
 def endpoint_list_by_tech(tech=EndpointPart):
-    """List the endpoints of a technology."""
+    """List the endpoints of a technology. 404, as there is none."""
     raise AriError(404, "No Endpoints found - invalid tech %s" % tech)
 
 @operation("GET /endpoints/{tech}/{resource}", returns="Endpoint", errors="400 404")
 def endpoint_get(tech=EndpointPart, resource=EndpointPart):
-    """Show an endpoint."""
+    """Show an endpoint. 404, as there is none."""
     raise AriError(404, "Endpoint not found")
 
 @operation("PUT /endpoints/{tech}/{resource}/sendMessage", errors="400 404")
 def endpoint_send_message_to_endpoint(tech=EndpointPart, resource=EndpointPart, from_=Text.needed(), body=Text, variables=Member):
-    """Send a text message to an endpoint."""
+    """Send a text message to an endpoint. 404, as there is none."""
     raise AriError(404, "Endpoint not found")
 
 # --- 8.3 /channels
@@ -4091,7 +4086,7 @@ RESOURCES["bridges"] = Resource("Bridges.", """
 ~Bridge (A bridge and who is in it.): id!, technology!, bridge_type!=mixing|holding, bridge_class!, creator!, name!,
     channels!:List[string], video_mode?, video_source_id?, creationtime!:Date
 """, modules="res_stasis_recording res_stasis_playback")
-found_bridge = one_of("bridges", "Bridge not found", "Not found")       # Asterisk: with a small f, but for GET
+found_bridge = one_of("bridges", "Bridge not found", "Not found")       # Asterisk: with a small f, but for GET (find_bridge)
 
 def listed_channels(stasis: Stasis, ids) -> list[Channel]:
     """The channels of a list; empty items are skipped, and the first bad one decides: 400, 422."""
@@ -4169,7 +4164,7 @@ def bridge_start_moh(bridge=found_bridge, moh_class=Text):
 def bridge_stop_moh(bridge=found_bridge):
     """Play music on hold to the bridge no more. Events, as music leaves: BRIDGEPEER of all members."""
     require(bridge.music in bridge.members, 409, "Bridge isn't playing music")
-    bridge.music.queue.fail()           # and with nothing to do it leaves
+    bridge.stop_music()
 
 @operation("POST /bridges/{bridgeId}/play", "POST /bridges/{bridgeId}/play/{playbackId}", returns="Playback", errors="404 409")
 def bridge_play(bridge=found_bridge, media=List.needed(), lang=Text, offsetms=Number(0, least=0),
@@ -4290,7 +4285,7 @@ RESOURCES["sounds"] = Resource("Sounds.", """
 FormatLangPair (A format in which a sound exists in a language.): language!, format!
 Sound (A sound that can be played.): id!, text?, formats!:List[FormatLangPair]
 """)
-SoundFilter = Text(keys=["name", "description", "paramType", "dataType", "required"])   # Asterisk: nothing else of these
+SoundFilter = Text(keys=["name", "description", "paramType", "dataType", "required"])   # Asterisk: nothing else (sounds.json)
 
 def sounds_json(stasis: Stasis, lang: str | None, wanted_format: str | None) -> dict[str, dict]:
     """{id: sound} of the sounds that pass both filters, with the formats that do."""
@@ -4319,7 +4314,9 @@ def sound_get(stasis, sound_id):
 RESOURCES["playbacks"] = Resource("Playbacks.", """
 ~Playback (Media in play.): id!, media_uri!, next_media_uri?, target_uri!, language, state!=queued|playing|continuing|done|failed
 """, modules="res_stasis_playback")
-known_playback = one_of("playbacks", "Playback not found")
+def known_playback(stasis: Stasis, playback_id: str) -> Playback:
+    """The oldest playback of that id: 404."""
+    return existing(stasis.playbacks.get(playback_id), "Playback not found")[0]
 
 @operation("GET /playbacks/{playbackId}", returns="Playback", errors="404")
 def playback_get(playback=known_playback):
@@ -4373,7 +4370,7 @@ def device_update(stasis, device=stasis_device, device_state_=Text.needed(allowe
 def device_delete(stasis, device_name):
     """Forget a device state. Event: DeviceStateChanged to UNKNOWN, if the device ever had a state."""
     name = stasis_device(stasis, device_name)
-    if device_name.startswith("Stasis:"):                               # Asterisk: else a 204 without effect
+    if device_name.startswith("Stasis:"):           # Asterisk: else a 204 without effect (stasis_app_device_state_delete)
         delete_device_state(stasis, name)
 
 # --- 8.9 /mailboxes
@@ -4549,7 +4546,7 @@ def unsubscribe(stasis: Stasis, application: Application, kind: str, subject_id:
     elif not subject_id:
         require(not follows_all, 501, "Method not implemented")
         known = False
-    elif subject_id == ALL_TOPICS[kind]:                # Asterisk: the name under which "all" is kept is an id like others
+    elif subject_id == ALL_TOPICS[kind]:                # Asterisk: what stands for "all" is an id (app_unsubscribe)
         known = follows_all
         application.all_of.discard(kind)
     else:
@@ -4565,7 +4562,7 @@ def application_filter(stasis, application=known_application, filter=Document):
     if isinstance(filter, list):                        # a list is both
         filter = {"disallowed": filter, "allowed": filter}
     require(isinstance(filter, dict), 400, "Invalid format definition")
-    for name in ("disallowed", "allowed"):              # Asterisk: the first is set before the second is checked
+    for name in ("disallowed", "allowed"):              # Asterisk: set before the next is checked (app_event_filter_set)
         entries = filter.get(name, getattr(application, name))
         good = isinstance(entries, list) and all(
             isinstance(entry, dict) and isinstance(entry.get("type"), str) and entry["type"] for entry in entries)
@@ -4669,7 +4666,7 @@ class Outbox:
         poll.register(self.sock, select.POLLOUT)
         while not self.write():
             left = self.deadline - time.monotonic()
-            if left <= 0 or not poll.poll(left * MS_PER_SECOND):
+            if left <= 0 or not poll.poll(left * 1000):
                 self.is_broken = True
         self.pen.release()
         self.flush()
@@ -4702,19 +4699,22 @@ class Outbox:
             self.flush()
 
 class EventSocket:
-    """An open WebSocket: what comes in is read by the thread of its HTTP connection, what goes out waits in an Outbox."""
+    """An open WebSocket. The thread of its HTTP connection reads, and the parser is that thread's alone; what goes out waits in
+    an Outbox. It is open while it stands in Server.event_sockets, which belongs to the lock as the model does."""
 
     def __init__(self, ari: Server, reader: Reader, peer: str) -> None:
         self.ari, self.reader, self.peer = ari, reader, peer
         self.parser = FrameParser()
-        self.outbox = Outbox(reader.sock, ari.config.write_timeout_ms / MS_PER_SECOND)
+        self.outbox = Outbox(reader.sock, ari.config.write_timeout_ms / 1000)
 
     def run(self, upgrade: Upgrade, rest: bytes) -> None:
         """Say 101, register the applications, then read frames until the connection is over."""
+        def register(stasis: Stasis) -> None:
+            self.ari.event_sockets.add(self)
+            stasis.open_applications(self, upgrade.applications, upgrade.follows_all)
         lines = ["%s: %s\r\n" % header for header in upgrade.headers]
         self.outbox.put(encode("HTTP/1.1 101 %s\r\n%s\r\n" % (PHRASES[101], "".join(lines))))
-        self.ari.event_sockets[self] = upgrade
-        self.ari.change(lambda stasis: stasis.open_applications(self, upgrade.applications, upgrade.follows_all))
+        self.ari.change(register)
         self.outbox.open()              # only now: who was replaced hears it before the newcomer's 101
         try:
             self.parser.receive(rest)
@@ -4723,24 +4723,25 @@ class EventSocket:
                 data = self.reader.read(HALF_FRAME_SECONDS if self.parser.is_inside_frame else 0)
                 for opcode, payload in self.parser.receive(data):
                     logger.debug("%s: %s frame of %d bytes", self.peer, Opcode(opcode).name.lower(), len(payload))
-            self.end(self.parser.close_code)
+            self.send(self.parser.to_send(), is_last=True)
         except Gone:
-            self.end(Close.NORMAL)
+            self.send(close_frame(Close.NORMAL), is_last=True)
         self.outbox.wait_sent(self.outbox.write_seconds + LINGER_SECONDS)
         if self.outbox.is_broken:
             logger.info("WebSocket connection from '%s' forcefully closed due to fatal write error", self.peer)
 
-    def send(self, data: bytes) -> None:
-        if data:
-            self.ari.change(lambda stasis: self.outbox.put(data))
+    def send(self, frames: bytes, is_last: bool = False) -> None:
+        """Send frames while it is open; `is_last` of a close frame: its applications end before it."""
+        def put(stasis: Stasis) -> None:
+            if self not in self.ari.event_sockets:
+                return                  # behind a close frame goes nothing (RFC 6455 5.5.1)
+            if is_last:
+                self.ari.event_sockets.remove(self)
+                stasis.close_applications(self)
+            self.outbox.put(frames)
+        if frames:
+            self.ari.change(put)
             self.outbox.flush()
-
-    def end(self, code: int) -> None:
-        """Unregister the applications first, then send the close frame (RFC 6455 5.5.1)."""
-        self.ari.change(lambda stasis: stasis.close_applications(self))
-        if self.ari.event_sockets.pop(self, None):      # once only, whoever ends it
-            self.parser.close(code)
-            self.send(self.parser.to_send())
 
 NO_HEAD = Head("(bad", "request)", [])  # stands in for a head that could not be read
 
@@ -4748,6 +4749,7 @@ class HttpConnection(socketserver.BaseRequestHandler):
     """One connection: requests in, answers out, in order, until somebody closes it."""
 
     def handle(self) -> None:
+        """Serve the connection; called by socketserver in a thread of its own."""
         self.ari: Server = self.server.ari
         self.peer = "%s:%s" % self.client_address[:2]
         http_config = self.ari.http
@@ -4790,16 +4792,18 @@ class HttpConnection(socketserver.BaseRequestHandler):
         data = self.incoming.small_head()
         known = understand(data, config, http_config) if data else None
         if known:
-            request, decision = known
-            self.incoming.take_head(len(data), request.head)
+            head, decision = known
+            self.incoming.take_head(len(data), head)
         else:
-            request, decision = Request(self.incoming.read_head(), b"", http_config.prefix), None
-        if decision is None and is_served(request, config):
+            head, decision = self.incoming.read_head(), None
+        if decision is None:
+            is_read = config.is_enabled and ari_path(head, http_config.prefix) is not None
             try:
-                request = Request(request.head, self.incoming.read_body(request.head), http_config.prefix)
+                body = self.incoming.read_body(head) if is_read else b""
             except AriError as error:
-                return request.head, json_error(error)
-        return request.head, decision or decide(request, config, http_config)
+                return head, json_error(error)
+            decision = decide(Request(head, body, http_config.prefix), config, http_config)
+        return head, decision
 
     def finish(self) -> None:
         """Read on for a moment: closing with bytes unread would reset the last answer away."""
@@ -4813,24 +4817,21 @@ class HttpConnection(socketserver.BaseRequestHandler):
 
 @functools.lru_cache(maxsize=KNOWN_HEADS)
 def understand(data: bytes, config: Config, http_config: HttpConfig) -> tuple | None:
-    """(Request, decision) of a small head, the decision None where a body follows; None when `data` is more than a head.
+    """(Head, decision) of a small head, the decision None where a body follows; None when `data` is more than a head.
 
     All that is said of a request without a body follows from its head and the configuration, and clients send the same heads
-    again and again: this is the one place that remembers them."""
+    again and again: this is the one place that remembers them. Threads share what it remembers, and never change it."""
     incoming = Incoming(data)
-    request = Request(incoming.read_head(), b"", http_config.prefix)
+    head = incoming.read_head()
     if incoming.rest():
         return None
-    has_body = request.head.content_length or request.head.is_chunked
-    return request, None if has_body else decide(request, config, http_config)
-
-def is_served(request: Request, config: Config) -> bool:
-    return config.is_enabled and request.path is not None
+    has_body = head.content_length or head.is_chunked
+    return head, None if has_body else decide(Request(head, b"", http_config.prefix), config, http_config)
 
 def decide(request: Request, config: Config, http_config: HttpConfig) -> Response | Callable[[Stasis], object]:
     """The response to a request, or what the model is to do for it: follows from these arguments alone."""
     try:
-        if not is_served(request, config):
+        if not config.is_enabled or request.path is None:
             raise HttpError(404, "The requested URL was not found on this server.", close=False)
         return admit(request, config) or resolve(request, config)
     except AriError as error:
@@ -4925,10 +4926,10 @@ class Server:
         self.config.is_enabled = self.config.is_enabled and config is not None
         self.lock = threading.Lock()    # of the model; only change() takes it
         self.clock_offset = time.time() - time.monotonic()
-        self.stasis = Stasis(lambda: str(uuid.uuid4()), self.now(), secrets.token_bytes(ENTITY_ID_BYTES).hex(":"),
-                             read_sounds(sounds) if sounds else None, Recordings(recordings) if recordings else None)
+        self.stasis = Stasis(lambda: str(uuid.uuid4()), self.now(), read_sounds(sounds) if sounds else Sounds(),
+                             Recordings(recordings), secrets.token_bytes(ENTITY_ID_BYTES).hex(":"))
         self.stasis.channelvars = self.config.channelvars or []
-        self.event_sockets: dict[EventSocket, Upgrade] = {}
+        self.event_sockets: set[EventSocket] = set()
         self.is_closing, self.wakes_at, self.due_earlier = False, math.inf, threading.Event()
         self.listener = Listener(self, (address or self.http.address, self.http.port if port is None else port), tls)
         self.stasis.local_address = self.listener.server_address[:2]
@@ -4963,9 +4964,9 @@ class Server:
         if self.threads:
             self.listener.stop()
         self.listener.server_close()
-        event_sockets, sessions = list(self.event_sockets), dict(self.listener.sessions)
+        event_sockets, sessions = self.change(lambda stasis: list(self.event_sockets)), dict(self.listener.sessions)
         for event_socket in event_sockets:
-            event_socket.end(Close.GOING_AWAY)
+            event_socket.send(close_frame(Close.GOING_AWAY), is_last=True)
         self.due_earlier.set()
         deadline = time.monotonic() + CLOSING_SECONDS
         for event_socket in event_sockets:
@@ -5038,7 +5039,7 @@ class Server:
             logger.warning(warning)
         def take(stasis: Stasis) -> None:
             self.config, stasis.reloaded = config, stasis.now
-            if config.channelvars is not None:          # Asterisk: a file without the option leaves them as they were
+            if config.channelvars is not None:          # Asterisk: a file without the option leaves them (channelvars_handler)
                 stasis.channelvars = config.channelvars
         self.change(take)
         return True
@@ -5098,7 +5099,7 @@ def read_settings(path: str, options: argparse.Namespace) -> tuple[tuple[Config 
         problems += config.warnings
     except ConfigError as error:
         problems.append("%s; the configuration is refused, there is nothing below /ari" % error)
-    settings = read_http_config(options.http_conf) if options.http_conf else HttpConfig()
+    settings = parse_file(parse_http_config, options.http_conf) if options.http_conf else HttpConfig()
     problems += settings.warnings
     if not settings.is_enabled:
         raise ConfigError(options.http_conf, "enabled is not yes in [general], and ARI needs the HTTP server")

@@ -242,7 +242,7 @@ class TestHttpConf:
 
     def read(self, tmp_path, text):
         (tmp_path / "http.conf").write_text("[general]\n" + text)
-        return ari_ref.read_http_config(str(tmp_path / "http.conf"))
+        return ari_ref.parse_file(ari_ref.parse_http_config, str(tmp_path / "http.conf"))
 
     @rows("text, attribute, value",
         ("is disabled without enabled", "", "is_enabled", False), ("is enabled", "enabled = yes", "is_enabled", True),
@@ -582,10 +582,10 @@ class Hearer:
     """Stands in for an event socket."""
 
 
-def stasis_with(*names, **more):
+def stasis_with(*names, sounds=None, recordings=None):
     """A model at time 1000 with applications that are heard, its ids counted."""
     ids = itertools.count()
-    stasis = ari_ref.Stasis(lambda: "id-%d" % next(ids), 1000.0, **more)
+    stasis = ari_ref.Stasis(lambda: "id-%d" % next(ids), 1000.0, sounds or ari_ref.Sounds(), recordings or ari_ref.Recordings())
     stasis.open_applications(Hearer(), list(names), False)
     return stasis
 
@@ -7380,6 +7380,18 @@ class TestPlayback:
         for kind in ("PlaybackStarted", "PlaybackFinished"):
             for _ in range(2):
                 events.expect(kind, playback=ari.id("p"))
+
+    def test_hides_a_later_one_of_the_same_id(self, ari, events, call):
+        """An id may be given twice; it names the oldest that is not over (res_stasis_playback.c, playbacks)."""
+        playback, other = play(ari, call.far, FOREVER), "tone:busy"
+        expect(ari.post("/channels/%s/play/%s" % (call.near, playback), {"media": other}), status=201)
+        events.expect("PlaybackStarted", playback={"id": playback, "media_uri": other})
+        expect(ari.get("/playbacks/" + playback), status=200, has={"media_uri": FOREVER})
+        stop(ari, playback)
+        events.expect("PlaybackFinished", playback={"id": playback, "media_uri": FOREVER})
+        expect(ari.get("/playbacks/" + playback), status=200, has={"media_uri": other})
+        stop(ari, playback)
+        ari.eventually("/playbacks/" + playback, **NO_PLAYBACK)
 
     def test_has_no_control_characters_in_its_location(self, departure, ari, call):
         """They are escaped; Asterisk sends them raw."""
