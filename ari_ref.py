@@ -927,23 +927,24 @@ def header_field(line: bytes) -> tuple[str, str] | None:
     name, value = name.rstrip(BLANKS), value.strip(BLANKS)
     return (decode(name), decode(value)) if name and value else None
 
-def body_framing(lines: list[bytes]) -> tuple[int, bool]:
-    """(Content-Length, whether the body is chunked) by the header lines.
+def body_framing(fields: list[tuple[str, str]], lines: list[bytes]) -> tuple[int, bool]:
+    """(Content-Length, whether the body is chunked) by the header fields and the lines that they stand in.
 
     HttpError where two readers could see two bodies (RFC 9112 6.3; 5.1 and 5.2): departure 2, Asterisk itself takes all of it."""
+    coding = next((value.lower() for name, value in fields if name.lower() == "transfer-encoding"), "identity")
     lengths, codings, is_clear = [], [], True
     for line, following in itertools.zip_longest(lines, lines[1:], fillvalue=b""):
         name, colon, value = line.partition(b":")
         values = {b"content-length": lengths, b"transfer-encoding": codings}.get(name.strip(BLANKS).lower())
         if colon and values is not None:
-            values.append(value.strip(BLANKS).lower())
+            values.append(value.strip(BLANKS))
             is_clear = is_clear and name == name.strip(BLANKS) and values[-1] and not following.startswith((b" ", b"\t"))
-    if is_clear and codings not in ([], [b"identity"], [b"chunked"]):
+    if coding not in ("identity", "chunked") or is_clear and len(codings) > 1:
         raise HttpError(501, "Unsupported Transfer-Encoding.", "Unimplemented")
     length = CONTENT_LENGTH.fullmatch(lengths[0]) if len(lengths) == 1 and not codings else None
     if not is_clear or lengths and (not length or int(length.group(1)) > MAX_CONTENT_LENGTH):
         raise HttpError(400, "Invalid Content-Length in request!")
-    return int(length.group(1)) if length else 0, codings == [b"chunked"]
+    return int(length.group(1)) if length else 0, coding == "chunked"
 
 class Incoming:
     """What comes in on a connection: requests, taken line by line and no further than they reach.
@@ -1020,7 +1021,7 @@ class Incoming:
             if len(fields) > MAX_FIELDS or len(lines) > MAX_HEAD_LINES:
                 raise HttpError(413, "Too many headers")
             line = self.read_line("Header line too long")
-        return fields, body_framing(lines)
+        return fields, body_framing(fields, lines)
 
     def pieces(self, size: int) -> Iterator[bytes]:
         """The next so many bytes, as they come."""
@@ -1085,8 +1086,7 @@ class Request:
     __slots__ = ("head", "body", "prefix", "path", "pairs", "json", "user")
 
     def __init__(self, head: Head, body: bytes = b"", prefix: str = "") -> None:
-        self.head, self.body, self.prefix = head, body, prefix
-        self.path = ari_path(head, prefix)
+        self.head, self.body, self.prefix, self.path = head, body, prefix, ari_path(head, prefix)
         self.pairs: list[tuple[str, str]] = []          # form, then query
         self.json = None                                # the JSON body, when it is an object or a list
         self.user: User | None = None

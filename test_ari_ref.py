@@ -2116,9 +2116,11 @@ class TestTransferEncoding:
         expect(ari.raw(head("GET %s HTTP/1.1" % target, "Transfer-Encoding: " + value)), status=501,
                phrase="Unimplemented", page="Unsupported Transfer-Encoding.", closes=True)
 
-    def test_is_looked_at_before_the_length(self, ari):
-        """An unknown coding is told before a bad Content-Length (http.c, httpd_process_request)."""
-        expect(ari.raw(head("GET %s HTTP/1.1" % ari.ping, "Transfer-Encoding: x", "Content-Length: bad")), status=501,
+    @rows("field", ("that is bad", "Content-Length: bad"), ("with a blank before the colon", "Content-Length : 2"),
+          ("that is empty", "Content-Length:"))
+    def test_is_looked_at_before_the_length(self, ari, field):
+        """An unknown coding is told before a Content-Length (http.c, httpd_process_request)."""
+        expect(ari.raw(head("GET %s HTTP/1.1" % ari.ping, field, "Transfer-Encoding: x")), status=501,
                phrase="Unimplemented", closes=True)
 
 
@@ -9322,7 +9324,8 @@ class TestServer:
 
     def test_what_hangs_together_may_be_deep(self, tmp_path):
         """Audio and digits pass through a chain of 350 pairs and bridges."""
-        with ari_ref.Server(read_config(tmp_path, "[asterisk]\ntype = user\npassword = asterisk\n"), port=0) as server:
+        patient = "[general]\nwebsocket_write_timeout = 10000\n[asterisk]\ntype = user\npassword = asterisk\n"
+        with ari_ref.Server(read_config(tmp_path, patient), port=0) as server:
             client = Client(ServerUnderTest(server.url), "deep")
             events = client.events()
             query = {"endpoint": "Local/1@stasis-deep-app", "app": "deep-app"}
