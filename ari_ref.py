@@ -36,9 +36,9 @@ Marks in comments: "RFC 6455 5.5.2: ..." a rule by its number; "Asterisk: ..." b
 """
 from __future__ import annotations
 
-import argparse, base64, codecs, collections, configparser, contextlib, email.utils, enum, functools, gc, glob, hashlib
-import heapq, hmac, http.server, itertools, json, logging, math, os, re, secrets, select, signal, socket, socketserver, ssl
-import string, struct, sys, threading, time, traceback, urllib.parse, uuid, warnings
+import argparse, base64, codecs, collections, concurrent.futures, configparser, contextlib, email.utils, enum, errno, functools
+import gc, glob, hashlib, heapq, hmac, html, http.server, itertools, json, logging, math, os, re, secrets, select, signal, socket
+import socketserver, ssl, stat, string, struct, sys, threading, time, traceback, urllib.parse, uuid, warnings
 from typing import Callable, Iterator, NamedTuple
 
 # === 1. Words and limits ===
@@ -75,6 +75,8 @@ MAX_ID_CHARS = 149                      # channel ids given to originate
 MAX_LIST_ITEMS = 127                    # values of one list parameter
 MAX_FRAME_BYTES = 65535                 # WebSocket frame with its head, and payload of a whole message
 HEAD_SECONDS = 30.0                     # departure 9: a request head, from its first byte
+TRANSFER_SECONDS = 30.0                 # departure 9: a body or an answer, and a second more for each
+TRANSFER_RATE = 10_000                  # bytes of it
 HALF_FRAME_SECONDS = 9.0                # departure 7: an unfinished WebSocket frame
 
 PHRASES = {
@@ -528,17 +530,22 @@ class FrameParser:
 # `=>`, `+=`, equal names) is translated to plain INI, which configparser reads. Also the one place that knows crypt(3).
 # Rules: main/config.c, main/config_options.c, res/ari/config.c, main/http.c of Asterisk 16.30.1.
 
-MAX_CONFIG_LINE_BYTES = 8191
-MAX_INCLUDE_DEPTH = 10
+HTTP_PORT, HTTPS_PORT, MAX_PORT = 8088, 8089, 65535
+MAX_CONFIG_LINE_BYTES = 8191            # Asterisk's (main/config.c)
+MAX_INCLUDE_DEPTH = 10                  # Asterisk's (main/config.c)
+MAX_CONFIG_FILES = 1000                 # of one configuration, so that files which include each other end
+MAX_CONFIG_BYTES = 2**20                # of one file: the largest in the field has some 100 kB
 MAX_OPTION = 2**31 - 1                  # of an option that is a number
 UTF8_BOM = b"\xef\xbb\xbf"
 DIRECTIVE = re.compile(r"([^\x00-\x20]*)[\x00-\x20]*(.*)", re.DOTALL)
 COMMENT_MARK = re.compile(r"\\;|;--(?!-)|(?:--)?;(?!--(?!-))")
-HASH_SCHEME = re.compile(r"(?:\$([0-9a-z]+)\$(?:rounds=([0-9]{1,9})\$)?)?")
-# What a crypt(3) costs by its scheme, in rounds of SHA-512, roughly and at the usual settings; MD5 and older: the least.
-HASH_COSTS, LEAST_COST = {"5": 5000, "6": 5000, "2b": 100_000, "y": 100_000, "gy": 100_000, "7": 100_000}, 1000
+# What a crypt(3) hash says of how it was made: $scheme$ and its cost. Without it the hash is a traditional one of 13 characters.
+ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s]+|null")            # RFC 6454 6.2
+HASH_KIND = re.compile(r"(\$(?:[56]\$(?:rounds=[0-9]+\$)?|2[abxy]\$[0-9]{2}\$|(?:g?y|7)\$[^$]*\$|[0-9a-z]+\$))|[./0-9A-Za-z]{13}$")
 CRYPT_DATA_BYTES = 131_072              # more than any struct crypt_data
 PROOF_KEY = secrets.token_bytes(16)
+MAX_REFUSED = 1000                      # pairs of name and word that are not hashed again
+FALSE_WORDS = frozenset(("no", "false", "n", "f", "0", "off"))          # of whoever means it
 
 class Section:
     """One [name] of a file: its options in order as (name, value, where), where being file:line."""
@@ -569,6 +576,7 @@ class ConfigReader:
     def __init__(self, text: bytes, path: str, included: Callable[[str], list[tuple[str, bytes]]]) -> None:
         self.included, self.warnings, self.sections = included, [], []
         self.current: Section | None = None             # the one that was opened last
+        self.files_left = MAX_CONFIG_FILES
         self.read_files([(path, text)], 0)
 
     def read_files(self, files: list[tuple[str, bytes]], depth: int) -> None:
@@ -642,11 +650,17 @@ class ConfigReader:
         if pattern[:1] + pattern[-1:] in ('""', "<>"):
             pattern = pattern[1:-1]
         if word.lower() not in ("include", "tryinclude") or not pattern:
-            self.warnings.append("%s: directive #%s ignored" % (where, text))
+            self.warnings.append("%s: '#' is ignored but for #include FILE; a comment begins with ';'" % where)
             return
         if depth >= MAX_INCLUDE_DEPTH:
             raise ConfigError(where, "includes nested deeper than %d" % MAX_INCLUDE_DEPTH)
-        files = self.included(pattern)
+        try:
+            files = self.included(pattern)
+        except OSError as error:
+            raise ConfigError(where, "%s cannot be included: %s" % (error.filename, error.strerror)) from None
+        self.files_left -= len(files)
+        if self.files_left < 0:
+            raise ConfigError(where, "more than %d files in all" % MAX_CONFIG_FILES)
         if not files and word.lower() == "include":
             raise ConfigError(where, "the included file %s is not there" % pattern)
         try:
@@ -690,7 +704,7 @@ class User:
 
     def __init__(self, name: str) -> None:
         self.name, self.password, self.is_crypted, self.is_read_only = name, "", False, False
-        self.right_word = b""           # digest of the word that crypt(3) has found to be right
+        self.proof = b""                # of the name and the word that crypt(3) has found to be right
 
 class Config:
     """ari.conf as it takes effect: the defaults, until read_config() sets what the file says."""
@@ -700,29 +714,49 @@ class Config:
         self.allowed_origins, self.write_timeout_ms = frozenset(), 100
         self.channelvars: list[str] | None = None       # None: the file does not say
         self.users: dict[str, User] = {}                # by name in lower case
-        self.slowest_hash: str | None = None            # the stored hash that takes crypt(3) longest
+        self.hashes: dict[str, str] = {}                # a stored hash of each kind, as hash_kind() tells them
+        self.refused: set[bytes] = set()                # proofs of names with words that are known to be wrong
         self.warnings: list[str] = []
 
 class HttpConfig:
-    """http.conf [general] as it takes effect; times in seconds."""
+    """http.conf [general] as it takes effect; times in seconds, addresses HOST, HOST:PORT or [IPV6]:PORT."""
 
     def __init__(self) -> None:
-        self.is_enabled, self.address, self.port, self.prefix = True, "127.0.0.1", 8088, ""
-        self.server_name, self.session_limit = SERVER_NAME, 100
+        self.is_enabled, self.address, self.port, self.prefix = True, "127.0.0.1", HTTP_PORT, ""
+        self.server_name, self.session_limit, self.has_status = SERVER_NAME, 100, True
         self.inactivity, self.keep_alive = 30.0, 15.0
-        self.has_tls, self.tls_address, self.tls_certificate, self.tls_key = False, "", "", ""
+        self.has_tls, self.tls_address, self.tls_port = False, "", HTTPS_PORT
+        self.tls_certificate, self.tls_key = "asterisk.pem", ""
+        self.where: dict[str, str] = {}                 # file:line of each attribute that a file has set
         self.warnings: list[str] = []
 
-def option_number(word: str, least: int = 0) -> int:
+    def listeners(self) -> list[tuple[str, int, bool]]:
+        """(host, port, whether it speaks TLS) of what is listened on: HTTP first, then HTTPS (main/http.c, __ast_http_load)."""
+        found = []
+        if self.is_enabled and self.address:
+            found.append((*split_address(self.address, self.port), False))
+        if self.has_tls and (self.tls_address or found):
+            found.append((*split_address(self.tls_address or found[0][0], self.tls_port), True))
+        return found
+
+def split_address(address: str, port: int) -> tuple[str, int]:
+    """(host, port) of HOST, HOST:PORT, [IPV6] or [IPV6]:PORT, `port` where it has none (ast_sockaddr_split_hostport)."""
+    host, in_brackets, rest = address[1:].partition("]") if address.startswith("[") else ("", "", "")
+    if not in_brackets:
+        host, rest = (address, "") if address.count(":") > 1 else address.partition(":")[::2]
+    digits = rest.lstrip(":")
+    return host, int(digits) if digits.isdigit() and 0 < int(digits) <= MAX_PORT else port
+
+def option_number(word: str, least: int = 0, most: int = MAX_OPTION) -> int:
     """A number as an option may hold it; ValueError says what it must be, as with all that read options."""
     number = c_literal(word)
-    if number is None or not least <= number <= MAX_OPTION:
-        raise ValueError("a whole number from %d" % least)
+    if number is None or not least <= number <= most:
+        raise ValueError("a whole number from %d to %d" % (least, most))
     return number
 
-def from_milliseconds(milliseconds: str) -> float:
+def from_milliseconds(milliseconds: str, least: int = 0) -> float:
     """The option as seconds."""
-    return option_number(milliseconds) / 1000
+    return option_number(milliseconds, least) / 1000
 
 def is_crypt(word: str) -> bool:
     """True for the format crypt, False for plain."""
@@ -730,6 +764,11 @@ def is_crypt(word: str) -> bool:
         raise ValueError("plain or crypt")
     return word.lower() == "crypt"
 
+def variable_names(value: str) -> list[str]:
+    """The names of `channelvars`; they are shown with every channel, and so must be UTF-8."""
+    if not is_utf8(value):
+        raise ValueError("UTF-8")
+    return list(dict.fromkeys(split_quoted(value))) if value else []
 
 def url_prefix(path: str) -> str:
     """What stands before /ari: "" or /path."""
@@ -740,27 +779,50 @@ GENERAL_OPTIONS = {
     "enabled": ("is_enabled", is_true), "pretty": ("is_pretty", is_true),
     "auth_realm": ("auth_realm", lambda value: decode(encode(value)[:MAX_REALM_BYTES])),
     "allowed_origins": ("allowed_origins", lambda value: frozenset(value.split(",")) - {""}),
-    "channelvars": ("channelvars", lambda value: list(dict.fromkeys(split_quoted(value))) if value else []),
+    "channelvars": ("channelvars", variable_names),
     "websocket_write_timeout": ("write_timeout_ms", lambda value: option_number(value, 1))}
 USER_OPTIONS = {
     "password": ("password", lambda value: decode(encode(value)[:MAX_CREDENTIAL_BYTES])),
     "password_format": ("is_crypted", is_crypt), "read_only": ("is_read_only", is_true)}
 HTTP_OPTIONS = {
-    "enabled": ("is_enabled", is_true), "bindaddr": ("address", str), "bindport": ("port", option_number),
-    "prefix": ("prefix", url_prefix), "servername": ("server_name", str), "sessionlimit": ("session_limit", option_number),
-    "session_inactivity": ("inactivity", from_milliseconds), "session_keep_alive": ("keep_alive", from_milliseconds),
-    "tlsenable": ("has_tls", is_true), "tlsbindaddr": ("tls_address", str), "tlscertfile": ("tls_certificate", str),
-    "tlsprivatekey": ("tls_key", str)}
+    "enabled": ("is_enabled", is_true), "bindaddr": ("address", str), "enable_status": ("has_status", is_true),
+    "bindport": ("port", lambda value: option_number(value, 0, MAX_PORT) or HTTP_PORT),
+    "prefix": ("prefix", lambda value: value and "/" + value), "servername": ("server_name", str),
+    "sessionlimit": ("session_limit", lambda value: option_number(value, 1)),
+    "session_inactivity": ("inactivity", lambda value: from_milliseconds(value, 1)),
+    "session_keep_alive": ("keep_alive", from_milliseconds),
+    **dict.fromkeys(("tlsenable", "sslenable"), ("has_tls", is_true)),
+    **dict.fromkeys(("tlsbindaddr", "sslbindaddr"), ("tls_address", str)),
+    **dict.fromkeys(("tlscertfile", "tlscert", "sslcert"), ("tls_certificate", str)),
+    **dict.fromkeys(("tlsprivatekey", "sslprivatekey"), ("tls_key", str))}
 
-def set_option(target: Config | User | HttpConfig, table: dict, section: str, name: str, value: str, where: str) -> None:
-    """Set what an option stands for; ConfigError for one that is not in the table, or a value that is not allowed."""
+def doubt(name: str, value: str, convert: Callable) -> str:
+    """Why a value that is taken will hardly do what its author meant; "" where nothing tells so."""
+    origins = [origin for origin in value.split(",") if origin not in ("", "*")] if name == "allowed_origins" else []
+    if "${" in value:
+        return "${...} is not replaced by anything"
+    if convert is is_true and value.lower() not in TRUE_WORDS | FALSE_WORDS:
+        return "it is neither yes nor no, and counts as no"
+    if any(origin != origin.strip() for origin in origins):
+        return "an origin with a blank at its side is never sent by a browser: write a,b"
+    if any(not ORIGIN.fullmatch(origin) for origin in origins):
+        return "an origin is scheme://host or scheme://host:port, such as http://localhost:3000"
+    if name == "prefix" and "/" in value:
+        return "it begins with a slash of its own, so that this one is another"
+    return ""
+
+def set_option(target: Config | User | HttpConfig, table: dict, name: str, value: str, where: str, warnings: list[str]) -> None:
+    """Set what an option stands for, with a warning where that is in doubt; ConfigError for a value that is not allowed."""
     if name not in table:
-        raise ConfigError(where, "unknown option '%s' in [%s]" % (name, section))
+        raise ConfigError(where, "unknown option '%s'" % name)
     attribute, convert = table[name]
     try:
         setattr(target, attribute, convert(value))
     except ValueError as error:
         raise ConfigError(where, "%s must be %s, not '%s'" % (name, error, value)) from None
+    reason = doubt(name, value, convert)
+    if reason:
+        warnings.append("%s: %s: %s" % (where, name, reason))
 
 def parse_config(text: bytes, path: str = "ari.conf", included: Callable[[str], list] = lambda pattern: []) -> Config:
     """The text of ari.conf as Config; ConfigError when Asterisk would refuse it, and then nothing of it counts (departure 12)."""
@@ -775,94 +837,127 @@ def parse_config(text: bytes, path: str = "ari.conf", included: Callable[[str], 
             options = [option for option in options if option[0] != "type"]
             target, table = config.users.setdefault(section.name.lower(), User(section.name)), USER_OPTIONS
         for name, value, where in options:
-            set_option(target, table, section.name, name, value, where)
-    hashes = [user.password for user in config.users.values() if user.is_crypted and user.password]
-    config.slowest_hash = max(hashes, key=hash_cost, default=None)
-    config.warnings += ["%s: user '%s' has no password and cannot log in" % (path, user.name)
-                        for user in config.users.values() if not user.password]
+            set_option(target, table, name, value, where, config.warnings)
+        if isinstance(target, User):
+            config.warnings += ["%s: user '%s' %s" % (section.where, target.name, reason) for reason in user_doubts(target)]
+    config.hashes = {hash_kind(user.password): user.password for user in config.users.values()
+                     if user.is_crypted and hash_kind(user.password) is not None}
     if not config.users:
         config.warnings.append("%s: no users, nobody can log in" % path)
     return config
 
+def user_doubts(user: User) -> list[str]:
+    """Why a user cannot log in."""
+    return [reason for reason, holds in (
+        ("has no password and cannot log in", not user.password),
+        ("has a ':' in the name, and cannot log in by Basic authentication", ":" in user.name),
+        ("has a password that is no crypt(3) hash, and cannot log in",
+         user.is_crypted and user.password and hash_kind(user.password) is None)) if holds]
+
 def parse_http_config(text: bytes, path: str = "http.conf", included: Callable[[str], list] = lambda pattern: []) -> HttpConfig:
-    """The text of http.conf as HttpConfig; what ARI has no use for is skipped with a warning."""
+    """The text of http.conf as HttpConfig; what is not allowed, or has no effect here, is passed over with a warning."""
     config, reader = HttpConfig(), ConfigReader(text, path, included)
-    config.warnings, config.is_enabled = reader.warnings, False
+    config.warnings, config.is_enabled, config.address = reader.warnings, False, ""
     for section, options in reader.read():
         if section.name.lower() != "general":
             config.warnings.append("%s: [%s] ignored" % (section.where, section.name))
             continue
         for name, value, where in options:
-            if name in HTTP_OPTIONS:
-                set_option(config, HTTP_OPTIONS, section.name, name, value, where)
-            else:
-                config.warnings.append("%s: option '%s' ignored" % (where, name))
-    if not config.has_tls:
-        config.tls_address = config.tls_certificate = config.tls_key = ""
+            if name not in HTTP_OPTIONS:
+                config.warnings.append("%s: option '%s' has no effect here" % (where, name))
+                continue
+            try:
+                set_option(config, HTTP_OPTIONS, name, value, where, config.warnings)
+                config.where[HTTP_OPTIONS[name][0]] = where
+            except ConfigError as error:                # Asterisk: the default counts, whatever stood before (__ast_http_load)
+                attribute, _ = HTTP_OPTIONS[name]
+                setattr(config, attribute, getattr(HttpConfig(), attribute))
+                config.warnings.append("%s: the default counts" % error)
+    if config.is_enabled and not config.address:
+        config.warnings.append("%s: no bindaddr in [general], so that HTTP listens nowhere" % path)
     return config
 
-def read_file(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
+def read_file(path: str, limit: int = MAX_CONFIG_BYTES) -> bytes:
+    """The bytes of a plain file; OSError for what is none, is larger, or cannot be read. It never waits."""
+    with open_plain(path) as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise OSError(errno.EFBIG, "larger than %d bytes" % limit, path)
+    return data
+
+def open_plain(path: str, mode: str = "rb"):
+    """A plain file, open; OSError for what is none, such as a pipe that nobody writes to."""
+    file = open(path, mode, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK, 0o666))
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a plain file", path)
+    return file
 
 def parse_file(parse: Callable, path: str):
     """parse() of a file whose includes are relative to its folder; OSError when it cannot be read."""
     folder = os.path.dirname(os.path.abspath(path))
     return parse(read_file(path), path, lambda pattern: [
-        (found, read_file(found)) for found in sorted(glob.glob(os.path.join(folder, pattern))) if os.path.isfile(found)])
+        (found, read_file(found)) for found in sorted(glob.glob(os.path.join(folder, pattern))) if not os.path.isdir(found)])
 
 def read_config(path: str) -> Config:
     """ari.conf at `path` as Config; ConfigError when it is refused, OSError when it cannot be read."""
     return parse_file(parse_config, path)
 
-def hash_cost(stored: str) -> int:
-    """How long crypt(3) takes to check `stored`, roughly, in rounds of SHA-512."""
-    scheme, rounds = HASH_SCHEME.match(stored).groups()
-    return int(rounds) if rounds else HASH_COSTS.get(scheme, LEAST_COST)
+def hash_kind(stored: str) -> str | None:
+    """How a crypt(3) hash was made, which is what it costs; None for what is no hash."""
+    match = HASH_KIND.match(stored)
+    return match.group(1) or "" if match else None
 
 @functools.lru_cache(maxsize=1)
 def crypt_function() -> Callable[[str, str], str | None] | None:
-    """The system's crypt(3) of (word, setting), by the module that Python has up to 3.12, then by libcrypt; None without one."""
-    if sys.version_info < (3, 13):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)         # 3.11 and 3.12 announce the module's removal
-            import crypt
-        return crypt.crypt
+    """The system's crypt(3) of (word, setting): libcrypt's, which lets other threads run meanwhile, else that of the module
+    which Python has up to 3.12; None without one."""
     import ctypes.util
     library = ctypes.CDLL(ctypes.util.find_library("crypt"))
-    if not hasattr(library, "crypt_r"):
+    if hasattr(library, "crypt_r"):
+        library.crypt_r.restype, library.crypt_r.argtypes = ctypes.c_char_p, [ctypes.c_char_p] * 3
+        return lambda word, setting: decode(library.crypt_r(
+            encode(word), encode(setting), ctypes.create_string_buffer(CRYPT_DATA_BYTES)) or b"")
+    if sys.version_info >= (3, 13):
         return None
-    library.crypt_r.restype, library.crypt_r.argtypes = ctypes.c_char_p, [ctypes.c_char_p] * 3
-    return lambda word, setting: decode(library.crypt_r(
-        encode(word), encode(setting), ctypes.create_string_buffer(CRYPT_DATA_BYTES)) or b"")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)             # 3.11 and 3.12 announce the module's removal
+        import crypt
+    return crypt.crypt
+
+ONE_CRYPT = threading.Lock()            # so that many wrong words at a time do not take all processors
 
 def hash_password(word: str, setting: str) -> str:
     """crypt(3) of `word` with `setting`; "" where crypt fails or is missing, which no stored hash equals."""
     function = crypt_function()
     try:
-        hashed = function(word, setting) if function else None
+        with ONE_CRYPT:
+            hashed = function(word, setting) if function else None
     except (OSError, ValueError):       # a scheme that crypt(3) does not know; a word that is not UTF-8
         hashed = None
     return hashed if hashed and not hashed.startswith("*") else ""
 
-def password_matches(user: User | None, word: str, slowest_hash: str | None) -> bool:
-    """True when `word` is the password of `user`.
+def password_matches(name: str, word: str, config: Config) -> User | None:
+    """The user of that name, if `word` is the password.
 
-    Departure 8: the time taken does not tell who exists. Whoever is not checked by crypt(3) costs a crypt(3) with
-    `slowest_hash`, unless the word is right."""
-    given, stored = encode(word), encode(user.password if user else "")
-    if user is not None and user.is_crypted and stored:
-        digest = hmac.digest(PROOF_KEY, given, "sha256")
-        if hmac.compare_digest(digest, user.right_word):
-            return True                 # a client sends its password with every request: crypt(3) runs for the first
-        if not hmac.compare_digest(encode(hash_password(word, user.password)), stored):
-            return False
-        user.right_word = digest
-        return True
-    matches = hmac.compare_digest(given, stored) and bool(stored)
-    if not matches and slowest_hash:
-        hash_password(word, slowest_hash)
-    return matches
+    Departure 8: the time taken does not tell who exists. A refusal costs a crypt(3) of each kind that there is, whoever it names;
+    what was refused once, or was right once, is not hashed again, as clients send the same with every request."""
+    user = config.users.get(name.lower())
+    stored = user.password if user else ""
+    proof = hmac.digest(PROOF_KEY, encode(name.lower() + "\0" + word), "sha256")
+    if user and stored and hmac.compare_digest(*((proof, user.proof) if user.is_crypted else (encode(word), encode(stored)))):
+        return user
+    if proof in config.refused:
+        return None
+    own = {hash_kind(stored): stored} if user and user.is_crypted and stored else {}
+    for setting in {**config.hashes, **own}.values():
+        if hmac.compare_digest(encode(hash_password(word, setting)), encode(setting)) and setting == stored:
+            user.proof = proof
+            return user
+    if len(config.refused) >= MAX_REFUSED:
+        config.refused.clear()
+    config.refused.add(proof)
+    return None
 
 
 # === 5. HTTP: a connection ===
@@ -891,7 +986,11 @@ HTML_PAGE = """<!DOCTYPE HTML PUBLIC "-//IETF//DTD HTML 2.0//EN">
 <h1>{phrase}</h1>
 <p>{text}</p>
 <hr />
-<address>{server}</address>
+{address}</body></html>
+""".replace("\n", "\r\n")
+STATUS_PAGE = """<html><head><title>HTTP status of ari_ref</title></head>
+<body><h1>{server}</h1>
+<p>ARI is served below {prefix}/ari; listening, as configured, on {listeners}.</p>
 </body></html>
 """.replace("\n", "\r\n")
 
@@ -950,13 +1049,14 @@ class Incoming:
     """What comes in on a connection: requests, taken line by line and no further than they reach.
 
     `read(seconds)` waits that long for more bytes and raises Gone where none come. A line that breaks a rule is told as soon
-    as that is known. The body of the last head is `unread` until read_body() takes it, if ARI looks at it, or else skip_body()."""
+    as that is known. The body of the last head is `unread` until read_body() takes it, if ARI looks at it, or else skip_body().
+    Heads and bodies have until `until`."""
 
     def __init__(self, data: bytes = b"", read: Callable[[float], bytes] | None = None, inactivity: float = 0.0,
                  keep_alive: float = 0.0, clock: Callable[[], float] = time.monotonic) -> None:
         self.read, self.inactivity, self.keep_alive, self.clock = read, inactivity, keep_alive, clock
         self.buffer, self.at = data, 0                  # what is before `at` has been taken
-        self.head_until = math.inf
+        self.until = math.inf
         self.unread: Iterator[bytes] = iter(())
 
     def rest(self) -> bytes:
@@ -965,7 +1065,7 @@ class Incoming:
 
     def more(self, limit: float) -> None:
         """Wait for more bytes."""
-        left = self.head_until - self.clock()
+        left = self.until - self.clock()
         if left <= 0 or not self.read:
             raise Gone
         self.buffer, self.at = self.rest() + self.read(min(limit, left)), 0
@@ -981,10 +1081,15 @@ class Incoming:
             raise HttpError(400, "Invalid Request")
         return line
 
-    def small_head(self) -> bytes:
-        """The next head, not taken yet, where it is small and has come in whole as nearly all do; else nothing."""
+    def wait_for_head(self) -> None:
+        """Wait until a head begins; Gone when none does."""
+        self.until = math.inf
         if self.at == len(self.buffer):
             self.more(self.keep_alive)
+
+    def small_head(self) -> bytes:
+        """The next head, not taken yet, where it is small and has come in whole as nearly all do; else nothing."""
+        self.wait_for_head()
         end = self.buffer.find(HEAD_END, self.at, self.at + SMALL_HEAD_BYTES)
         return self.buffer[self.at:end + len(HEAD_END)] if end >= 0 else b""
 
@@ -995,9 +1100,8 @@ class Incoming:
 
     def read_head(self) -> Head:
         """The next head; Gone when none begins, HttpError for a bad one or one that is not whole in time (http.c)."""
-        if self.at == len(self.buffer):
-            self.more(self.keep_alive)
-        self.head_until = self.clock() + HEAD_SECONDS   # departure 9
+        self.wait_for_head()
+        self.until = self.clock() + HEAD_SECONDS        # departure 9
         try:
             match = REQUEST_LINE.match(self.read_line("Request line too long"))
             if not match:
@@ -1005,7 +1109,6 @@ class Incoming:
             head = Head(decode(match.group(1)).upper(), decode(match.group(2)), *self.read_fields())
         except Gone:
             raise HttpError(400, "Timeout") from None
-        self.head_until = math.inf
         self.take_head(0, head)
         return head
 
@@ -1030,11 +1133,15 @@ class Incoming:
                 self.more(self.inactivity)
             piece = self.buffer[self.at:self.at + size]
             self.at += len(piece)
+            self.until += len(piece) / TRANSFER_RATE
             size -= len(piece)
             yield piece
 
     def body_pieces(self, head: Head, limit: float) -> Iterator[bytes]:
         """The body behind `head`, as it comes (RFC 9112 6.3, 7.1); AriError once it is known to be bad, or over `limit`."""
+        if not (head.is_chunked or head.content_length):
+            return
+        self.until = self.clock() + TRANSFER_SECONDS
         size = self.read_chunk_size() if head.is_chunked else head.content_length
         total = size
         while size:
@@ -1048,8 +1155,10 @@ class Incoming:
                     raise bad_body()
             size = self.read_chunk_size()
             total += size
-        while head.is_chunked and self.read_line("Trailer too long").strip(BLANKS):
-            pass                        # nobody reads trailers
+        for _ in range(MAX_HEAD_LINES):
+            if not self.read_line("Trailer too long").strip(BLANKS):
+                return                  # nobody reads trailers
+        raise bad_body()
 
     def read_chunk_size(self) -> int:
         """The line before a chunk (RFC 9112 7.1); AriError for a bad one."""
@@ -1155,8 +1264,7 @@ def authenticate(request: Request, config: Config) -> User | None:
     given = credentials(request)
     if not given:
         return None
-    user = config.users.get(given[0].lower())
-    return user if password_matches(user, given[1], config.slowest_hash) else None
+    return password_matches(*given, config)
 
 def cors_headers(head: Head, config: Config) -> list[tuple[str, str]]:
     """What a cross-origin answer carries: nothing unless the Origin is allowed, compared byte for byte."""
@@ -1176,11 +1284,16 @@ def preflight_headers(head: Head, config: Config, methods: list[str]) -> list[tu
         headers.append(("Access-Control-Allow-Headers", requested))
     return headers
 
+class Content(NamedTuple):
+    """A body that is too large to be one piece: its bytes in all, and its pieces."""
+    size: int
+    pieces: Iterator[bytes]
+
 class Response:
     """An answer before it is bytes: status and phrase, headers of the resource, and a JSON value or none.
 
-    `content` is a body that is no JSON, as (name of the header for its type, type, bytes). Pages, and refusals without a body,
-    go out without CORS headers."""
+    `content` is a body that is no JSON, as (name of the header for its type or "", type, bytes or Content). Pages, and refusals
+    without a body, go out without CORS headers."""
     __slots__ = ("status", "value", "phrase", "headers", "content", "closes", "has_cors")
 
     def __init__(self, status: int, value=NO_BODY, phrase: str | None = None, headers=(), content=None,
@@ -1188,28 +1301,41 @@ class Response:
         self.status, self.value, self.phrase = status, value, phrase or PHRASES[status]
         self.headers, self.content, self.closes, self.has_cors = headers, content, closes, has_cors
 
-    def to_bytes(self, date: str, server: str, pretty: bool = False, cors=(), closes: bool = False) -> bytes:
-        """The whole answer, in Asterisk's order of headers (ast_http_send, ast_ari_callback)."""
-        headers = [("Server", server), ("Date", date), *([("Connection", "close")] if closes else ()),
+    def to_bytes(self, date: str, server: str, pretty: bool = False, cors=(), closes: bool = False, is_head: bool = False) -> bytes:
+        """The answer, without a Content, in Asterisk's order of headers (ast_http_send, ast_ari_callback)."""
+        headers = [*([("Server", server)] if server else ()), ("Date", date), *([("Connection", "close")] if closes else ()),
                    ("Cache-Control", "no-cache, no-store"), *(cors if self.has_cors else ()), *self.headers]
-        body = b""
+        body: bytes | Content = b""
         if self.content:
             name, content_type, body = self.content
-            headers.append((name, content_type))
+            headers += [(name, content_type)] if name else []
         elif self.value is not NO_BODY:
             text = encode_json(self.value, pretty)
             if text is not None:        # Asterisk: what cannot be JSON is an answer without a body (ast_json_dump_string_format)
                 headers.append(("Content-type", "application/json"))
                 body = text
-        headers.append(("Content-Length", len(body)))
+        headers.append(("Content-Length", body.size if isinstance(body, Content) else len(body)))
         lines = "".join(["%s: %s\r\n" % header for header in headers])
-        return encode("HTTP/1.1 %d %s\r\n%s\r\n" % (self.status, self.phrase, lines)) + body
+        is_shown = isinstance(body, bytes) and not (is_head and self.status < 400)
+        return encode("HTTP/1.1 %d %s\r\n%s\r\n" % (self.status, self.phrase, lines)) + (body if is_shown else b"")
 
-def html_error(error: HttpError, server: str) -> Response:
-    """The page of the HTTP server itself (ast_http_error)."""
-    page = HTML_PAGE.format(status=error.status, phrase=error.phrase, text=error.text, server=server)
+def refusal(error: AriError | HttpError, server: str) -> Response:
+    """The answer that an error stands for: JSON, or the page of the HTTP server itself (ast_http_error)."""
+    if isinstance(error, AriError):
+        return json_error(error)
+    address = "<address>%s</address>\r\n" % html.escape(server, quote=False) if server else ""
+    page = HTML_PAGE.format(status=error.status, phrase=error.phrase, text=error.text, address=address)
     return Response(error.status, phrase=error.phrase, closes=error.close, has_cors=False,
                     content=("Content-type", "text/html", page.encode()))
+
+def status_page(method: str, settings: HttpConfig) -> Response:
+    """/httpstatus, which health checks ask for; HttpError 501 for another method (httpstatus_callback). Not Asterisk: its text."""
+    if method not in ("GET", "HEAD"):
+        raise HttpError(501, "Attempt to use unimplemented / unsupported method", close=False)
+    listeners = ", ".join("%s %s:%d" % ("https" if is_tls else "http", *place) for *place, is_tls in settings.listeners())
+    facts = {"server": settings.server_name, "prefix": settings.prefix, "listeners": listeners}
+    page = STATUS_PAGE.format(**{name: html.escape(text) for name, text in facts.items()})
+    return Response(200, has_cors=False, content=("", "", encode(page)))
 
 def json_error(error: AriError) -> Response:
     """The JSON answer of a refusal."""
@@ -1217,21 +1343,17 @@ def json_error(error: AriError) -> Response:
     return Response(error.status, {error.member: error.message} if has_body else NO_BODY, error.phrase, error.headers,
                     closes=error.close, has_cors=has_body)
 
-def admit(request: Request, config: Config) -> Response | None:
-    """The refusal of a request that may not go on, None for one that may; what it finds out is kept in the request."""
-    try:
-        read_parameters(request)
-        request.user = authenticate(request, config)
-        if request.user is None:
-            challenge = ("WWW-Authenticate", 'Basic realm="%s"' % config.auth_realm)
-            raise AriError(401, "Authentication required", headers=(challenge,))
-        method, path = request.head.method, request.path
-        require(not request.user.is_read_only or method in ("GET", "OPTIONS"), 403, "Write access denied")
-        if path.endswith("/"):
-            raise AriError(404, "ARI URLs do not end with a slash. Try /ari/%s" % path[:-1])
-    except AriError as error:
-        return json_error(error)
-    return None
+def admit(request: Request, config: Config) -> None:
+    """AriError for a request that may not go on; what is found out about it is kept in the request."""
+    read_parameters(request)
+    request.user = authenticate(request, config)
+    if request.user is None:
+        challenge = ("WWW-Authenticate", 'Basic realm="%s"' % config.auth_realm)
+        raise AriError(401, "Authentication required", headers=(challenge,))
+    method, path = request.head.method, request.path
+    require(not request.user.is_read_only or method in ("GET", "OPTIONS"), 403, "Write access denied")
+    if path.endswith("/"):
+        raise AriError(404, "ARI URLs do not end with a slash. Try /ari/%s" % path[:-1])
 
 
 # === 6. The REST machine ===
@@ -1443,7 +1565,13 @@ def parse_parameters(declared: Operation, request: Request, path_values: list[st
             raise AriError(400, kind.refusal)
     return arguments
 
-RELOADED = Response(204)                # returned by an operation that asks the server to read ari.conf again
+class Later(NamedTuple):
+    """What an operation that needs a file comes to: work(server), done when the lock is free, then then(stasis, its result).
+
+    An OSError or ConfigError of the work goes to the log, and the answer is the refusal."""
+    work: Callable[[Server], object]
+    then: Callable[[Stasis, object], object]
+    refusal: AriError
 
 class Upgrade(NamedTuple):
     """What GET /events comes to: the applications that its event socket is to hold, and the headers of the 101 answer."""
@@ -1481,13 +1609,13 @@ def resolve_handshake(declared: Operation, request: Request, path_values: list[s
         raise HttpError(error.status, dump_json(json_error(error).value), close=False) from None
     return declared.handler(**arguments)._replace(headers=headers)
 
-def answer(call: Callable[[Stasis], object], stasis: Stasis) -> Response | Upgrade:
+def answer(call: Callable[[Stasis], object], stasis: Stasis) -> Response | Upgrade | Later:
     """Run what resolve() gave; the caller holds the lock. None becomes a 204, any other value a 200, an AriError its JSON."""
     try:
         result = call(stasis)
     except AriError as error:
         return json_error(error)
-    if isinstance(result, (Response, Upgrade)):
+    if isinstance(result, (Response, Upgrade, Later)):
         return result
     return Response(204) if result is None else Response(200, result)
 
@@ -1599,6 +1727,7 @@ DIALPLAN = {                            # context, exten: what priorities 1, 2, 
     ("default", "app"): (("Stasis", "theapp,one,two"),)}
 ANSWER_SECONDS = 0.5                    # how long Answer() lets media settle (pbx_builtin_answer)
 CALL_SECONDS = 30                       # originate without a timeout
+RTP_PORTS = range(10000, 20000, 2)      # rtp.conf's (Not Asterisk: nobody listens there)
 MAX_BRIDGEPEER_MEMBERS = 11             # members that BRIDGEPEER takes account of (main/bridge.c)
 
 DIGITS = frozenset("0123456789*#ABCDabcd")
@@ -1663,16 +1792,16 @@ class Stasis:
     """All that exists, its time, and the events that tell of it. Whoever calls holds the lock.
 
     `new_id` makes ids of bridges and playbacks. `outbox` collects (event, [(socket, application name), ...]) in the order in
-    which they happened; `faults` says, for the log, what went wrong in timers, commands and files."""
+    which they happened; `notes` are for the log: (text, whether it is a fault of ours, or a hint to who writes an application)."""
 
     def __init__(self, new_id: Callable[[], str], now: float, sounds: Sounds, recordings: Recordings,
                  entity_id: str = "00:00:00:00:00:00") -> None:
         self.new_id, self.now, self.started, self.reloaded, self.entity_id = new_id, now, now, now, entity_id
         self.sounds, self.recordings = sounds, recordings
-        self.outbox, self.faults, self.is_audio_new, self.is_reckoning = [], [], False, False
+        self.outbox, self.notes, self.is_audio_new, self.is_reckoning = [], [], False, False
         self.timers: list[tuple[float, int, Timer]] = []
-        self.serial, self.unique_ids, self.pair_serial, self.snoop_serial = (itertools.count() for _ in range(4))
-        self.channels, self.bridges, self.live_recordings = {}, {}, {}          # by id, the last by name
+        self.serial, self.unique_ids, self.pair_serial, self.snoop_serial, self.media_serial = (itertools.count() for _ in range(5))
+        self.channels, self.bridges, self.live_recordings = {}, {}, {}          # by id, the last by the name of its file
         self.playbacks: dict[str, list[Playback]] = {}  # by id, which need not be one's own
         self.channels_by_name: dict[str, Channel] = {}  # by name and by id, in lower case
         self.applications, self.device_names_of_gone = {}, {}           # by name; what those follow that are gone
@@ -1680,7 +1809,7 @@ class Stasis:
         self.device_states, self.custom_states, self.mailboxes = {}, {}, {}     # by the name behind "Stasis:", "Custom:", "MWI:"
         self.known_devices, self.known_mailboxes = set(), set()         # whatever ever was in the first and the last of these
         self.unloaded_modules, self.added_logs = set(), {}              # names; log channels and their levels
-        self.local_address = ("127.0.0.1", 8088)        # what external media are told
+        self.local_address = "127.0.0.1"                  # what external media are told
 
     def next_due(self) -> float | None:
         """When advance() will next have something to do; None when nothing is waiting."""
@@ -1703,8 +1832,20 @@ class Stasis:
             action()
             return True
         except Exception:
-            self.faults.append(traceback.format_exc())
+            self.notes.append((traceback.format_exc(), True))
             return False
+
+    def hint(self, text: str) -> None:
+        """Tell in the log what the author of an application will want to know."""
+        self.notes.append((text, False))
+
+    def recording_lost(self, name: str, problem: str) -> None:
+        """The file of a recording cannot be written; a live one has failed."""
+        recording = self.live_recordings.get(name)
+        self.recordings.forget(name)
+        if recording and recording.is_started:
+            recording.end_failed("Cannot write the recording: %s" % problem)
+        self.hint("recording %s was lost, its file cannot be written: %s" % (name, problem))
 
     def followers_of_all(self, kind: str) -> list[Application]:
         return [application for application in self.applications.values() if kind in application.all_of]
@@ -1734,6 +1875,7 @@ class Stasis:
                     application.all_of.update(FOLLOWED_KINDS)
                     application.device_names[ALL_TOPICS["deviceState"]] = None
             elif application.socket:
+                self.hint("the application %s was taken over: a second event socket has opened it, and the first hears no more" % name)
                 self.emit([application], "ApplicationReplaced", application=name)
             application.socket = socket
 
@@ -1787,6 +1929,10 @@ class Stasis:
         """The id of a channel for which nobody gave one."""
         made = ("%d.%d" % (self.now, number) for number in self.unique_ids)
         return next(channel_id for channel_id in made if channel_id not in self.channels_by_name)
+
+    def rtp_port(self) -> int:
+        """The UDP port of the next external media: even ones in turn (res_rtp_asterisk.c)."""
+        return RTP_PORTS[next(self.media_serial) % len(RTP_PORTS)]
 
     def find_channel(self, name_or_id: str) -> Channel | None:
         """The channel of an id or a name, both in any case (ast_channel_get_by_name)."""
@@ -2107,6 +2253,8 @@ class Channel(Subject):
             function, argument = split_call(name)
             if function:
                 function.write(self.stasis, self, argument, value or "")
+            else:
+                self.stasis.hint("the function in %s does not exist here, and setting it has no effect" % name)
             return
         self.variables.pop(bare_name(name), None)
         if value is not None:
@@ -2573,6 +2721,8 @@ def call_far_leg(near: Channel) -> bool:
         far.emit("ChannelVarset", head={"variable": name, "value": value}, channel=far.published)
     far.publish()
     if dialplan_step(near.stasis, far.place._replace(exten=local_place(near.dialstring)[0])) is None:
+        near.stasis.hint("nobody is at Local/%s, so that the call has ended at once: stasis-APP is a context while the application APP "
+                         "is connected, default has the extensions answer and app" % near.dialstring)
         return False
     near.announce_dial("")
     Dialplan(far).run()
@@ -2651,8 +2801,8 @@ def external_media(stasis: Stasis, channel_id: str | None, host: str, app: str, 
     name = "UnicastRTP/%s-0x%012x" % (host, next(stasis.pair_serial))
     channel = Channel(stasis, channel_id or stasis.unique_id(), name, "Down", Place("default", "s", 1))
     channel.dialstring = host
-    channel.set_variable("UNICASTRTP_LOCAL_ADDRESS", stasis.local_address[0])
-    channel.set_variable("UNICASTRTP_LOCAL_PORT", "%d" % stasis.local_address[1])
+    channel.set_variable("UNICASTRTP_LOCAL_ADDRESS", stasis.local_address)
+    channel.set_variable("UNICASTRTP_LOCAL_PORT", "%d" % stasis.rtp_port())
     call = Outgoing(channel, app, None)
     for variable, value in variables.items():
         channel.set_variable(variable, value)
@@ -2896,26 +3046,39 @@ CODECS = frozenset((                    # names that `formats` may hold
     "lpc10 speex speex16 speex32 ilbc opus siren7 siren14 testlaw silk8 silk12 silk16 silk24 codec2 "
     "none jpeg png h261 h263 h263p h264 h265 mpeg4 vp8 vp9 red t140 t38").split())
 WAV_HEAD = struct.Struct("<4sI4s4sIHHIIHH4sI")
+MAX_FILE_BYTES = 2**32 - 1 - WAV_HEAD.size              # of audio in a file: what the head of a wav can say
+PIECE_BYTES = 65536                     # of a file that is read or written at a time
 STORED_AS = {"wav49": "WAV"}            # the suffix of a format's files where it is another word
 UNKNOWN_LENGTH_MS = 1000.0              # of a sound whose file does not tell, and of every sound where there are no files
 
 def file_length_ms(suffix: str, size: int) -> float:
     """How long a file plays, by its size; one second where that does not tell."""
     rate = FORMATS[suffix].rate
-    head = WAV_HEAD.size if suffix.startswith("wav") else 0
-    return max(0, size - head) * 1000 / rate if rate else UNKNOWN_LENGTH_MS
+    return max(0, size - len(file_head(suffix, 0))) * 1000 / rate if rate else UNKNOWN_LENGTH_MS
 
-def silent_file(suffix: str, milliseconds: float, is_open: bool = False) -> bytes:
-    """A file of so much silence; nothing for formats that cannot be made. `is_open`: as while it is being written."""
+def audio_bytes(suffix: str, milliseconds: float) -> int:
+    """How many bytes of a file are so much silence; none of formats that cannot be made."""
     _, rate, silence = FORMATS[suffix]
-    if silence is None:
-        return b""
-    size = int(milliseconds * rate / 1000) // 2 * 2
-    data = bytes([silence]) * size
+    return 0 if silence is None else int(milliseconds * rate / 1000) // 2 * 2
+
+def longest_ms(suffix: str) -> float:
+    """How long a recording can be."""
+    return MAX_FILE_BYTES * 1000 / FORMATS[suffix].rate if FORMATS[suffix].rate else math.inf
+
+def file_head(suffix: str, size: int, is_open: bool = False) -> bytes:
+    """What stands before so many bytes of audio. `is_open`: as while they are being written."""
     if not suffix.startswith("wav"):
-        return data
+        return b""
+    rate = FORMATS[suffix].rate
     return WAV_HEAD.pack(b"RIFF", 0 if is_open else WAV_HEAD.size - 8 + size, b"WAVE", b"fmt ", 16, 1, 1, rate // 2, rate, 2, 16,
-                         b"data", size) + data
+                         b"data", size)
+
+def silence(suffix: str, size: int) -> Iterator[bytes]:
+    """So many bytes of silence, in pieces."""
+    piece = bytes([FORMATS[suffix].silence or 0]) * min(size, PIECE_BYTES)
+    for _ in range(size // PIECE_BYTES):
+        yield piece
+    yield piece[:size % PIECE_BYTES]
 
 def sound_files(folder: str) -> Iterator[tuple[str, str, float]]:
     """Yield (name, suffix, length in ms) of the files of sound below a folder."""
@@ -2923,7 +3086,7 @@ def sound_files(folder: str) -> Iterator[tuple[str, str, float]]:
         for file in sorted(files):
             whole = os.path.join(path, file)
             name, _, suffix = os.path.relpath(whole, folder).rpartition(".")
-            if suffix in FORMATS:
+            if suffix in FORMATS and os.path.isfile(whole):
                 yield name, suffix, file_length_ms(suffix, os.path.getsize(whole))
 
 class Sounds:
@@ -2957,84 +3120,55 @@ def read_sounds(folder: str) -> Sounds:
         for name, suffix, length in sound_files(os.path.join(folder, language)):
             lengths.setdefault(language, {}).setdefault(name, {})[suffix] = length
     for path in glob.glob(os.path.join(glob.escape(folder), "en", "*-sounds-en.txt")):
-        with open(path, encoding="utf-8", errors="replace") as file:
-            lines = [line.partition(":") for line in file if not line.startswith(";")]
-        texts.update((name.strip(), text.strip()) for name, colon, text in lines if colon)
+        lines = [line.partition(":") for line in decode(read_file(path)).splitlines() if not line.startswith(";")]
+        texts.update((name.strip(), text.strip()) for name, colon, text in lines if colon and is_utf8(text))
     return Sounds(lengths, texts)
 
 class Recordings:
-    """Stored recordings: {name: {suffix: length in ms}}, in memory, or as files below `folder` with what lies there.
+    """Stored recordings by the names of their files: {name: {suffix: length in ms}}.
 
-    A name may begin with slashes, which count for nothing."""
+    What is to be done with the files is noted in `work`, in order, for whoever has them: (method of RecordingFiles, arguments)."""
 
-    def __init__(self, folder: str | None = None) -> None:
-        self.folder = folder
-        self.lengths: dict[str, dict[str, float]] = {}
+    def __init__(self, lengths: dict[str, dict[str, float]] | None = None) -> None:
+        self.lengths = lengths or {}
         self.being_written: set[str] = set()
-        for name, suffix, length in sound_files(folder) if folder else ():
-            if is_utf8(name):
-                self.lengths.setdefault(name, {})[suffix] = length
-
-    def path(self, name: str, suffix: str) -> str:
-        return os.path.join(self.folder, name + "." + suffix)
+        self.work: list[tuple] = []
 
     def get(self, name: str) -> tuple[str, float] | None:
         """(suffix, length in ms) of a recording; None where there is none."""
-        files = self.lengths.get(name.lstrip("/"))
+        files = self.lengths.get(file_name(name))
         return next(iter(files.items())) if files else None
 
     def begin(self, name: str, recording_format: str, appends: bool) -> float:
         """Make the file, empty unless it is to be added to; its length in ms."""
-        name, suffix = name.lstrip("/"), STORED_AS.get(recording_format, recording_format)
+        name, suffix = file_name(name), STORED_AS.get(recording_format, recording_format)
         length = self.lengths.get(name, {}).get(suffix, 0.0) if appends else 0.0
-        self.write(name, suffix, silent_file(suffix, length))
         self.lengths.setdefault(name, {})[suffix] = length
         self.being_written.add(name)
+        self.work.append(("begin", name, suffix, length > 0))
         return length
 
     def end(self, name: str, recording_format: str, length_ms: float) -> None:
         """Close the file at its length, unless it has been deleted meanwhile."""
-        name, suffix = name.lstrip("/"), STORED_AS.get(recording_format, recording_format)
+        name, suffix = file_name(name), STORED_AS.get(recording_format, recording_format)
         self.being_written.discard(name)
         if suffix in self.lengths.get(name, {}):
-            self.write(name, suffix, silent_file(suffix, length_ms))
             self.lengths[name][suffix] = length_ms
+            self.work.append(("end", name, suffix, audio_bytes(suffix, length_ms)))
 
     def delete(self, name: str) -> None:
-        """Remove the files of a recording; OSError leaves it as it is."""
-        name = name.lstrip("/")
-        for suffix in self.lengths.get(name, {}) if self.folder else ():
-            if os.path.exists(self.path(name, suffix)):
-                os.remove(self.path(name, suffix))
-        self.being_written.discard(name)
-        self.lengths.pop(name, None)
+        """Remove the files of a recording."""
+        self.work.append(("remove", file_name(name), *self.forget(name)))
 
-    def copy(self, name: str, copied_name: str) -> None:
-        """Copy the first file of a recording to another name; OSError leaves everything as it is."""
-        suffix, length = self.get(name)
-        copied_name = copied_name.lstrip("/")
-        if self.folder:
-            self.write(copied_name, suffix, self.data(name))
-        self.lengths.setdefault(copied_name, {})[suffix] = length
+    def forget(self, name: str) -> list[str]:
+        """Take a recording off the list; the suffixes of its files."""
+        self.being_written.discard(file_name(name))
+        return list(self.lengths.pop(file_name(name), {}))
 
-    def data(self, name: str) -> bytes:
-        """The bytes of the file."""
-        suffix, length = self.get(name)
-        name = name.lstrip("/")
-        if not self.folder:
-            return silent_file(suffix, length, name in self.being_written)
-        with open(self.path(name, suffix), "rb") as file:
-            return file.read()
-
-    def write(self, name: str, suffix: str, data: bytes) -> None:
-        if self.folder:
-            os.makedirs(os.path.dirname(self.path(name, suffix)), exist_ok=True)
-            with open(self.path(name, suffix), "wb") as file:
-                file.write(data)
-
-def is_inside(name: str) -> bool:
-    """True for a recording name that does not lead out of the folder of recordings."""
-    return os.path.normpath("/in/" + name.lstrip("/")).startswith("/in/")
+def file_name(name: str) -> str:
+    """The one spelling of a recording's name, "" for one that leads out of the folder of recordings: one name, one file."""
+    normal = os.path.normpath(name.lstrip("/"))
+    return "" if normal.partition("/")[0] in ("..", ".") else normal
 
 # --- 7.9 Media and digits
 class Digits(Task):
@@ -3087,6 +3221,8 @@ def sound_of(stasis: Stasis, uri: str, language: str) -> Sound:
     scheme, _, name = uri.partition(":")
     if scheme == "sound":
         length = stasis.sounds.length_ms(name, language)
+        if length is None:
+            stasis.hint("sound:%s is not there in the language %s, so that playing it fails" % (name, language))
         return Sound(FAILS) if length is None else Sound(SUCCEEDS, length)
     if scheme == "recording":
         _, length = stasis.recordings.get(name) or ("", None)
@@ -3267,7 +3403,7 @@ class LiveRecording(Task):
         self.hears_since: float | None = None           # None while nobody sends
         self.last_frame = 0.0
         self.limit = self.pause_began = 0               # whole seconds of the clock; no limit: 0
-        self.stasis.live_recordings[name] = self
+        self.stasis.live_recordings[file_name(name)] = self
 
     def to_json(self, **more) -> dict:
         return {"name": self.name, "format": self.format, "state": self.state, "target_uri": self.target.uri, **more}
@@ -3288,12 +3424,8 @@ class LiveRecording(Task):
         self.listen()
 
     def start(self) -> None:
-        """Make the file and say so; it fails without one, and is over at once where the beep it begins with is missing."""
-        try:
-            self.written_ms = self.stasis.recordings.begin(self.name, self.format, self.if_exists == "append")
-        except OSError as error:
-            self.end_failed("Cannot write the recording: %s" % error.strerror)
-            return
+        """Make the file and say so; over at once where the beep it begins with is missing."""
+        self.written_ms = self.stasis.recordings.begin(self.name, self.format, self.if_exists == "append")
         self.state, self.is_started = "recording", True
         self.tell("RecordingStarted")
         if self.beeps and self.stasis.sounds.length_ms("beep", "en") is None:
@@ -3330,7 +3462,9 @@ class LiveRecording(Task):
         self.hears_since = now if hears else None
         due = self.last_frame + NO_AUDIO_SECONDS
         if hears:
-            due = self.limit if self.limit and self.state != "paused" else math.inf
+            due = math.inf
+            if self.state != "paused":
+                due = min(self.limit or math.inf, now + (longest_ms(self.format) - self.written_ms) / 1000)
             if self.max_silence_seconds:
                 due = min(due, now + self.max_silence_seconds - self.silence_ms() / 1000)
         if due <= now:
@@ -3408,14 +3542,10 @@ class LiveRecording(Task):
         more = self.durations()
         if trims and self.max_silence_seconds:
             self.written_ms -= min(self.written_ms, max(0, self.silence_ms() - KEPT_SILENCE_MS))
-        try:
-            if self.deletes:
-                self.stasis.recordings.delete(self.name)
-            else:
-                self.stasis.recordings.end(self.name, self.format, self.written_ms)
-        except OSError as error:
-            self.end_failed("Cannot write the recording: %s" % error.strerror)
-            return
+        if self.deletes:
+            self.stasis.recordings.delete(self.name)
+        else:
+            self.stasis.recordings.end(self.name, self.format, self.written_ms)
         self.state = "done"
         self.tell("RecordingFinished", **more)
         self.forget()
@@ -3443,8 +3573,8 @@ class LiveRecording(Task):
 
     def forget(self) -> None:
         self.is_started = False
-        if self.stasis.live_recordings.get(self.name) is self:
-            del self.stasis.live_recordings[self.name]
+        if self.stasis.live_recordings.get(file_name(self.name)) is self:
+            del self.stasis.live_recordings[file_name(self.name)]
         super().forget()
 
 # --- 7.10 Devices, mailboxes, globals
@@ -3465,6 +3595,8 @@ def set_global(stasis: Stasis, name: str, value: str | None) -> None:
         function, argument = split_call(name)
         if function and function.is_global:
             function.write(stasis, None, argument, value or "")
+        else:
+            stasis.hint("the function in %s does not exist here without a channel, and setting it has no effect" % name)
         return
     before = stasis.global_variables.pop(bare_name(name), "")
     if value is not None:
@@ -3679,7 +3811,8 @@ def asterisk_reload_module(stasis, module=running_module):
     """Reload a module. Of res_ari.so: ari.conf is read again; of logger: the log channels that were added are forgotten."""
     require(MODULES[module][1], 409, "Module does not support reloading")
     if module != "logger":
-        return RELOADED
+        return Later(lambda server: server.reload(), lambda stasis, _: None,
+                     AriError(409, "An unknown error occurred while reloading the module"))
     stasis.added_logs.clear()
     stasis.reloaded = stasis.now
     return None
@@ -3835,6 +3968,8 @@ def endpoint_parts(endpoint: str) -> tuple[str, str]:
 def leg_ids(stasis: Stasis, technology: str, channel_id: str | None, other_id: str | None) -> tuple[str, str]:
     """Ids for both legs of a new pair: 500 for another technology than Local, 409 for an id that is in use."""
     if technology.lower() != "local":
+        stasis.hint("there is no endpoint %s/...: only Local channels exist here; Local/EXTEN@stasis-APP rings in the application APP"
+                    % technology)
         raise allocation_failed()
     if not channel_id:
         return stasis.unique_id(), stasis.unique_id()
@@ -4003,8 +4138,8 @@ def check_recording(terminate_on: str | None, if_exists: str | None, recording_f
 
 def check_recording_name(stasis: Stasis, name: str | None, policy: str) -> None:
     """500 for a name that cannot be one, 409 for one that is recorded to, or was and must not be."""
-    require(bool(name) and is_inside(name) and bool(name.strip("/")), 500, "Error parsing request")
-    taken = name in stasis.live_recordings or policy == "fail" and stasis.recordings.get(name) is not None
+    require(bool(name and file_name(name)), 500, "Error parsing request")
+    taken = file_name(name) in stasis.live_recordings or policy == "fail" and stasis.recordings.get(name) is not None
     require(not taken, 409, "Recording '%s' already exists and can not be overwritten" % name)
     require_utf8(name)
 
@@ -4201,21 +4336,12 @@ StoredRecording (A recording on file.): name!, format!
 LiveRecording (A recording in the making.): name!, format!, target_uri!, state!=queued|recording|paused|done|failed|canceled,
     duration?:int, talking_duration?:int, silence_duration?:int, cause?
 """, modules="res_stasis_recording")
-live_recording = one_of("live_recordings", "Recording not found")
+live_recording = one_of("live_recordings", "Recording not found", key=file_name)
 
 def stored_recording(stasis: Stasis, name: str) -> dict:
-    """A stored recording as it is shown, without slashes before its name: 404, also for a name that leads out."""
-    suffix, _ = existing(stasis.recordings.get(name) if is_inside(name) else None, "Recording not found")
-    return {"name": name.lstrip("/"), "format": suffix}
-
-@contextlib.contextmanager
-def refusing_file_errors(stasis: Stasis, status: int, message: str) -> Iterator[None]:
-    """An OSError inside becomes this refusal, and a line in the log."""
-    try:
-        yield
-    except OSError as error:
-        stasis.faults.append("%s: %s" % (message, error))
-        raise AriError(status, message) from None
+    """A stored recording by the name of its file: 404, also for a name that leads out."""
+    suffix, _ = existing(stasis.recordings.get(name), "Recording not found")
+    return {"name": file_name(name), "format": suffix}
 
 @operation("GET /recordings/stored", returns="List[StoredRecording]")
 def recording_list_stored(stasis):
@@ -4230,30 +4356,36 @@ def recording_get_stored(recording=stored_recording):
 @operation("DELETE /recordings/stored/{recordingName}", errors="404")
 def recording_delete_stored(stasis, recording=stored_recording):
     """Delete a stored recording."""
-    with refusing_file_errors(stasis, 500, "Delete failed"):
-        stasis.recordings.delete(recording["name"])
+    name = recording["name"]
+    suffixes = list(stasis.recordings.lengths[name])
+    def forget(stasis: Stasis, _) -> None:
+        stasis.recordings.forget(name)
+    return Later(lambda server: server.files.remove(name, *suffixes), forget, AriError(500, "Delete failed"))
 
 @operation("GET /recordings/stored/{recordingName}/file", returns="binary", errors="403 404")
 def recording_get_stored_file(stasis, recording=stored_recording):
     """Download a stored recording. 200 with the bytes of its file."""
-    with refusing_file_errors(stasis, 403, "Recording could not be opened"):
-        data = stasis.recordings.data(recording["name"])
-    return Response(200, content=("Content-Type", "audio/" + recording["format"], data))
+    name, suffix = recording["name"], recording["format"]
+    size, is_open = audio_bytes(suffix, stasis.recordings.lengths[name][suffix]), name in stasis.recordings.being_written
+    return Later(lambda server: server.files.content(name, suffix, size, is_open), lambda stasis, content: Response(
+        200, content=("Content-Type", "audio/" + suffix, content)), AriError(403, "Recording could not be opened"))
 
 @operation("POST /recordings/stored/{recordingName}/copy", returns="StoredRecording", errors="404 409")
 def recording_copy_stored(stasis, recording=stored_recording, destination_recording_name=Text.needed()):
     """Copy a stored recording. 200 with the copy."""
     existing(destination_recording_name, "Invalid destination recording name", 400, "Bad request")
-    require(is_inside(destination_recording_name), 403, "Destination file path is forbidden")
+    require(bool(file_name(destination_recording_name)), 403, "Destination file path is forbidden")
     require(stasis.recordings.get(destination_recording_name) is None, 409,
             "A recording with the same name already exists on the system")
     # Asterisk: b.wav must not be there, yet the copy is called b, and replaces a b (stasis_app_stored_recording_copy).
-    copied = destination_recording_name.lstrip("/").rsplit(".", 1)[0]
+    name, suffix = recording["name"], recording["format"]
+    copied = file_name(destination_recording_name.rsplit(".", 1)[0])
     require(bool(copied), 500, "Copy failed")
     require_utf8(copied)
-    with refusing_file_errors(stasis, 500, "Copy failed"):
-        stasis.recordings.copy(recording["name"], copied)
-    return stored_recording(stasis, copied)
+    def copy(stasis: Stasis, _) -> dict:
+        stasis.recordings.lengths.setdefault(copied, {})[suffix] = stasis.recordings.lengths[name][suffix]
+        return stored_recording(stasis, copied)
+    return Later(lambda server: server.files.copy(name, copied, suffix), copy, AriError(500, "Copy failed"))
 
 @operation("GET /recordings/live/{recordingName}", returns="LiveRecording", errors="404")
 def recording_get_live(recording=live_recording):
@@ -4535,6 +4667,8 @@ def subscribe(stasis: Stasis, application: Application, kind: str, subject_id: s
     elif not subject_id:
         application.all_of.add(kind)
     else:
+        if kind == "endpoint":
+            stasis.hint("there are no endpoints here, so that endpoint:%s cannot be followed" % subject_id)
         subject = stasis.find_channel(subject_id) if kind == "channel" else followed_subject(stasis, kind, subject_id)
         existing(subject, "Event source does not exist", 422).follow(application)
 
@@ -4572,23 +4706,26 @@ def application_filter(stasis, application=known_application, filter=Document):
 
 
 # === 9. Server ===
-# Sockets, threads, timers, and the one lock. http.server accepts connections and gives each a thread; what is said on them
-# comes from the sections above. No other section uses socket or threading.
+# Sockets, threads, timers, files of recordings, and the one lock. http.server accepts connections and gives each a thread; what
+# is said on them comes from the sections above. No other section uses socket, or threading but for the lock of crypt(3).
 
 BACKLOG = 512                           # connections that wait to be accepted
+FIRST_REQUEST_SECONDS = 10.0            # how long a connection may be silent at first, at least (http.c)
 LINGER_SECONDS = 1.0                    # how long a closing connection is still read, so that its last answer is not reset away
-CLOSING_SECONDS = 0.3                   # how long the end waits for writers, and then for the rest
+CLOSING_SECONDS = 0.3                   # how long the end waits for threads
+NO_FILES_SECONDS = 0.2                  # between two tries to accept while no file descriptors are left
 ACCEPT_POLL_SECONDS = 0.2               # how often the accepting thread looks whether to stop, where nothing wakes it
+FILE_SECONDS = 0.05                     # how long events wait for a file of theirs, so that who hears of it finds it
 RECEIVE_BYTES = 65536
 MAX_QUEUED_FRAMES = 10_000              # departure 7: what may wait for one socket, in frames
 MAX_QUEUED_BYTES = 16 * 2**20           # and in bytes: 10,000 events of a usual size, so that 100 stuck sockets still fit
 FRAMES_AT_ONCE = 64                     # how many waiting frames go into one write
 KNOWN_HEADS = 256                       # how many heads are remembered with what they come to
+MAX_TOLD = 1000                         # how many warnings are remembered, so that each is told once
 ENTITY_ID_BYTES = 6                     # Asterisk's identity looks like a MAC address
-API_KEY = re.compile(r"(?i)(api_key=)[^&]*")
 
-class Reader:
-    """Reads a socket with a limit on silence; writers of the same socket have limits of their own."""
+class Stream:
+    """A connection. One thread reads, any may write; reading has a limit on silence, a whole write one on its time."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock, self.limit = sock, -1.0
@@ -4606,15 +4743,81 @@ class Reader:
             raise Gone
         return data
 
+    def write(self, data: bytes) -> int:
+        """How many bytes were taken at once; BlockingIOError where none could be, OSError when the connection is broken."""
+        return self.sock.send(data, socket.MSG_DONTWAIT)
+
+    def write_all(self, data: bytes, until: float) -> None:
+        """Write all; OSError when that takes longer than to this moment of time.monotonic()."""
+        while data:
+            try:
+                data = data[self.write(data):]
+            except BlockingIOError:
+                if not self.wait(select.POLLOUT, until - time.monotonic()):
+                    raise OSError(errno.ETIMEDOUT, "the peer takes nothing") from None
+
+    def wait(self, what: int, seconds: float) -> bool:
+        """Wait until the socket can be read (POLLIN) or written (POLLOUT); False when the time is over before."""
+        poll = select.poll()
+        poll.register(self.sock, what)
+        return seconds > 0 and bool(poll.poll(None if seconds == math.inf else seconds * 1000))
+
+    def end_output(self) -> None:
+        """Say that nothing more will be written."""
+        self.shut_down(socket.SHUT_WR)
+
+    def shut_down(self, how: int = socket.SHUT_RDWR) -> None:
+        """End it, one way or both, if it is not gone already; who waits for it wakes up."""
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self.sock, how)      # of an SSLSocket, too, which else would go on without TLS
+
+class TlsStream(Stream):
+    """The same over TLS, on a socket that never blocks: a TLS object is used by one thread at a time, and none waits with it.
+
+    The handshake happens inside the first read. A peer that has said close_notify is still written to (RFC 8446 6.1)."""
+
+    def __init__(self, sock: ssl.SSLSocket) -> None:
+        super().__init__(sock)
+        self.use, self.has_ended = threading.Lock(), False
+
+    def read(self, seconds: float) -> bytes:
+        until = time.monotonic() + (seconds or math.inf)
+        while True:
+            try:
+                with self.use:
+                    data = self.sock.recv(RECEIVE_BYTES)
+                break
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError) as error:
+                what = select.POLLOUT if isinstance(error, ssl.SSLWantWriteError) else select.POLLIN
+                if not self.wait(what, until - time.monotonic()):
+                    raise Gone from None
+            except (OSError, ValueError) as error:
+                logger.debug("TLS: %s", error)
+                raise Gone from None
+        if not data:
+            raise Gone
+        return data
+
+    def write(self, data: bytes) -> int:
+        try:
+            with self.use:
+                if self.has_ended:      # the socket below would take what is to be encrypted
+                    raise OSError(errno.EPIPE, "TLS is over")
+                return self.sock.send(data)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
+            raise BlockingIOError from error
+
+    def end_output(self) -> None:
+        with self.use:
+            self.has_ended = True
+            with contextlib.suppress(OSError, ValueError):
+                self.sock.unwrap()      # close_notify, whether or not the peer's has come
+            with contextlib.suppress(OSError):
+                self.sock.shutdown(socket.SHUT_WR)      # from here on it reads what comes without decrypting it
+
 def timeval(seconds: float) -> bytes:
     """C's struct timeval."""
     return struct.pack("@ll", int(seconds), int(seconds % 1 * US_PER_SECOND))
-
-def shut_down(sock: socket.socket, how: int) -> None:
-    try:
-        sock.shutdown(how)
-    except OSError:
-        pass                            # it is gone already
 
 class Outbox:
     """The frames that wait to be sent on one socket, in order, and the pen: whoever holds it writes them.
@@ -4628,8 +4831,8 @@ class Outbox:
     up nobody and a quick one costs no change of threads. A peer that does not take bytes at once is handed, pen included, to a
     thread of its own. A frame that is not written whole within `write_seconds`, or a full outbox, ends the socket (departure 7)."""
 
-    def __init__(self, sock: socket.socket, write_seconds: float) -> None:
-        self.sock, self.write_seconds, self.deadline = sock, write_seconds, 0.0
+    def __init__(self, stream: Stream, write_seconds: float) -> None:
+        self.stream, self.write_seconds, self.deadline = stream, write_seconds, 0.0
         self.frames: collections.deque[bytes] = collections.deque()
         self.bytes_put = self.bytes_sent = 0            # each is counted by one side only
         self.is_broken = False                          # never again False
@@ -4658,15 +4861,12 @@ class Outbox:
                 return
             self.pen.release()
         if self.is_broken:
-            shut_down(self.sock, socket.SHUT_RDWR)      # and whoever waits in write_patiently() wakes up
+            self.stream.shut_down()     # and whoever waits in write_patiently() wakes up
 
     def write_patiently(self) -> None:
         """Go on with the pen of another thread."""
-        poll = select.poll()
-        poll.register(self.sock, select.POLLOUT)
         while not self.write():
-            left = self.deadline - time.monotonic()
-            if left <= 0 or not poll.poll(left * 1000):
+            if not self.stream.wait(select.POLLOUT, self.deadline - time.monotonic()):
                 self.is_broken = True
         self.pen.release()
         self.flush()
@@ -4676,7 +4876,7 @@ class Outbox:
         while self.frames and not self.is_broken:
             batch = b"".join([self.frames[at] for at in range(min(len(self.frames), FRAMES_AT_ONCE))])
             try:
-                self.drop(self.sock.send(batch, socket.MSG_DONTWAIT))
+                self.drop(self.stream.write(batch))
             except BlockingIOError:
                 return False
             except OSError:
@@ -4702,10 +4902,10 @@ class EventSocket:
     """An open WebSocket. The thread of its HTTP connection reads, and the parser is that thread's alone; what goes out waits in
     an Outbox. It is open while it stands in Server.event_sockets, which belongs to the lock as the model does."""
 
-    def __init__(self, ari: Server, reader: Reader, peer: str) -> None:
-        self.ari, self.reader, self.peer = ari, reader, peer
+    def __init__(self, ari: Server, stream: Stream, peer: str) -> None:
+        self.ari, self.stream, self.peer = ari, stream, peer
         self.parser = FrameParser()
-        self.outbox = Outbox(reader.sock, ari.config.write_timeout_ms / 1000)
+        self.outbox = Outbox(stream, ari.config.write_timeout_ms / 1000)
 
     def run(self, upgrade: Upgrade, rest: bytes) -> None:
         """Say 101, register the applications, then read frames until the connection is over."""
@@ -4716,19 +4916,23 @@ class EventSocket:
         self.outbox.put(encode("HTTP/1.1 101 %s\r\n%s\r\n" % (PHRASES[101], "".join(lines))))
         self.ari.change(register)
         self.outbox.open()              # only now: who was replaced hears it before the newcomer's 101
+        names = printable(", ".join(upgrade.applications))
+        logger.info("%s event socket of %s opened", self.peer, names)
         try:
             self.parser.receive(rest)
             while not self.parser.is_closed:
                 self.send(self.parser.to_send())
-                data = self.reader.read(HALF_FRAME_SECONDS if self.parser.is_inside_frame else 0)
+                data = self.stream.read(HALF_FRAME_SECONDS if self.parser.is_inside_frame else 0)
                 for opcode, payload in self.parser.receive(data):
-                    logger.debug("%s: %s frame of %d bytes", self.peer, Opcode(opcode).name.lower(), len(payload))
+                    logger.debug("%s %s frame of %d bytes", self.peer, Opcode(opcode).name.lower(), len(payload))
             self.send(self.parser.to_send(), is_last=True)
         except Gone:
             self.send(close_frame(Close.NORMAL), is_last=True)
         self.outbox.wait_sent(self.outbox.write_seconds + LINGER_SECONDS)
-        if self.outbox.is_broken:
-            logger.info("WebSocket connection from '%s' forcefully closed due to fatal write error", self.peer)
+        if self.outbox.is_broken and not self.ari.is_closing:
+            logger.warning("%s event socket of %s dropped: it did not take its events in time (websocket_write_timeout is %d ms)",
+                           self.peer, names, self.outbox.write_seconds * 1000)
+        logger.info("%s event socket of %s closed, code %s", self.peer, names, self.parser.close_code)
 
     def send(self, frames: bytes, is_last: bool = False) -> None:
         """Send frames while it is open; `is_last` of a close frame: its applications end before it."""
@@ -4752,66 +4956,85 @@ class HttpConnection(socketserver.BaseRequestHandler):
         """Serve the connection; called by socketserver in a thread of its own."""
         self.ari: Server = self.server.ari
         self.peer = "%s:%s" % self.client_address[:2]
-        http_config = self.ari.http
-        self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval(http_config.inactivity))
-        self.reader = Reader(self.request)
-        self.incoming = Incoming(b"", self.reader.read, http_config.inactivity, http_config.keep_alive)
+        settings = self.ari.http
+        self.stream = TlsStream(self.request) if self.server.tls else Stream(self.request)
+        self.incoming = Incoming(b"", self.stream.read, settings.inactivity,
+                                 max(settings.keep_alive or settings.inactivity, FIRST_REQUEST_SECONDS))
         try:
             while self.serve_request():
-                pass
+                self.incoming.keep_alive = settings.keep_alive
         except (Gone, OSError):
             pass                        # the peer went away between or inside requests: there is nobody to tell
 
     def serve_request(self) -> bool:
         """Read one request, answer it; False when the connection is to end."""
-        head = NO_HEAD
+        self.head = NO_HEAD
         try:
-            head, decision = self.read_request()
+            decision = self.read_request()
             response = decision if isinstance(decision, Response) else self.ari.perform(decision)
         except Gone:
             raise
-        except HttpError as error:
-            response = html_error(error, self.ari.http.server_name)
+        except (AriError, HttpError) as error:
+            response = refusal(error, self.ari.http.server_name)
         except Exception:
-            logger.exception("a fault of ari_ref in %s", masked(head))
+            logger.exception("a fault of ari_ref in %s", masked(self.head))
             response = json_error(AriError(500, "Internal error"))
+        head = self.head
         if isinstance(response, Upgrade):
-            EventSocket(self.ari, self.reader, self.peer).run(response, self.incoming.rest())
+            EventSocket(self.ari, self.stream, self.peer).run(response, self.incoming.rest())
             return False
-        config = self.ari.config
-        keeps = not response.closes and not head.closes and self.incoming.skip_body()
-        self.request.sendall(response.to_bytes(http_date(int(self.ari.now())), self.ari.http.server_name, config.is_pretty,
-                                               cors_headers(head, config), not keeps))
-        if logger.isEnabledFor(logging.INFO):
-            logger.info("%s %s %d", self.peer, masked(head), response.status)
+        keeps = not response.closes and not head.closes and self.ari.http.keep_alive > 0 and self.incoming.skip_body()
+        self.log(head, response)
+        self.respond(head, response, keeps)
         return keeps
 
-    def read_request(self) -> tuple[Head, Response | Callable[[Stasis], object]]:
-        """The next head and what decide() says of the request; HttpError when the head is bad."""
+    def respond(self, head: Head, response: Response, keeps: bool) -> None:
+        """Write an answer whole; OSError where the peer does not take it in time."""
+        data = response.to_bytes(http_date(int(self.ari.now())), self.ari.http.server_name, self.ari.config.is_pretty,
+                                 cors_headers(head, self.ari.config), not keeps, head.method == "HEAD")
+        content = response.content[2] if response.content else b""
+        size, pieces = content if isinstance(content, Content) else (0, ())
+        until = time.monotonic() + TRANSFER_SECONDS + (len(data) + size) / TRANSFER_RATE
+        self.stream.write_all(data, until)
+        for piece in pieces:
+            self.stream.write_all(piece, until)
+
+    def log(self, head: Head, response: Response) -> None:
+        """Say what was asked and answered: at `info` one line, with the reason of a refusal, at `debug` what was sent."""
+        origin = head.exact("Origin")
+        if origin and not cors_headers(head, self.ari.config):
+            self.ari.warn("the Origin %s is not among allowed_origins in ari.conf, so no page from there sees an answer" % origin)
+        if logger.isEnabledFor(logging.INFO):
+            reason = response.value if response.status >= 400 and response.value is not NO_BODY else ""
+            logger.info("%s %s %d %s", self.peer, masked(head), response.status, printable(json.dumps(reason) if reason else ""))
+        if logger.isEnabledFor(logging.DEBUG) and response.value is not NO_BODY:
+            logger.debug("%s answered %s", self.peer, printable(dump_json(response.value)))
+
+    def read_request(self) -> Response | Callable[[Stasis], object]:
+        """Read the next `head`, and the body, for what decide() says of them; HttpError, AriError where they cannot be read."""
         config, http_config = self.ari.config, self.ari.http
         data = self.incoming.small_head()
         known = understand(data, config, http_config) if data else None
         if known:
-            head, decision = known
-            self.incoming.take_head(len(data), head)
+            self.head, decision = known
+            self.incoming.take_head(len(data), self.head)
         else:
-            head, decision = self.incoming.read_head(), None
+            self.head, decision = self.incoming.read_head(), None
         if decision is None:
-            is_read = config.is_enabled and ari_path(head, http_config.prefix) is not None
-            try:
-                body = self.incoming.read_body(head) if is_read else b""
-            except AriError as error:
-                return head, json_error(error)
-            decision = decide(Request(head, body, http_config.prefix), config, http_config)
-        return head, decision
+            is_read = config.is_enabled and ari_path(self.head, http_config.prefix) is not None
+            body = self.incoming.read_body(self.head) if is_read else b""
+            if body and logger.isEnabledFor(logging.DEBUG):
+                logger.debug("%s asked %s", self.peer, masked_pairs(decode(body)))
+            decision = decide(Request(self.head, body, http_config.prefix), config, http_config)
+        return decision
 
     def finish(self) -> None:
         """Read on for a moment: closing with bytes unread would reset the last answer away."""
-        shut_down(self.request, socket.SHUT_WR)
+        self.stream.end_output()
         deadline = time.monotonic() + LINGER_SECONDS
         try:
-            while time.monotonic() < deadline and not self.ari.is_closing:
-                self.reader.read(LINGER_SECONDS)
+            while not self.ari.is_closing and time.monotonic() < deadline:
+                self.stream.read(LINGER_SECONDS)
         except Gone:
             pass
 
@@ -4831,54 +5054,37 @@ def understand(data: bytes, config: Config, http_config: HttpConfig) -> tuple | 
 def decide(request: Request, config: Config, http_config: HttpConfig) -> Response | Callable[[Stasis], object]:
     """The response to a request, or what the model is to do for it: follows from these arguments alone."""
     try:
+        if http_config.has_status and request.head.path.rstrip("/").lower() == http_config.prefix.lower() + "/httpstatus":
+            return status_page(request.head.method, http_config)
         if not config.is_enabled or request.path is None:
             raise HttpError(404, "The requested URL was not found on this server.", close=False)
-        return admit(request, config) or resolve(request, config)
-    except AriError as error:
-        return json_error(error)
-    except HttpError as error:
-        return html_error(error, http_config.server_name)
+        admit(request, config)
+        return resolve(request, config)
+    except (AriError, HttpError) as error:
+        return refusal(error, http_config.server_name)
 
 def masked(head: Head) -> str:
-    """Method and target for the log, an api_key made unreadable."""
-    return "%s %s" % (head.method, API_KEY.sub(r"\1...", head.target))
+    """Method and target for the log."""
+    path, mark, query = head.target.partition("?")
+    return "%s %s" % (printable(head.method), printable(path) + mark + masked_pairs(query))
 
-def carry_tls(sock: socket.socket, context: ssl.SSLContext, plain: socket.socket) -> None:
-    """Carry bytes both ways until one side ends; one thread does it, because a TLS object is no more than one thread's."""
-    try:
-        sock.settimeout(HEAD_SECONDS)
-        with plain, context.wrap_socket(sock, server_side=True) as tls:
-            tls.setblocking(False)
-            plain.setblocking(False)
-            to_plain = to_tls = b""
-            while to_plain is not None and to_tls is not None:
-                poll = select.poll()
-                poll.register(tls, (select.POLLOUT if to_tls else 0) | (0 if to_plain else select.POLLIN))
-                poll.register(plain, (select.POLLOUT if to_plain else 0) | (0 if to_tls else select.POLLIN))
-                poll.poll(0 if tls.pending() and not to_plain else None)
-                to_plain = carry(tls, plain, to_plain)
-                to_tls = carry(plain, tls, to_tls)
-    except OSError as error:
-        logger.info("TLS connection ended: %s", error)
+def masked_pairs(text: str) -> str:
+    """A query, form or JSON for the log, an api_key made unreadable however it is spelt."""
+    pairs = [pair.partition("=") for pair in text.split("&")]
+    return printable("&".join(
+        name + equals + ("..." if percent_decode(name).lower() == "api_key" else value) for name, equals, value in pairs))
 
-def carry(source: socket.socket, sink: socket.socket, waiting: bytes) -> bytes | None:
-    """Read when nothing waits, send what does; what still waits after it, None when the source has ended."""
-    try:
-        if not waiting:
-            waiting = source.recv(RECEIVE_BYTES)
-            if not waiting:
-                return None
-        return waiting[sink.send(waiting):]
-    except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-        return waiting
+def printable(text: str) -> str:
+    """`text` without characters that would do something to a terminal or a file of lines."""
+    return text if text.isprintable() else "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text)
 
 class Listener(http.server.ThreadingHTTPServer):
-    """A listening socket; each connection gets a thread, kept in `sessions` as long as it lives."""
+    """A listening socket; each connection gets a thread, kept in Server.sessions as long as it lives."""
     request_queue_size = BACKLOG
 
     def __init__(self, ari: Server, address: tuple[str, int], tls: ssl.SSLContext | None) -> None:
         self.ari, self.tls = ari, tls
-        self.sessions: dict[socket.socket, threading.Thread] = {}
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
         super().__init__(address, HttpConnection)
@@ -4887,58 +5093,169 @@ class Listener(http.server.ThreadingHTTPServer):
         """Bind without looking up the host's own name, which can hang."""
         socketserver.TCPServer.server_bind(self)
 
+    def get_request(self) -> tuple[socket.socket, tuple]:
+        """The next connection; without file descriptors, which would have it asked again at once, after a moment."""
+        try:
+            return super().get_request()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                self.ari.warn("no connection can be accepted now: %s" % error.strerror)
+                time.sleep(NO_FILES_SECONDS)
+            raise
+
     def verify_request(self, request: socket.socket, client_address) -> bool:
         """False, and so closed without an answer, over the session limit."""
-        return len(self.sessions) < self.ari.http.session_limit
+        return len(self.ari.sessions) < self.ari.http.session_limit
 
     def process_request(self, request: socket.socket, client_address) -> None:
+        """Give the connection a thread, and over TLS a socket that speaks it."""
         request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self.tls:                    # a thread carries bytes to a plain socket and back, so that nobody else knows of TLS
-            encrypted, (request, far_end) = request, socket.socketpair()
-            threading.Thread(target=carry_tls, args=(encrypted, self.tls, far_end), daemon=True).start()
+        if self.tls:
+            request.setblocking(False)
+            request = self.tls.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
         thread = threading.Thread(target=self.process_request_thread, args=(request, client_address), daemon=True)
-        self.sessions[request] = thread
+        self.ari.sessions[request] = thread
         thread.start()
 
     def shutdown_request(self, request: socket.socket) -> None:
-        self.sessions.pop(request, None)
+        self.ari.sessions.pop(request, None)
         super().shutdown_request(request)
 
     def handle_error(self, request: socket.socket, client_address) -> None:
-        logger.exception("a fault of ari_ref on the connection from %s", client_address)
+        """Log a fault; that a peer has gone is none."""
+        is_gone = isinstance(sys.exc_info()[1], OSError)
+        logger.log(logging.DEBUG if is_gone else logging.ERROR, "the connection from %s", client_address, exc_info=True)
 
     def stop(self) -> None:
         """Accept nothing more, and wait until the accepting thread has noticed: on Linux at once."""
-        shut_down(self.socket, socket.SHUT_RDWR)
+        Stream(self.socket).shut_down()
         self.shutdown()
 
+class RecordingFiles:
+    """The files of recordings below `folder`; None where they live in memory. Used by one thread, and never with the lock held.
+
+    OSError from all of it."""
+
+    def __init__(self, folder: str | None) -> None:
+        self.folder = folder
+
+    def found(self) -> dict[str, dict[str, float]]:
+        """What lies there: {name: {suffix: length in ms}}."""
+        lengths: dict[str, dict[str, float]] = {}
+        for name, suffix, length in sound_files(self.folder) if self.folder else ():
+            if is_utf8(name):
+                lengths.setdefault(name, {})[suffix] = length
+        return lengths
+
+    def path(self, name: str, suffix: str) -> str:
+        return os.path.join(self.folder, "%s.%s" % (name, suffix))
+
+    def begin(self, name: str, suffix: str, appends: bool) -> None:
+        """Make a file, empty unless it is to be added to."""
+        os.makedirs(os.path.dirname(self.path(name, suffix)), exist_ok=True)
+        with open_plain(self.path(name, suffix), "ab" if appends else "wb") as file:
+            file.write(b"" if appends else file_head(suffix, 0, is_open=True))
+
+    def end(self, name: str, suffix: str, size: int) -> None:
+        """Add silence up to so many bytes of audio; what was there stays. A file that cannot be completed is removed."""
+        head = file_head(suffix, size)
+        try:
+            with open_plain(self.path(name, suffix), "r+b") as file:
+                missing = len(head) + size - file.seek(0, os.SEEK_END)
+                if missing > 0 and not FORMATS[suffix].silence:
+                    file.truncate(len(head) + size)     # zeros that take no room
+                else:
+                    file.writelines(silence(suffix, max(0, missing)))
+                file.seek(max(0, len(head) - 8))
+                for at, length in ((4, len(head) - 8), (40, 0)) if head and file.read(4) == b"data" else ():
+                    file.seek(at)
+                    file.write(struct.pack("<I", length + size))
+        except OSError:
+            self.remove(name, suffix)
+            raise
+
+    def remove(self, name: str, *suffixes: str) -> None:
+        for suffix in suffixes if self.folder else ():
+            if os.path.exists(self.path(name, suffix)):
+                os.remove(self.path(name, suffix))
+
+    def copy(self, name: str, copied: str, suffix: str) -> None:
+        """Copy a file; of one that cannot be completed nothing stays."""
+        if not self.folder:
+            return
+        with open_plain(self.path(name, suffix)) as file:
+            os.makedirs(os.path.dirname(self.path(copied, suffix)), exist_ok=True)
+            try:
+                with open_plain(self.path(copied, suffix), "wb") as target:
+                    target.writelines(iter(lambda: file.read(PIECE_BYTES), b""))
+            except OSError:
+                self.remove(copied, suffix)
+                raise
+
+    def content(self, name: str, suffix: str, size: int, is_open: bool) -> Content:
+        """The bytes of a file; in memory, so many bytes of silence."""
+        if not self.folder:
+            head = file_head(suffix, size, is_open)
+            return Content(len(head) + size, itertools.chain((head,), silence(suffix, size)))
+        file = open_plain(self.path(name, suffix))
+        def pieces() -> Iterator[bytes]:
+            with file:
+                left = size
+                while left > 0:         # one that is being written may grow, or be cut
+                    piece = file.read(min(left, PIECE_BYTES)) or bytes(min(left, PIECE_BYTES))
+                    left -= len(piece)
+                    yield piece
+        size = os.fstat(file.fileno()).st_size
+        return Content(size, pieces())
+
 class Server:
-    """ARI on a socket: the model, its lock, and the threads around it.
+    """ARI on sockets: the model, its lock, and the threads around it.
 
     `with Server(config, port=0) as server:` serves server.url from threads of its own until the block ends. `config` is a
-    Config, None for one that was refused (then everything below /ari is 404); `sounds` and `recordings` are folders."""
+    Config, None for one that was refused (then everything below /ari is 404); `address` and `port` win over those of
+    `http_config`; `sounds` and `recordings` are folders. ConfigError where it cannot listen, or a folder cannot be used."""
 
     def __init__(self, config: Config | None, address: str | None = None, port: int | None = None,
                  http_config: HttpConfig | None = None, sounds: str | None = None, recordings: str | None = None,
                  config_path: str | None = None, tls: ssl.SSLContext | None = None) -> None:
         self.http = http_config or HttpConfig()
+        self.http.address = self.http.address if address is None else address
+        self.http.port = self.http.port if port is None else port
         self.config, self.config_path = config or Config(), config_path
         self.config.is_enabled = self.config.is_enabled and config is not None
         self.lock = threading.Lock()    # of the model; only change() takes it
         self.clock_offset = time.time() - time.monotonic()
+        self.files, self.worker = RecordingFiles(recordings), concurrent.futures.ThreadPoolExecutor(1, "files")
         self.stasis = Stasis(lambda: str(uuid.uuid4()), self.now(), read_sounds(sounds) if sounds else Sounds(),
-                             Recordings(recordings), secrets.token_bytes(ENTITY_ID_BYTES).hex(":"))
+                             Recordings(self.files.found()), secrets.token_bytes(ENTITY_ID_BYTES).hex(":"))
         self.stasis.channelvars = self.config.channelvars or []
         self.event_sockets: set[EventSocket] = set()
+        self.sessions: dict[socket.socket, threading.Thread] = {}       # the connections and who serves them
         self.is_closing, self.wakes_at, self.due_earlier = False, math.inf, threading.Event()
-        self.listener = Listener(self, (address or self.http.address, self.http.port if port is None else port), tls)
-        self.stasis.local_address = self.listener.server_address[:2]
+        self.told: set[str] = set()     # warnings that were logged
         self.threads: list[threading.Thread] = []
+        self.listeners: list[Listener] = []
+        self.listen(tls)
+        self.stasis.local_address = self.listeners[0].server_address[0]
+
+    def listen(self, tls: ssl.SSLContext | None) -> None:
+        """Bind all that http.conf asks for; ConfigError when that is nothing, or something that cannot be."""
+        try:
+            for host, port, is_tls in self.http.listeners():
+                self.listeners.append(Listener(self, (host, port), tls if is_tls else None))
+        except (OSError, OverflowError, UnicodeError) as error:
+            for listener in self.listeners:
+                listener.server_close()
+            raise ConfigError("%s port %d" % (host, port), "cannot serve here: %s" % (
+                getattr(error, "strerror", "") or error)) from None
+        if not self.listeners:
+            raise ConfigError("http.conf", "listens nowhere: [general] needs enabled = yes and a bindaddr, or tlsenable = yes")
 
     @property
     def url(self) -> str:
-        host, port = self.listener.server_address[:2]
-        return "%s://%s:%d%s" % ("https" if self.listener.tls else "http", "[%s]" % host if ":" in host else host, port,
+        """What stands before /ari, of the first place where it listens."""
+        host, port = self.listeners[0].server_address[:2]
+        return "%s://%s:%d%s" % ("https" if self.listeners[0].tls else "http", "[%s]" % host if ":" in host else host, port,
                                  self.http.prefix)
 
     def __enter__(self) -> Server:
@@ -4953,45 +5270,50 @@ class Server:
         return self.clock_offset + time.monotonic()
 
     def start(self) -> None:
-        self.threads = [threading.Thread(target=self.listener.serve_forever, args=(ACCEPT_POLL_SECONDS,), daemon=True),
-                        threading.Thread(target=self.run_timers, daemon=True)]
+        """Accept connections and let time go on, in threads of its own; RuntimeError after close()."""
+        if self.is_closing:
+            raise RuntimeError("this Server was closed: make another one")
+        self.worker.submit(int)         # so that its thread is there before something waits for it with the lock held
+        self.threads = [threading.Thread(target=self.run_timers, daemon=True)]
+        for listener in self.listeners:
+            self.threads.append(threading.Thread(target=listener.serve_forever, args=(ACCEPT_POLL_SECONDS,), daemon=True))
         for thread in self.threads:
             thread.start()
 
     def close(self) -> None:
-        """End everything: event sockets with 1001, connections, threads."""
+        """End everything: connections, of event sockets without a close frame, as Asterisk does it, and threads."""
         self.is_closing = True
-        if self.threads:
-            self.listener.stop()
-        self.listener.server_close()
-        event_sockets, sessions = self.change(lambda stasis: list(self.event_sockets)), dict(self.listener.sessions)
-        for event_socket in event_sockets:
-            event_socket.send(close_frame(Close.GOING_AWAY), is_last=True)
-        self.due_earlier.set()
-        deadline = time.monotonic() + CLOSING_SECONDS
-        for event_socket in event_sockets:
-            event_socket.outbox.wait_sent(deadline - time.monotonic())
+        for listener in self.listeners:
+            if self.threads:
+                listener.stop()
+            listener.server_close()
+        sessions = dict(self.sessions)
         for sock in sessions:
-            shut_down(sock, socket.SHUT_RDWR)
+            Stream(sock).shut_down()
+        self.due_earlier.set()
         deadline = time.monotonic() + CLOSING_SECONDS
         for thread in [*sessions.values(), *self.threads]:
             thread.join(max(0.0, deadline - time.monotonic()))
+        self.worker.shutdown(wait=False)
 
     def change(self, action: Callable[[Stasis], object]):
-        """What action(model) comes to; its events are sent, and its faults logged, as soon as the lock is free again."""
-        outboxes, faults = [], []
+        """What action(model) comes to; its files are written, its events sent, its faults logged, when the lock is free again."""
+        outboxes, files, notes = [], [], []
         try:
             with self.lock:
                 try:
                     self.stasis.advance(self.now())
                     return action(self.stasis)
                 finally:
-                    outboxes, faults, self.stasis.faults = self.pass_on(), self.stasis.faults, []
+                    outboxes, files = self.pass_on(), self.give_files()
+                    notes, self.stasis.notes = self.stasis.notes, []
         finally:
+            if files:
+                concurrent.futures.wait(files, FILE_SECONDS)
             for outbox in outboxes:
                 outbox.flush()
-            for fault in faults:
-                logger.error(fault)
+            for text, is_fault in notes:
+                logger.error(text) if is_fault else self.warn(text)
 
     def pass_on(self) -> list[Outbox]:
         """Put the events of the model into the outboxes of those who hear them, which are then to be flushed.
@@ -5012,6 +5334,24 @@ class Server:
             self.due_earlier.set()
         return outboxes
 
+    def give_files(self) -> list[concurrent.futures.Future]:
+        """Hand what the model wants done with files to the one thread that does it, in that order."""
+        work, self.stasis.recordings.work = self.stasis.recordings.work, []
+        return [self.worker.submit(self.do_file_work, *item) for item in work if self.files.folder and not self.is_closing]
+
+    def do_file_work(self, what: str, name: str, *rest) -> None:
+        try:
+            getattr(self.files, what)(name, *rest)
+        except OSError as error:
+            problem = error.strerror
+            self.change(lambda stasis: stasis.recording_lost(name, problem))
+
+    def warn(self, text: str) -> None:
+        """Log a warning, each once."""
+        if text not in self.told and len(self.told) < MAX_TOLD:
+            self.told.add(text)
+            logger.warning(printable(text))
+
     def run_timers(self) -> None:
         """Run what falls due, until the server closes."""
         def note_due(stasis: Stasis) -> None:
@@ -5022,128 +5362,236 @@ class Server:
             self.due_earlier.clear()    # behind the wait, so that neither an earlier timer nor the end is overlooked
 
     def perform(self, call: Callable[[Stasis], object]) -> Response | Upgrade:
-        """The response of a request that needs the model; HttpError where the answer is a page."""
+        """The response of a request that needs the model; AriError and HttpError for a refusal."""
         response = self.change(functools.partial(answer, call))
-        if response is RELOADED and not self.reload():  # files are read when the lock is free again
-            return json_error(AriError(409, "An unknown error occurred while reloading the module"))
+        if isinstance(response, Later):
+            then = response.then
+            try:
+                result = self.worker.submit(response.work, self).result()
+            except (ConfigError, OSError) as error:
+                logger.error("%s: %s", response.refusal.message, printable(str(error)))
+                raise response.refusal from None
+            response = self.change(functools.partial(answer, lambda stasis: then(stasis, result)))
         return response
 
-    def reload(self) -> bool:
-        """Read ari.conf again; False when it is refused, and the old configuration stays."""
-        try:
-            config = read_config(self.config_path) if self.config_path else self.config
-        except (ConfigError, OSError) as error:
-            logger.error("%s; the old configuration stays", error)
-            return False
+    def reload(self) -> None:
+        """Read ari.conf again; ConfigError or OSError when it is refused, and the old configuration stays."""
+        config = read_config(self.config_path) if self.config_path else self.config
         for warning in config.warnings:
-            logger.warning(warning)
+            logger.warning(printable(warning))
         def take(stasis: Stasis) -> None:
             self.config, stasis.reloaded = config, stasis.now
             if config.channelvars is not None:          # Asterisk: a file without the option leaves them (channelvars_handler)
                 stasis.channelvars = config.channelvars
         self.change(take)
-        return True
+        logger.info("%s was read again", self.config_path or "nothing")
 
 
 # === 10. Command line ===
 # Options, signals, exit status. Everything above can be used without this.
 
+__version__ = "1.0"
 CONFIG_PATHS = ("ari.conf", "/etc/asterisk/ari.conf")
 USAGE_ERROR, FAILURE = 2, 1             # exit statuses
+MAX_LOG_LINES = 10_000                  # that wait for who reads stderr
+LOG_SECONDS = 0.5                       # how long the end waits for them
+
+class LogHandler(logging.Handler):
+    """Writes lines in a thread of its own, as stderr may be a pipe that nobody reads; lines that find no room are lost."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines, self.is_new, self.is_written = collections.deque(maxlen=MAX_LOG_LINES), threading.Event(), threading.Event()
+        self.is_written.set()
+        threading.Thread(target=self.write, daemon=True).start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+        self.is_written.clear()
+        self.is_new.set()
+
+    def write(self) -> None:
+        while self.is_new.wait():
+            self.is_new.clear()
+            while self.lines:
+                print(self.lines.popleft(), file=sys.stderr, flush=True)
+            self.is_written.set()
+
+def port_number(word: str) -> int:
+    """A port of the command line; ValueError for what is none."""
+    if not word.isdecimal() or int(word) > MAX_PORT:
+        raise ValueError
+    return int(word)
+
+port_number.__name__ = "port"           # argparse: invalid port value
 
 def command_line() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="ari_ref.py", description="Asterisk %s's REST Interface, without Asterisk." % VERSION)
+    """What may stand on it."""
+    parser = argparse.ArgumentParser(
+        prog="ari_ref.py", description="Asterisk %s's REST Interface, without Asterisk." % VERSION,
+        epilog="Exit status: 0 ended by a signal, or nothing wrong; 1 it cannot be done, or --check has found something; 2 usage.")
+    parser.add_argument("--etc", metavar="DIR", help="folder with ari.conf and, if there is one, http.conf, such as /etc/asterisk")
     parser.add_argument("--config", metavar="FILE", help="ari.conf (default: %s, else %s)" % CONFIG_PATHS)
     parser.add_argument("--http-conf", metavar="FILE", help="Asterisk's http.conf; what the command line says wins")
     parser.add_argument("--bind", metavar="ADDRESS", help="address to listen on (default: 127.0.0.1)")
-    parser.add_argument("--port", type=int, metavar="N", help="port to listen on, 0 for a free one (default: 8088)")
+    parser.add_argument("--port", type=port_number, metavar="N", help="port to listen on, 0 for a free one (default: 8088)")
     parser.add_argument("--prefix", metavar="/PATH", help="what stands before /ari in every URL")
     parser.add_argument("--sounds", metavar="DIR", help="sounds that exist, DIR/LANGUAGE/NAME.SUFFIX (default: every sound does)")
     parser.add_argument("--recordings", metavar="DIR", help="where recordings are stored (default: in memory)")
     parser.add_argument("--tls-cert", metavar="FILE", help="certificate chain, PEM: serve https")
     parser.add_argument("--tls-key", metavar="FILE", help="its private key (default: in the same file)")
-    parser.add_argument("--log-level", default="warning", choices=("debug", "info", "warning", "error"), help="default: warning")
+    parser.add_argument("--log-level", default="warning", choices=("debug", "info", "warning", "error"),
+                        help="warning (default): what an author of an application should know; info: a line per request; "
+                             "debug: bodies and events")
     parser.add_argument("--check", action="store_true", help="print the effective configuration and its problems, then exit")
     parser.add_argument("--operations", action="store_true", help="print the table of operations, then exit")
-    parser.add_argument("--version", action="version", version="ari_ref, the wire of Asterisk %s" % VERSION)
+    parser.add_argument("--version", action="version", version="ari_ref %s, the wire of Asterisk %s" % (__version__, VERSION))
     return parser
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the server until SIGTERM or SIGINT; the exit status."""
     options = command_line().parse_args(arguments)
-    logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    if options.operations:
-        for declared in itertools.chain.from_iterable(operations.values() for operations in OPERATIONS.values()):
-            print("%-7s %-60s %s" % (declared.method, declared.path, declared.summary))
-        return 0
-    path = options.config or next((path for path in CONFIG_PATHS if os.path.exists(path)), None)
+    try:
+        status = print_operations() if options.operations else run(options)
+        sys.stdout.flush()
+        return status
+    except (ConfigError, OSError) as error:
+        if isinstance(error, OSError):
+            error = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
+        print("ari_ref: %s" % printable(str(error)), file=sys.stderr)
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())      # so that the end does not try to write again
+        return FAILURE
+
+def print_operations() -> int:
+    for declared in itertools.chain.from_iterable(operations.values() for operations in OPERATIONS.values()):
+        print("%-7s %-60s %s" % (declared.method, declared.path, declared.summary))
+    return 0
+
+def run(options: argparse.Namespace) -> int:
+    """Check, or serve, what the options say."""
+    paths = [os.path.join(options.etc, "ari.conf")] if options.etc else filter(os.path.exists, CONFIG_PATHS)
+    path = options.config or next(iter(paths), None)
     if path is None or not os.path.exists(path):
         print("ari_ref: no configuration: %s; ari.conf.sample is one to start from (--config ari.conf.sample)" % (
-            "%s is not there" % path if path else "neither %s nor %s is there" % CONFIG_PATHS), file=sys.stderr)
+            printable("%s is not there" % path if path else "neither %s nor %s is there" % CONFIG_PATHS)), file=sys.stderr)
         return USAGE_ERROR
-    try:
-        config, problems = read_settings(path, options)
-        tls = tls_context(options, config[1])
-    except (ConfigError, OSError) as error:
-        print("ari_ref: %s" % error, file=sys.stderr)
-        return FAILURE
+    config, settings, problems = read_settings(path, options)
+    tls = usable_tls(settings, problems, is_asked=bool(options.tls_cert))
+    if options.check:
+        return check(config, settings, options, tls, problems)
     for problem in problems:
-        print("ari_ref: %s" % problem, file=sys.stderr)
-    return print_settings(*config, problems) if options.check else serve(*config, path, options, tls)
+        print("ari_ref: %s" % printable(problem), file=sys.stderr)
+    return serve(config, settings, path, options, tls)
 
-def read_settings(path: str, options: argparse.Namespace) -> tuple[tuple[Config | None, HttpConfig], list[str]]:
-    """((ari.conf or None when it is refused, http.conf with the command line laid over it), problems)."""
+def read_settings(path: str, options: argparse.Namespace) -> tuple[Config | None, HttpConfig, list[str]]:
+    """ari.conf (None when it is refused), http.conf with the command line laid over it, and their problems."""
     problems, config = [], None
     try:
         config = read_config(path)
         problems += config.warnings
     except ConfigError as error:
         problems.append("%s; the configuration is refused, there is nothing below /ari" % error)
-    settings = parse_file(parse_http_config, options.http_conf) if options.http_conf else HttpConfig()
+    etc = os.path.join(options.etc or "", "http.conf")
+    http_path = options.http_conf or (etc if options.etc and os.path.exists(etc) else None)
+    settings = parse_file(parse_http_config, http_path) if http_path else HttpConfig()
     problems += settings.warnings
-    if not settings.is_enabled:
-        raise ConfigError(options.http_conf, "enabled is not yes in [general], and ARI needs the HTTP server")
-    settings.address = options.bind or settings.tls_address or settings.address
-    settings.port = settings.port if options.port is None else options.port
+    if options.tls_key and not options.tls_cert:
+        raise ConfigError("--tls-key", "it needs --tls-cert")
+    if options.tls_cert:
+        settings.tls_certificate, settings.tls_key = options.tls_cert, options.tls_key or ""
+        settings.where["tls_certificate"] = "--tls-cert"
+    host, port = split_address(settings.address, settings.port)
+    settings.address = host if options.bind is None else options.bind
+    settings.port = port if options.port is None else options.port
+    if options.tls_cert and not settings.has_tls:       # https in place of http
+        settings.is_enabled, settings.has_tls = False, True
+        settings.tls_address, settings.tls_port = settings.address, settings.port
     settings.prefix = settings.prefix if options.prefix is None else url_prefix(options.prefix)
-    return (config, settings), problems
+    return config, settings, problems
 
-def tls_context(options: argparse.Namespace, settings: HttpConfig) -> ssl.SSLContext | None:
-    certificate = options.tls_cert or settings.tls_certificate
-    if not certificate:
+def usable_tls(settings: HttpConfig, problems: list[str], is_asked: bool) -> ssl.SSLContext | None:
+    """The context of the certificate, if TLS is wanted. Where it cannot be used HTTP is served alone (ast_ssl_setup), if it
+    is served and the certificate was not `is_asked` for on the command line: else ConfigError."""
+    try:
+        return tls_context(settings) if settings.has_tls else None
+    except ConfigError as error:
+        settings.has_tls = False
+        if is_asked or not settings.listeners():
+            raise
+        problems.append("%s; no https" % error)
         return None
+
+def tls_context(settings: HttpConfig) -> ssl.SSLContext:
+    """TLS by the certificate and key of http.conf or the command line; ConfigError says what is wrong with which file."""
+    certificate, key = settings.tls_certificate, settings.tls_key or settings.tls_certificate
+    where = settings.where.get("tls_certificate", "http.conf")
+    wants = []
+    for path in (certificate, key):
+        try:
+            read_file(path)
+        except OSError as error:
+            raise ConfigError(where, "%s: %s" % (path, error.strerror)) from None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, options.tls_key or settings.tls_key or None)
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    try:
+        context.load_cert_chain(certificate, key, password=lambda: wants.append(key) or "")
+    except (ssl.SSLError, ValueError) as error:
+        if wants:
+            raise ConfigError(where, "%s: the key wants a pass phrase, which nobody can give" % key) from None
+        raise ConfigError(where, "%s: no certificate with its key, in PEM (%s)" % (certificate, error)) from None
     return context
 
-def print_settings(config: Config | None, settings: HttpConfig, problems: list[str]) -> int:
-    """Print the effective configuration, never a password; the exit status says whether there are problems."""
-    print("listen on %s port %d, prefix '%s', %d sessions" % (
-        settings.address, settings.port, settings.prefix, settings.session_limit))
+def check(config: Config | None, settings: HttpConfig, options: argparse.Namespace, tls: ssl.SSLContext | None,
+          problems: list[str]) -> int:
+    """Print what takes effect, never a password, and every problem; the exit status says whether there are any."""
+    def yes_no(value: bool) -> str:
+        return "yes" if value else "no"
+    try:
+        server = Server(config, http_config=settings, sounds=options.sounds, recordings=options.recordings, tls=tls)
+        for listener in server.listeners:
+            print("listens on %s port %d, %s" % (*listener.server_address[:2], "https" if listener.tls else "http"))
+        server.close()
+    except (ConfigError, OSError) as error:
+        problems.append(str(error) if isinstance(error, ConfigError) else "%s: %s" % (error.filename, error.strerror))
+    print("prefix '%s', %d sessions" % (printable(settings.prefix), settings.session_limit))
     if config:
         print("enabled = %s\npretty = %s\nauth_realm = %s\nallowed_origins = %s\nchannelvars = %s\nwebsocket_write_timeout = %d" % (
-            "yes" if config.is_enabled else "no", "yes" if config.is_pretty else "no", config.auth_realm,
-            ",".join(sorted(config.allowed_origins)), ",".join(config.channelvars or []), config.write_timeout_ms))
+            yes_no(config.is_enabled), yes_no(config.is_pretty), printable(config.auth_realm),
+            printable(",".join(sorted(config.allowed_origins))), ",".join(config.channelvars or []), config.write_timeout_ms))
         for user in config.users.values():
-            print("user %s: %s, %s password" % (user.name, "read-only" if user.is_read_only else "may write",
+            print("user %s: %s, %s password" % (printable(user.name), "read-only" if user.is_read_only else "may write",
                                                 "no" if not user.password else "crypted" if user.is_crypted else "plain"))
+    sys.stdout.flush()
+    for problem in problems:
+        print("ari_ref: %s" % printable(problem), file=sys.stderr)
     return FAILURE if problems else 0
 
+def has_terminal() -> bool:
+    """Whether there is a terminal that this process belongs to; false, too, when it has been closed."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+        return True
+    except OSError:
+        return False
+
 def serve(config: Config | None, settings: HttpConfig, path: str, options: argparse.Namespace, tls: ssl.SSLContext | None) -> int:
-    """Serve until SIGTERM or SIGINT; SIGHUP reads ari.conf again."""
+    """Serve until SIGTERM or SIGINT; SIGHUP reads ari.conf again, unless it says that the terminal is gone."""
+    server = Server(config, http_config=settings, sounds=options.sounds, recordings=options.recordings, config_path=path, tls=tls)
     signals = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)   # before any thread starts: only the wait below takes them
-    try:
-        server = Server(config, http_config=settings, sounds=options.sounds, recordings=options.recordings,
-                        config_path=path, tls=tls)
-    except OSError as error:
-        print("ari_ref: cannot serve on %s port %d: %s" % (settings.address, settings.port, error), file=sys.stderr)
-        return FAILURE
+    handler = LogHandler()
+    logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", handlers=[handler])
     gc.freeze()                         # the garbage collector need not look again at what stays for ever
+    had_terminal = has_terminal()
     with server:
         print("%s/ari" % server.url, flush=True)
-        while signal.sigwait(signals) == signal.SIGHUP:
-            server.reload()
+        while signal.sigwait(signals) == signal.SIGHUP and not (had_terminal and not has_terminal()):
+            try:
+                server.reload()
+            except (ConfigError, OSError) as error:
+                logger.error("%s; the old configuration stays", printable(str(error)))
+    handler.is_written.wait(LOG_SECONDS)
     return 0
 
 if __name__ == "__main__":
