@@ -72,6 +72,7 @@ MAX_CONTENT_LENGTH = 2**31 - 1          # also the largest chunk; departure 2: a
 MAX_CREDENTIAL_BYTES = 255              # decoded user:password, and a configured password
 MAX_REALM_BYTES = 79
 MAX_ID_CHARS = 149                      # channel ids given to originate
+MAX_KEPT = 100_000                      # Not Asterisk: channels, bridges, names, values, tasks of a queue: far more than tests need
 MAX_LIST_ITEMS = 127                    # values of one list parameter
 MAX_FRAME_BYTES = 65535                 # WebSocket frame with its head, and payload of a whole message
 HEAD_SECONDS = 30.0                     # departure 9: a request head, from its first byte
@@ -133,6 +134,11 @@ def existing(thing, message: str, status: int = 404, phrase: str | None = None):
     """`thing`, refused where it is None."""
     require(thing is not None, status, message, phrase)
     return thing
+
+def require_room(*tables) -> None:
+    """Refuse what would make one of the tables larger than the model may be."""
+    if any(len(table) >= MAX_KEPT for table in tables):
+        raise allocation_failed()
 
 def allocation_failed() -> AriError:
     """The answer of ari_response_alloc_failed(), which Asterisk also gives for much that is not about memory."""
@@ -1714,17 +1720,19 @@ ALL_TOPICS = {"channel": "__AST_CHANNEL_ALL_TOPIC", "bridge": "__AST_BRIDGE_ALL_
 FOLLOWED_KINDS = ("channel", "bridge", "endpoint")      # what keeps an application without a socket
 
 FIXED_CHANNEL_ITEMS = {                 # what CHANNEL() reads as on every channel here
-    **dict.fromkeys("accountcode musicclass callgroup pickupgroup namedcallgroup namedpickupgroup after_bridge_goto "
-                    "dtmf_features userfield hangupsource parkinglot peer".split(), ""),
-    "checkhangup": "0", "onhold": "0", "amaflags": "3", "max_forwards": "20", "transfercapability": "SPEECH"}
+    "lastexten": "", "lastcontext": "", "callid": "", "checkhangup": "0", "onhold": "0", "secure_bridge_foo": "",
+    "audionativeformat": "(slin192)", "audioreadformat": "slin192", "audiowriteformat": "slin192", "videonativeformat": "(nothing)"}
 C_SPACES = " \t\n\v\f\r"
 PLAIN_NUMBER = re.compile(r"[0-9*#+().-]+", re.ASCII)
 DIALABLE = re.compile(r"[0-9*#+]+\.?", re.ASCII)
+GROUP_RANGE = re.compile(r"\s*([0-9]{1,9})(?:-([0-9]{1,9}))?")
 
 # Not Asterisk: this, and a context stasis-APP for each application, is all the dialplan there is.
 DIALPLAN = {                            # context, exten: what priorities 1, 2, ... run
     ("default", "answer"): (("Answer", ""), ("Wait", "30")),
     ("default", "app"): (("Stasis", "theapp,one,two"),)}
+MAX_IDLE_APPLICATIONS = 1000            # inactive ones that are kept: each is asked about each event
+LEAST_SWEEP = 1000                      # timers that are not worth a look
 ANSWER_SECONDS = 0.5                    # how long Answer() lets media settle (pbx_builtin_answer)
 CALL_SECONDS = 30                       # originate without a timeout
 RTP_PORTS = range(10000, 20000, 2)      # rtp.conf's (Not Asterisk: nobody listens there)
@@ -1768,9 +1776,15 @@ class Timer:
     def set(self, seconds: float, action: Callable[[], None]) -> None:
         self.due, self.action = self.stasis.now + seconds, action
         heapq.heappush(self.stasis.timers, (self.due, next(self.stasis.serial), self))
+        if len(self.stasis.timers) >= self.stasis.sweep_at:
+            self.stasis.sweep_timers()
 
     def cancel(self) -> None:
         self.action = None
+
+    def is_due_at(self, moment: float) -> bool:
+        """False for a moment of the heap that was replaced or taken back."""
+        return self.action is not None and self.due == moment
 
 class Application:
     """A Stasis application: the socket that hears it (None while it is inactive), what it follows and filters.
@@ -1800,6 +1814,7 @@ class Stasis:
         self.sounds, self.recordings = sounds, recordings
         self.outbox, self.notes, self.is_audio_new, self.is_reckoning = [], [], False, False
         self.timers: list[tuple[float, int, Timer]] = []
+        self.sweep_at = LEAST_SWEEP                     # how many timers there are when they are looked through
         self.serial, self.unique_ids, self.pair_serial, self.snoop_serial, self.media_serial = (itertools.count() for _ in range(5))
         self.channels, self.bridges, self.live_recordings = {}, {}, {}          # by id, the last by the name of its file
         self.playbacks: dict[str, list[Playback]] = {}  # by id, which need not be one's own
@@ -1813,7 +1828,7 @@ class Stasis:
 
     def next_due(self) -> float | None:
         """When advance() will next have something to do; None when nothing is waiting."""
-        while self.timers and (self.timers[0][2].action is None or self.timers[0][2].due != self.timers[0][0]):
+        while self.timers and not self.timers[0][2].is_due_at(self.timers[0][0]):
             heapq.heappop(self.timers)
         return self.timers[0][0] if self.timers else None
 
@@ -1821,10 +1836,16 @@ class Stasis:
         """Move the time on, running what is due in order and at its own time."""
         while self.timers and self.timers[0][0] <= now:
             due, _, timer = heapq.heappop(self.timers)
-            if timer.action and timer.due == due:
+            if timer.is_due_at(due):
                 self.now, action, timer.action = max(self.now, due), timer.action, None
                 self.attempt(action)
         self.now = now
+
+    def sweep_timers(self) -> None:
+        """Forget what was replaced or taken back, which may be due in years: no more than half of the heap is such."""
+        self.timers = [entry for entry in self.timers if entry[2].is_due_at(entry[0])]
+        heapq.heapify(self.timers)
+        self.sweep_at = max(LEAST_SWEEP, 2 * len(self.timers))
 
     def attempt(self, action: Callable[[], None]) -> bool:
         """Run what no request waits for; False after a fault, which is kept for the log and touches nobody else."""
@@ -1875,7 +1896,7 @@ class Stasis:
                     application.all_of.update(FOLLOWED_KINDS)
                     application.device_names[ALL_TOPICS["deviceState"]] = None
             elif application.socket:
-                self.hint("the application %s was taken over: a second event socket has opened it, and the first hears no more" % name)
+                self.hint("the application %s was taken over by another event socket; the first one hears no more of it" % name)
                 self.emit([application], "ApplicationReplaced", application=name)
             application.socket = socket
 
@@ -1887,17 +1908,21 @@ class Stasis:
         self.forget_idle_applications()
 
     def forget_idle_applications(self) -> None:
-        """Remove inactive applications without interest in a channel, bridge or endpoint (res_stasis.c, cleanup)."""
-        idle = [application for application in self.applications.values() if not application.socket and not application.all_of]
+        """Remove inactive applications without interest in a channel, bridge or endpoint (res_stasis.c, cleanup).
+
+        Not Asterisk: of those with interest only so many are kept, the newest."""
+        idle = [application for application in self.applications.values() if not application.socket]
         if not idle:
             return
         busy = {application for subjects in (self.channels, self.bridges) for subject in subjects.values()
                 for application in subject.followers}
-        for application in idle:
-            if application not in busy:
-                del self.applications[application.name]
-                if application.device_names:            # Asterisk: they outlive the application (device_state_subscriptions)
-                    self.device_names_of_gone[application.name] = application.device_names
+        kept = [application for application in idle if application.all_of or application in busy][-MAX_IDLE_APPLICATIONS:]
+        for application in set(idle).difference(kept):
+            del self.applications[application.name]
+            if application.device_names:                # Asterisk: they outlive the application (device_state_subscriptions)
+                self.device_names_of_gone[application.name] = application.device_names
+        for name in list(self.device_names_of_gone)[:-MAX_IDLE_APPLICATIONS]:
+            del self.device_names_of_gone[name]
 
     def active_application(self, name: str) -> Application | None:
         """The application of that name, if a socket hears it."""
@@ -2122,6 +2147,90 @@ def split_call(call: str) -> tuple[Function | None, str]:
     name, _, argument = call[:-1].partition("(") if call.endswith(")") else ("", "", "")
     return FUNCTIONS.get(name), argument
 
+class Item(NamedTuple):
+    """An item of a function that is kept with the channel: how it reads at first (None: it cannot be read), and what becomes of
+    a value: f(value), None where it is not taken and the old one stays."""
+    first: str | None = ""
+    convert: Callable[[str], str | None] = str
+
+def one_word(words: str, upper: bool = False) -> Callable[[str], str | None]:
+    """An item that takes these words only, in any case."""
+    known = {word.lower(): word for word in words.split()}
+    return lambda value: known.get(value.lower())
+
+def numbered_word(words: str, other: str) -> Callable[[str], str | None]:
+    """An item that takes one of these words, or its number; `other` stands for numbers behind them, {} for other words."""
+    known = words.split()
+    def convert(value: str) -> str | None:
+        if value.isdecimal():
+            return known[int(value)] if int(value) < len(known) else other
+        return value.lower() if value.lower() in known else None
+    return convert
+
+def ama_flags(value: str) -> str:
+    """A number, or 0 for a word that is none (ast_channel_string2amaflag)."""
+    known = {"omit": 1, "billing": 2, "documentation": 3, "default": 3}
+    return "%d" % (known.get(value.lower()) or (c_integer(value) % 2**32 if value[:1].isdecimal() else 0))
+
+def group_numbers(value: str) -> str:
+    """1,3-5 as 1, 3, 4, 5: numbers from 0 to 63 (ast_get_group)."""
+    found: set[int] = set()
+    for piece in value.split(","):
+        match = GROUP_RANGE.match(piece)
+        if match:
+            first = int(match.group(1))
+            found.update(number for number in range(first, int(match.group(2) or first) + 1) if number < 64)
+    return ", ".join(map(str, sorted(found)))
+
+def group_names(value: str) -> str:
+    """Names, in the order of a hash table of 19 buckets (ast_get_namedgroups)."""
+    def bucket(name: str) -> int:
+        return abs(wrap_integer(functools.reduce(lambda total, byte: total * 33 ^ byte, encode(name), 5381))) % 19
+    return ", ".join(sorted(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()), key=bucket))
+
+def number_or_none(value: str) -> str | None:
+    return "%d" % c_integer(value) if C_INTEGER.match(value) else None
+
+def yes_or_nothing(value: str) -> str:
+    return "1" if is_true(value) else ""
+
+CHANNEL_ITEMS = {                       # of CHANNEL(); what is set on one leg of a pair is set on both (func_channel.c)
+    **dict.fromkeys("userfield parkinglot musicclass after_bridge_goto hangupsource accountcode peeraccount".split(), Item()),
+    "amaflags": Item("3", ama_flags), "max_forwards": Item("20", number_or_none),
+    **dict.fromkeys(("callgroup", "pickupgroup"), Item("", group_numbers)),
+    **dict.fromkeys(("namedcallgroup", "namedpickupgroup"), Item("", group_names)),
+    **dict.fromkeys(("secure_bridge_signaling", "secure_bridge_media"), Item("", yes_or_nothing)),
+    "tonezone": Item(None, one_word("at au bg br be ch cl cn cz de dk ee es fi fr gr hu id il in it lt jp mx my nl no nz ph pl pt "
+                                    "ru se sg th uk us us-old tw ve za")),
+    "dtmf_features": Item("", lambda value: "".join(letter for letter in "TKHWX" if letter in value)
+                          if value == value.upper() else None),
+    "transfercapability": Item("SPEECH", one_word("SPEECH DIGITAL RESTRICTED_DIGITAL 3K1AUDIO DIGITAL_W_TONES VIDEO"))}
+PRESENTATIONS = {                       # how a caller may be shown: number, word of the functions, text of events (callerid.c)
+    0: ("allowed_not_screened", "Presentation Allowed, Not Screened"),
+    1: ("allowed_passed_screen", "Presentation Allowed, Passed Screen"),
+    2: ("allowed_failed_screen", "Presentation Allowed, Failed Screen"), 3: ("allowed", "Presentation Allowed, Network Number"),
+    32: ("prohib_not_screened", "Presentation Prohibited, Not Screened"),
+    33: ("prohib_passed_screen", "Presentation Prohibited, Passed Screen"),
+    34: ("prohib_failed_screen", "Presentation Prohibited, Failed Screen"),
+    35: ("prohib", "Presentation Prohibited, Network Number"), 67: ("unavailable", "Number Unavailable")}
+PARTY_ITEMS = {                         # of each party that CALLERID(), CONNECTEDLINE() and REDIRECTING() know (func_callerid.c)
+    "tag": Item(), "subaddr": Item(), "num-plan": Item("0", number_or_none), "pres": Item("allowed_not_screened", one_word(
+        " ".join(word for word, _ in PRESENTATIONS.values()))),
+    "name-charset": Item("iso8859-1", numbered_word(
+        "unknown iso8859-1 withdrawn iso8859-2 iso8859-3 iso8859-4 iso8859-5 iso8859-7 bmp utf8", "unknown"))}
+REASON = Item("unknown", lambda value: numbered_word(
+    "unknown cfb cfnr unavailable cfu time_of_day dnd deflection follow_me out_of_order away cf_dte send_to_vm",
+    "not-known")(value) or value or "unknown")
+OWN_ITEMS = {                           # what else a function of a party knows
+    "CALLERID": {"dnid": Item(), "dnid-subaddr": Item(), **dict.fromkeys(("ani2", "dnid-num-plan"), Item("0", number_or_none))},
+    "CONNECTEDLINE": {"source": Item("unknown", numbered_word(
+        "unknown answer diversion transfer_active transfer_alerting", "not-known"))},
+    "REDIRECTING": {"reason": REASON, "orig-reason": REASON, "count": Item("0", number_or_none)}}
+PARTIES = {                             # whose name and number a function tells, by the prefix of the item; "" is the attribute
+    "CALLERID": ("ani-", "priv-", ""), "CONNECTEDLINE": ("priv-", ""),
+    "REDIRECTING": ("to-", "from-", "orig-", "priv-to-", "priv-from-", "priv-orig-")}
+ITEM_ALIASES = {"ani": "ani-num", "ton": "num-plan", "dnid-num": "dnid", "num-pres": "pres", "name-pres": "pres"}
+
 class Channel(Subject):
     """One channel: a leg of a Local pair, a Snoop, or external media without packets.
 
@@ -2136,7 +2245,7 @@ class Channel(Subject):
     kind = "channel"
     __slots__ = ("name", "state", "caller", "connected", "place", "language", "variables", "programs", "timer", "cause", "is_over",
                  "near_leg", "far_leg", "dialstring", "bridge", "absorbs_dtmf", "is_announcer", "told_connected", "muted",
-                 "is_silence_on", "snoops", "target")
+                 "is_silence_on", "snoops", "target", "items")
 
     def __init__(self, stasis: Stasis, channel_id: str, name: str, state: str, place: Place) -> None:
         super().__init__(stasis, channel_id)
@@ -2144,6 +2253,7 @@ class Channel(Subject):
         self.caller = self.connected = ("", "")         # (name, number)
         self.language = "en"
         self.variables: dict[str, tuple[str, str]] = {}                 # bare name: (name with its _ marks, value), oldest first
+        self.items: dict[tuple, object] = {}            # what functions keep: (function, item), or (function, party, item): value
         self.programs: list[Program] = []               # what runs on it, outermost first; none: nobody has called it yet
         self.timer = Timer(stasis)                      # of the call, or of a step of the dialplan
         self.cause, self.is_over = 0, False             # the hangup cause, as far as there is one before the end
@@ -2208,7 +2318,8 @@ class Channel(Subject):
         value = {
             "id": self.id, "name": self.name, "state": self.state, "protocol_id": "",
             "caller": {"name": self.caller[0], "number": self.caller[1]},
-            "connected": {"name": self.connected[0], "number": self.connected[1]}, "accountcode": "",
+            "connected": {"name": self.connected[0], "number": self.connected[1]},
+            "accountcode": self.items.get(("CHANNEL", "accountcode"), ""),
             "dialplan": {"context": context, "exten": exten, "priority": priority, "app_name": app_name, "app_data": app_data},
             "creationtime": self.created, "language": self.language}
         if self.stasis.channelvars:
@@ -2273,17 +2384,22 @@ class Channel(Subject):
         return value if value is not None else self.stasis.global_variables.get(name, "")
 
     def read_variable(self, name: str) -> str | None:
-        """Own variable, then built-in; None when it is neither."""
+        """A built-in variable, whatever was set under its name; else the channel's own; else a global one."""
+        built_in = {"CONTEXT": self.place.context, "EXTEN": self.place.exten, "PRIORITY": "%d" % self.place.priority,
+                    "CHANNEL": self.name, "UNIQUEID": self.id, "HANGUPCAUSE": "%d" % self.cause, "HINT": None, "HINTNAME": None,
+                    "CALLINGPRES": "%d" % self.presentation()[0], "CALLINGTNS": "0",
+                    "CALLINGANI2": self.items.get(("CALLERID", "", "ani2"), "0"),
+                    "CALLINGTON": self.items.get(("CALLERID", "", "num-plan"), "0"),
+                    **built_in_globals(self.stasis)}
+        if name in built_in:
+            return built_in[name]
         value = self.own_variable(name)
-        if value is not None:
-            return value
-        return {"CONTEXT": self.place.context, "EXTEN": self.place.exten, "PRIORITY": "%d" % self.place.priority,
-                "CHANNEL": self.name, "UNIQUEID": self.id, "HANGUPCAUSE": "%d" % self.cause,
-                "CALLINGPRES": "%d" % self.presentation()[0]}.get(name)
+        return value if value is not None else self.stasis.global_variables.get(name)
 
     def presentation(self) -> tuple[int, str]:
         """(number, text) of how the caller may be shown (main/callerid.c)."""
-        return (0, "Presentation Allowed, Not Screened") if any(self.caller) else (67, "Number Unavailable")
+        word = self.items.get(("CALLERID", "", "pres"), "allowed_not_screened") if any(self.caller) else "unavailable"
+        return next((number, text) for number, (known, text) in PRESENTATIONS.items() if known == word)
 
     def read_function(self, call: str) -> str | None:
         """The value of FUNCTION(argument); None for a function, or an argument of CHANNEL(), that is not known."""
@@ -2451,20 +2567,51 @@ def clean_number(number: str) -> str:
         return number
     return re.sub(r"[()-]|\.(?!$)", "", number)
 
-def party_function(attribute: str) -> Function:
-    """CALLERID() or CONNECTEDLINE(), by the attribute of a channel that it is about.
+def party_function(function: str, attribute: str = "") -> Function:
+    """CALLERID(), CONNECTEDLINE() or REDIRECTING(), by the attribute of a channel that its party without a prefix is."""
+    own_items, prefixes = OWN_ITEMS[function], PARTIES[function]
 
-    Asterisk: to read the number its first three letters are enough (func_callerid.c, party_id_read)."""
+    def asked(argument: str) -> tuple[str, str]:
+        """(prefix of the party, what is asked of it); Asterisk: of "number" three letters are enough (party_id_read)."""
+        item = ITEM_ALIASES.get(argument.lower(), argument.lower())
+        prefix = next((prefix for prefix in prefixes if item.startswith(prefix)), None)
+        if prefix is None or item in own_items:
+            return "", item
+        rest = ITEM_ALIASES.get(item[len(prefix):], item[len(prefix):])
+        return prefix, "num" if rest.startswith("num") and "-" not in rest else rest
+
+    def kept_item(prefix: str, rest: str) -> Item | None:
+        return own_items.get(rest) or (PARTY_ITEMS.get(rest) if prefix in prefixes else None)
+
+    def party(channel: Channel, prefix: str) -> tuple[str, str]:
+        return getattr(channel, attribute) if attribute and not prefix else channel.items.get((function, prefix, "party"), ("", ""))
+
     def read(stasis: Stasis, channel: Channel, argument: str) -> str | None:
-        (name, number), item = getattr(channel, attribute), argument.lower()
-        if item.startswith("num") and "-" not in item:
-            return number
-        return {"name": name, "all": '"%s" <%s>' % (name, number)}.get(item, "") if item else None
+        if function == "CALLERID" and argument.lower() == "rdnis":
+            return FUNCTIONS["REDIRECTING"].read(stasis, channel, "from-num")
+        prefix, rest = asked(argument)
+        (name, number), item = party(channel, prefix), kept_item(prefix, rest)
+        if argument.lower() == "pres" and not (name or number):
+            return "unavailable"
+        if item:
+            return channel.items.get((function, prefix, rest), item.first)
+        shown = {"name": name, "num": number, "all": '"%s" <%s>' % (name, number), "name-valid": "%d" % bool(name),
+                 "num-valid": "%d" % bool(number)} if prefix in prefixes else {}
+        return shown.get(rest, "") if argument else None
 
     def write(stasis: Stasis, channel: Channel, argument: str, value: str) -> None:
-        (name, number), item = getattr(channel, attribute), argument.lower()
-        by_item = {"name": (value, number), "num": (name, value), "number": (name, value), "all": parse_caller_id(value)}
-        setattr(channel, attribute, by_item.get(item, (name, number)))
+        if function == "CALLERID" and argument.lower() == "rdnis":
+            FUNCTIONS["REDIRECTING"].write(stasis, channel, "from-num", value)
+            return
+        prefix, rest = asked(argument)
+        (name, number), item, value = party(channel, prefix), kept_item(prefix, rest), value.strip(C_SPACES)
+        told = {"name": (value, number), "num": (name, value), "all": parse_caller_id(value)}.get(rest)
+        if item and item.convert(value) is not None:
+            channel.items[function, prefix, rest] = item.convert(value)
+        elif told and attribute and not prefix:
+            setattr(channel, attribute, told)
+        elif told and prefix in prefixes:
+            channel.items[function, prefix, "party"] = told
         if attribute == "connected" and channel.other_leg:
             channel.other_leg.caller = channel.connected        # Asterisk: unpublished, as in Bridge.tell_connected_line()
         channel.publish()
@@ -2472,19 +2619,34 @@ def party_function(attribute: str) -> Function:
 
 def read_item(stasis: Stasis, channel: Channel, argument: str) -> str | None:
     """The item of CHANNEL(); None for one that is not known."""
-    return {"name": channel.name, "state": channel.state, "language": channel.language, "uniqueid": channel.id,
-            "linkedid": channel.near_leg.id if channel.near_leg else channel.id, "context": channel.place.context,
-            "exten": channel.place.exten, "appname": channel.app[0], "appdata": channel.app[1],
-            "channeltype": channel.name.partition("/")[0], **FIXED_CHANNEL_ITEMS}.get(argument.lower())
+    name = argument.lower()
+    if name in CHANNEL_ITEMS:
+        return channel.items.get(("CHANNEL", name), CHANNEL_ITEMS[name].first)
+    peers = channel.bridge.channels() if channel.bridge else []
+    return {"name": channel.name, "channame": channel.name, "state": channel.state, "language": channel.language,
+            "uniqueid": channel.id, "linkedid": channel.near_leg.id if channel.near_leg else channel.id,
+            "context": channel.place.context, "exten": channel.place.exten, "appname": channel.app[0], "appdata": channel.app[1],
+            "channeltype": channel.name.partition("/")[0],
+            "peer": "".join(peer.name for peer in peers if peer is not channel) if len(peers) == 2 else "",
+            **FIXED_CHANNEL_ITEMS}.get(name)
 
 def write_item(stasis: Stasis, channel: Channel, argument: str, value: str) -> None:
-    """CHANNEL(language)= sets that of both legs; other items are not kept."""
-    if argument.lower() == "language":
-        for leg in filter(None, (channel.other_leg, channel)):
+    """CHANNEL()=, on both legs; the account code of one is the peer's on the other. Nothing is told (func_channel_write)."""
+    name = argument.lower()
+    crossed = {"accountcode": "peeraccount", "peeraccount": "accountcode"}.get(name, name)
+    kept = CHANNEL_ITEMS[name].convert(value) if name in CHANNEL_ITEMS else None
+    if name == "hangupsource" and (channel.items.get(("CHANNEL", name)) or not value):
+        kept = None                     # Asterisk: the first one counts (ast_set_hangupsource)
+    for leg, item in ((channel.other_leg, crossed), (channel, name)):
+        if leg and name == "language":
             leg.language = value
+        elif leg and kept is not None:
+            leg.items["CHANNEL", item] = kept
+        if leg:
             leg.publish()
 
-FUNCTIONS["CALLERID"], FUNCTIONS["CONNECTEDLINE"] = party_function("caller"), party_function("connected")
+for party, its_attribute in (("CALLERID", "caller"), ("CONNECTEDLINE", "connected"), ("REDIRECTING", "")):
+    FUNCTIONS[party] = party_function(party, its_attribute)
 FUNCTIONS["CHANNEL"] = Function(read_item, write_item)
 
 # --- 7.5 What runs on it
@@ -2716,13 +2878,14 @@ def call_far_leg(near: Channel) -> bool:
     """Call ;2: it takes over variables and lines, and starts its dialplan; False when it has nowhere to go."""
     far = near.far_leg
     far.caller, far.connected, far.language = near.connected, near.caller, near.language
+    far.items["CHANNEL", "peeraccount"] = near.items.get(("CHANNEL", "accountcode"), "")
     far.variables = dict(near.variables)
     for name, value in reversed(list(far.variables.values())):
         far.emit("ChannelVarset", head={"variable": name, "value": value}, channel=far.published)
     far.publish()
     if dialplan_step(near.stasis, far.place._replace(exten=local_place(near.dialstring)[0])) is None:
-        near.stasis.hint("nobody is at Local/%s, so that the call has ended at once: stasis-APP is a context while the application APP "
-                         "is connected, default has the extensions answer and app" % near.dialstring)
+        near.stasis.hint("nobody is at Local/%s, and so the call has ended at once: stasis-APP is a context while the application "
+                         "APP is connected, default has the extensions answer and app" % near.dialstring)
         return False
     near.announce_dial("")
     Dialplan(far).run()
@@ -3395,7 +3558,8 @@ class LiveRecording(Task):
         self.name, self.format, self.beeps, self.if_exists, self.terminate_on = (
             name, recording_format, beeps, if_exists, terminate_on)
         self.max_seconds, self.max_silence_seconds = max_seconds, max_silence_seconds
-        self.state, self.is_started = "queued", False
+        self.state = "queued"
+        self.is_beeping = self.is_started = False       # it listens once it is started, behind the beep
         self.deletes = self.was_muted = False           # it is cancelled; it was muted, ever
         self.written_ms = 0.0                           # in the file, with what was there before
         self.heard_ms = 0.0                             # since it began
@@ -3421,22 +3585,35 @@ class LiveRecording(Task):
             if not self.is_current():                   # the answer was the end of the call
                 return
         self.start()
-        self.listen()
 
     def start(self) -> None:
-        """Make the file and say so; over at once where the beep it begins with is missing."""
+        """Make the file and say so, then beep; over at once where the beep is missing. What comes during the beep is lost."""
         self.written_ms = self.stasis.recordings.begin(self.name, self.format, self.if_exists == "append")
-        self.state, self.is_started = "recording", True
+        self.state = "recording"
         self.tell("RecordingStarted")
-        if self.beeps and self.stasis.sounds.length_ms("beep", "en") is None:
+        beep_ms = self.stasis.sounds.length_ms("beep", "en") if self.beeps else 0
+        if beep_ms is None:
             self.stasis.recordings.delete(self.name)
             self.tell("RecordingFinished")
             self.forget()
-            return
+        elif beep_ms:
+            self.is_beeping = True
+            self.timer.set(beep_ms / 1000, self.start_to_hear)
+            self.stasis.audio_changed()
+        else:
+            self.start_to_hear()
+
+    def start_to_hear(self) -> None:
+        """What is heard counts from here on."""
+        self.is_beeping, self.is_started = False, True
         self.last_frame = self.stasis.now
         if self.max_seconds:
             # Asterisk: whole seconds of the clock are compared, so it ends up to a second late (__ast_play_and_record).
             self.limit = int(self.stasis.now) + self.max_seconds + 1
+        self.stasis.audio_changed()     # this one listens, and others hear no beep any more
+
+    def sends_audio(self) -> bool:
+        return self.is_beeping
 
     def reckon(self) -> None:
         """Count what was heard since the last look."""
@@ -3476,7 +3653,7 @@ class LiveRecording(Task):
 
     def hear_digit(self, digit: str) -> None:
         """A digit is a frame, and may be the one that ends the recording."""
-        if digit in self.terminate_on:
+        if digit in self.terminate_on and not self.is_beeping:
             self.end(trims=True)
         else:
             self.hear_frame()
@@ -3491,6 +3668,9 @@ class LiveRecording(Task):
         """Pause or go on. The limit waits meanwhile, by whole seconds of the clock."""
         self.require_session()
         if is_on == (self.state == "paused"):
+            return
+        if self.is_beeping:
+            self.state = "paused" if is_on else "recording"
             return
         self.reckon()
         if is_on:
@@ -3517,6 +3697,8 @@ class LiveRecording(Task):
             self.state = "canceled"
             return
         self.require_session()
+        if self.is_beeping:
+            return                      # Asterisk: what plays the beep takes the order away (ast_stream_and_wait)
         self.deletes = deletes
         has_file = self.stasis.recordings.get(self.name) is not None
         self.end()
@@ -3524,22 +3706,24 @@ class LiveRecording(Task):
 
     def fail(self) -> None:
         """The recording is done; one that waited starts first, if the channel was answered (after which Asterisk waits 4 s)."""
-        if isinstance(self.target, Channel) and not self.is_started and (self.target.state != "Up" or self.is_current()):
+        if self.state in ("recording", "paused"):
+            self.end()
+        elif isinstance(self.target, Channel) and (self.target.state != "Up" or self.is_current()):
             self.end_failed("Failed to answer channel")
-            return
-        if not self.is_started:
+        else:
+            self.beeps = False
             self.start()
-        self.end()
+            self.end()
 
     def end(self, trims: bool = False) -> None:
         """RecordingFinished with what was heard; the file stays unless the recording was cancelled.
 
         `trims`: a digit, a limit or silence ended it, and of the silence at its end only 200 ms stay in the file."""
-        if not self.is_started:
+        if not (self.is_started or self.is_beeping):
             return
         self.reckon()
-        self.is_started = False
-        more = self.durations()
+        more = self.durations() if self.is_started else {}
+        self.is_started = self.is_beeping = False
         if trims and self.max_silence_seconds:
             self.written_ms -= min(self.written_ms, max(0, self.silence_ms() - KEPT_SILENCE_MS))
         if self.deletes:
@@ -3572,7 +3756,7 @@ class LiveRecording(Task):
         self.forget()
 
     def forget(self) -> None:
-        self.is_started = False
+        self.is_started = self.is_beeping = False
         if self.stasis.live_recordings.get(file_name(self.name)) is self:
             del self.stasis.live_recordings[file_name(self.name)]
         super().forget()
@@ -3585,9 +3769,12 @@ class Mailbox(NamedTuple):
     extra: tuple = ()
 
 def read_global(stasis: Stasis, name: str) -> str | None:
-    """A global variable, or a name that reads without being set; None where there is none."""
-    fixed = {"EPOCH": "%d" % stasis.now, "ENTITYID": stasis.entity_id}.get(name, FIXED_GLOBALS.get(name))
-    return fixed if fixed is not None else stasis.global_variables.get(name)
+    """A built-in global variable, whatever was set under its name, else one that was set; None where there is none."""
+    return built_in_globals(stasis).get(name, stasis.global_variables.get(name))
+
+def built_in_globals(stasis: Stasis) -> dict[str, str]:
+    """What reads without being set."""
+    return {"EPOCH": "%d" % stasis.now, "ENTITYID": stasis.entity_id, **FIXED_GLOBALS}
 
 def set_global(stasis: Stasis, name: str, value: str | None) -> None:
     """Set a global variable, or unset it with None; told to applications that follow everything. A function is written."""
@@ -3632,7 +3819,7 @@ def tell_device(stasis: Stasis, device: str) -> None:
 def write_custom_state(stasis: Stasis, channel: Channel | None, device: str, value: str) -> None:
     """DEVICE_STATE(Custom:NAME)=STATE; of other devices, and to other words, it does nothing."""
     prefix, _, name = device.partition(":")
-    if prefix == "Custom" and value.upper() in DEVICE_STATES:
+    if prefix == "Custom" and value.upper() in DEVICE_STATES and len(stasis.custom_states) < MAX_KEPT:
         stasis.custom_states[name] = value.upper()
         tell_device(stasis, device)
 
@@ -3742,6 +3929,7 @@ def asterisk_update_object(stasis, config_class, object_type, id, fields=Member)
         require(bool(match) and name.lower() in values and c_literal(match.group(1)) < 2**32, 400,
                 "%s of object '%s' failed field value validation" % ("Update" if old else "Creation", id), "Bad request")
         values[name.lower()] = wrap_integer(c_literal(match.group(1)))
+    require_room(stasis.known_mailboxes)
     require_utf8(id)
     set_mailbox(stasis, id, Mailbox(values["msgs_old"], values["msgs_new"], tuple(extra.items())))
     return mailbox_attributes(stasis.mailboxes[id])
@@ -3843,6 +4031,7 @@ def asterisk_add_log(stasis, log_channel_name, configuration=Text.needed("Config
     else:
         opens = "/" not in log_channel_name.lstrip("/")                 # there are no folders inside
     require(bool(opens), 500, "Allocation failed")
+    require_room(stasis.added_logs)
     require_utf8(log_channel_name)
     wanted = {word.partition("(")[0].strip().upper() for word in LOG_FORMAT.sub("", configuration).split(",")}
     stasis.added_logs[log_channel_name] = "".join(level + " " for level in LOG_LEVELS if wanted & {level, "*"})
@@ -3867,6 +4056,7 @@ def asterisk_get_global_var(stasis, variable=VariableName):
 @operation("POST /asterisk/variable", errors="400")
 def asterisk_set_global_var(stasis, variable=VariableName, value=Text):
     """Set a global variable, or unset it without a value. Event: ChannelVarset without a channel, or what a function does."""
+    require_room(stasis.global_variables if value is not None else ())
     require_utf8(variable, value)
     set_global(stasis, variable, value)
 
@@ -3939,10 +4129,11 @@ any_channel = one_of("channels_by_name", "Channel not found", key=str.lower)    
 provided = one_of("channels_by_name", "Provided channel was not found", "Channel Not Found", key=str.lower)     # the same
 
 def controlled(stasis: Stasis, channel_id: str) -> Channel:
-    """A channel in an application, by its id: 404, then 409."""
+    """A channel in an application, by its id: 404, then 409; 500 where too much waits for it."""
     any_channel(stasis, channel_id)
     channel = stasis.channels.get(channel_id)
     require(channel is not None and channel.application is not None, 409, "Channel not in Stasis application")
+    require_room(channel.queue.waiting)
     return channel
 
 def answerable(stasis: Stasis, channel_id: str) -> Channel:
@@ -3968,9 +4159,10 @@ def endpoint_parts(endpoint: str) -> tuple[str, str]:
 def leg_ids(stasis: Stasis, technology: str, channel_id: str | None, other_id: str | None) -> tuple[str, str]:
     """Ids for both legs of a new pair: 500 for another technology than Local, 409 for an id that is in use."""
     if technology.lower() != "local":
-        stasis.hint("there is no endpoint %s/...: only Local channels exist here; Local/EXTEN@stasis-APP rings in the application APP"
-                    % technology)
+        stasis.hint("there is no endpoint %s/...: only Local channels exist here; Local/EXTEN@stasis-APP rings in the application "
+                    "APP" % technology)
         raise allocation_failed()
+    require_room(stasis.channels)
     if not channel_id:
         return stasis.unique_id(), stasis.unique_id()
     other_id = other_id or channel_id + ";2"
@@ -4141,6 +4333,7 @@ def check_recording_name(stasis: Stasis, name: str | None, policy: str) -> None:
     require(bool(name and file_name(name)), 500, "Error parsing request")
     taken = file_name(name) in stasis.live_recordings or policy == "fail" and stasis.recordings.get(name) is not None
     require(not taken, 409, "Recording '%s' already exists and can not be overwritten" % name)
+    require_room(stasis.live_recordings, stasis.recordings.lengths)
     require_utf8(name)
 
 @operation("POST /channels/{channelId}/record", returns="LiveRecording", errors="400 404 409 422")
@@ -4162,13 +4355,12 @@ def channel_get_channel_var(stasis, channel=provided, variable=VariableName):
     """Read a variable or function of the channel."""
     if variable.endswith(")"):
         return {"value": existing(channel.read_function(variable), "Unable to read provided function", 500, "Error With Function")}
-    value = channel.read_variable(variable)
-    value = read_global(stasis, variable) if value is None else value
-    return {"value": existing(value, "Provided variable was not found", phrase="Variable Not Found")}
+    return {"value": existing(channel.read_variable(variable), "Provided variable was not found", phrase="Variable Not Found")}
 
 @operation("POST /channels/{channelId}/variable", errors="400 404 409")
 def channel_set_channel_var(channel=controlled, variable=VariableName, value=Text):
     """Set a variable or function of the channel. Event: ChannelVarset, or what the function changes."""
+    require_room(channel.variables if value is not None else ())
     require_utf8(variable, value)
     channel.queue.do(lambda: channel.set_variable(variable, value))
 
@@ -4181,6 +4373,7 @@ def channel_snoop_channel(stasis, channel_id, spy=SnoopSide, whisper=SnoopSide, 
     require({spied, whispered} != {"none"}, 400, "Direction must be specified for at least spy or whisper")
     require(bool(app), 400, "Application name is required")
     target = provided(stasis, channel_id)                               # after all parameters
+    require_room(stasis.channels)
     require_utf8(app, app_args, snoop_id)
     return existing(snoop_on(target, snoop_id, app, app_args), "Snoop channel could not be created", 500, "Internal error")
 
@@ -4213,6 +4406,7 @@ def channel_external_media(stasis, channel_id=Text, app=Text.needed("app cannot 
     if external_host.startswith(":"):   # Not Asterisk: no name is looked up, no packet is sent or taken
         raise allocation_failed()
     require(not (channel_id and stasis.find_channel(channel_id)), 409, "Channel with given unique ID already exists")
+    require_room(stasis.channels)
     require_utf8(channel_id, app, external_host, variables)
     return external_media(stasis, channel_id, external_host, app, variables)
 
@@ -4248,6 +4442,7 @@ def bridge_create(stasis, type=Text, bridge_id=Text, name=Text):
     kinds = {word.strip() for word in (type or "mixing").split(",")}
     is_sfu = "video_sfu" in kinds
     require(is_sfu or ("mixing" in kinds) != ("holding" in kinds), 500, "Unable to create bridge", "Internal Error")
+    require_room(stasis.bridges)
     require_utf8(bridge_id, name)
     video_mode = "sfu" if is_sfu else "single" if "video_single" in kinds else "talker"
     return Bridge(stasis, bridge_id or stasis.new_id(), name or "", "holding" in kinds and not is_sfu, video_mode).published
@@ -4307,6 +4502,7 @@ def bridge_play(bridge=found_bridge, media=List.needed(), lang=Text, offsetms=Nu
     """Play media to the bridge. 201 with the queued playback. Events: BRIDGEPEER of all members, then as to a channel."""
     is_good = skipms >= 0 and offsetms >= 0 and bool(media) and all(media)
     if is_good:
+        require_room(bridge.announcer.queue.waiting if bridge.announcer else ())
         require_utf8(media, lang, playback_id)
     queue = bridge.join_announcer().queue       # Asterisk: before anything else is looked at (prepare_bridge_media_channel)
     if not is_good:
@@ -4381,6 +4577,7 @@ def recording_copy_stored(stasis, recording=stored_recording, destination_record
     name, suffix = recording["name"], recording["format"]
     copied = file_name(destination_recording_name.rsplit(".", 1)[0])
     require(bool(copied), 500, "Copy failed")
+    require_room(stasis.recordings.lengths)
     require_utf8(copied)
     def copy(stasis: Stasis, _) -> dict:
         stasis.recordings.lengths.setdefault(copied, {})[suffix] = stasis.recordings.lengths[name][suffix]
@@ -4495,6 +4692,7 @@ def device_get(stasis, device_name):
 def device_update(stasis, device=stasis_device, device_state_=Text.needed(allowed=STATES_TO_SET)):
     """Set a device state. Event: DeviceStateChanged when it is another one."""
     require((device_state_ or "").upper() in STATES_TO_SET, 500, "Unknown device")
+    require_room(stasis.known_devices)
     require_utf8(device)
     set_device_state(stasis, device, device_state_.upper())
 
@@ -4526,6 +4724,7 @@ def mailbox_get(stasis, mailbox_name):
 @operation("PUT /mailboxes/{mailboxName}", errors="404")
 def mailbox_update(stasis, mailbox_name, old_messages=Number.needed(), new_messages=Number.needed()):
     """Make or change a mailbox. Event: DeviceStateChanged of its MWI device, if the mailbox is new or that is another state."""
+    require_room(stasis.known_mailboxes)
     require_utf8(mailbox_name)
     set_mailbox(stasis, mailbox_name, Mailbox(old_messages, new_messages))
 
@@ -4661,6 +4860,7 @@ def application_unsubscribe(stasis, application=known_application, event_source=
 def subscribe(stasis: Stasis, application: Application, kind: str, subject_id: str) -> None:
     """Follow one source, or all of a kind: 422 for a channel, bridge or endpoint that is not there."""
     if kind == "deviceState":
+        require_room(application.device_names)
         require_utf8(subject_id)
         if ALL_TOPICS[kind] not in application.device_names:
             application.device_names[subject_id or ALL_TOPICS[kind]] = None
@@ -5140,8 +5340,12 @@ class RecordingFiles:
         self.folder = folder
 
     def found(self) -> dict[str, dict[str, float]]:
-        """What lies there: {name: {suffix: length in ms}}."""
+        """What lies there: {name: {suffix: length in ms}}; OSError where nothing could be written."""
         lengths: dict[str, dict[str, float]] = {}
+        if self.folder:
+            os.makedirs(self.folder, exist_ok=True)
+            if not os.access(self.folder, os.W_OK):
+                raise OSError(errno.EACCES, os.strerror(errno.EACCES), self.folder)
         for name, suffix, length in sound_files(self.folder) if self.folder else ():
             if is_utf8(name):
                 lengths.setdefault(name, {})[suffix] = length
@@ -5208,6 +5412,14 @@ class RecordingFiles:
         size = os.fstat(file.fileno()).st_size
         return Content(size, pieces())
 
+@contextlib.contextmanager
+def naming(option: str) -> Iterator[None]:
+    """An OSError inside becomes a ConfigError that names the option."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(option, "%s: %s" % (error.filename, error.strerror)) from None
+
 class Server:
     """ARI on sockets: the model, its lock, and the threads around it.
 
@@ -5226,8 +5438,12 @@ class Server:
         self.lock = threading.Lock()    # of the model; only change() takes it
         self.clock_offset = time.time() - time.monotonic()
         self.files, self.worker = RecordingFiles(recordings), concurrent.futures.ThreadPoolExecutor(1, "files")
-        self.stasis = Stasis(lambda: str(uuid.uuid4()), self.now(), read_sounds(sounds) if sounds else Sounds(),
-                             Recordings(self.files.found()), secrets.token_bytes(ENTITY_ID_BYTES).hex(":"))
+        with naming("--sounds"):
+            found = read_sounds(sounds) if sounds else Sounds()
+        with naming("--recordings"):
+            stored = self.files.found()
+        self.stasis = Stasis(lambda: str(uuid.uuid4()), self.now(), found, Recordings(stored),
+                             secrets.token_bytes(ENTITY_ID_BYTES).hex(":"))
         self.stasis.channelvars = self.config.channelvars or []
         self.event_sockets: set[EventSocket] = set()
         self.sessions: dict[socket.socket, threading.Thread] = {}       # the connections and who serves them
@@ -5243,7 +5459,7 @@ class Server:
         try:
             for host, port, is_tls in self.http.listeners():
                 self.listeners.append(Listener(self, (host, port), tls if is_tls else None))
-        except (OSError, OverflowError, UnicodeError) as error:
+        except (OSError, OverflowError, TypeError, UnicodeError) as error:
             for listener in self.listeners:
                 listener.server_close()
             raise ConfigError("%s port %d" % (host, port), "cannot serve here: %s" % (

@@ -23,17 +23,22 @@ import bisect
 import collections
 import contextlib
 import dis
+import errno
 import hashlib
+import http.client
 import io
 import itertools
 import json as jsonlib
 import os
+import pty
 import random
 import re
+import select
 import shlex
 import shutil
 import signal
 import socket
+import socketserver
 import ssl
 import struct
 import subprocess
@@ -1076,6 +1081,73 @@ class TestRecordingFiles:
         for action in (lambda: files.begin("r", "wav", False), lambda: files.content("r", "wav", 0, False), lambda: files.copy("r", "c", "wav")):
             with pytest.raises(OSError):
                 action()
+
+    def test_one_file_is_one_recording(self, tmp_path):
+        """However its name is spelt: it is not recorded to twice, not overwritten, not lost; nothing comes outside the folder."""
+        (tmp_path / "in").mkdir()
+        (tmp_path / "in" / "real.wav").write_bytes(b"sound")
+        with ari_ref.Server(read_config(tmp_path, "[asterisk]\ntype = user\npassword = asterisk\n"), port=0, recordings=str(tmp_path / "in")) as server:
+            client = Client(ServerUnderTest(server.url), "files")
+            call = answered(client, client.events())
+            for name, policy, status in (("./real", "fail", 409), ("x/../real", "fail", 409), ("../in/evil", "overwrite", 500), ("../evil", "fail", 500),
+                                         ("new", "fail", 201), ("./new", "overwrite", 409), ("/new", "append", 409)):
+                reply = client.post("/channels/%s/record" % call.far, {"name": name, "format": "wav", "ifExists": policy})
+                assert reply.status == status
+            expect(client.post("/recordings/live/.%2Fnew/stop"), status=204)
+            expect(client.get("/recordings/stored/x%2F..%2Fnew"), status=200, json={"name": "new", "format": "wav"})
+        assert (tmp_path / "in" / "real.wav").read_bytes() == b"sound"
+        assert sorted(path.name for path in tmp_path.glob("**/*.wav")) == ["new.wav", "real.wav"]
+
+    def test_a_recording_without_its_file_fails(self, tmp_path):
+        """A folder that stands in the way: RecordingFailed says so; a stored one whose file has gone is not read, copied or deleted."""
+        (tmp_path / "way.wav").mkdir()
+        with ari_ref.Server(read_config(tmp_path, "[asterisk]\ntype = user\npassword = asterisk\n"), port=0, recordings=str(tmp_path)) as server:
+            client = Client(ServerUnderTest(server.url), "files")
+            events = client.events()
+            call = answered(client, events)
+            expect(client.post("/channels/%s/record" % call.far, {"name": "way", "format": "wav"}), status=201)
+            events.expect("RecordingFailed", recording={"name": "way", "cause": "Cannot write the recording: Is a directory"})
+            expect(client.get("/recordings/stored"), status=200, json=[])
+            expect(client.post("/channels/%s/record" % call.far, {"name": "gone", "format": "wav"}), status=201)
+            expect(client.post("/recordings/live/gone/stop"), status=204)
+            events.expect("RecordingFinished", recording="gone")
+            (tmp_path / "gone.wav").unlink()
+            (tmp_path / "gone.wav").mkdir()
+            for method, path, status, text in (("GET", "/file", 403, "Recording could not be opened"), ("DELETE", "", 500, "Delete failed"),
+                                               ("POST", "/copy?destinationRecordingName=c", 500, "Copy failed")):
+                expect(client.request(method, "/recordings/stored/gone" + path), status=status, json=message(text))
+            expect(client.get("/recordings/stored/gone"), status=200)
+
+    def test_a_beep_comes_first(self, tmp_path):
+        """Its length goes before what is heard; a digit or a stop meanwhile is lost (app.c, __ast_play_and_record)."""
+        stasis = stasis_with("demo")
+        far = originate(stasis).far_leg
+        far.answer()
+        far.other_leg.set_silence(True)
+        told(stasis)
+        recording = ari_ref.LiveRecording(far, "r", "wav", 0, 0, "fail", "#", True)
+        far.queue.add(recording)
+        assert told(stasis) == ["RecordingStarted"] and far.sends_audio()
+        stasis.advance(1000.5)
+        far.hear_digit("#", 100)
+        recording.stop()
+        stasis.advance(1000.9)
+        assert "RecordingFinished" not in told(stasis) and recording.state == "recording"
+        stasis.advance(1003.0)
+        far.hear_digit("#", 100)
+        event = next(event for event, _ in stasis.outbox if event["type"] == "RecordingFinished")
+        assert event["recording"]["duration"] == 2 and not far.sends_audio()
+
+    def test_a_hang_up_ends_a_beep(self):
+        """RecordingFinished without a duration, as nothing was heard (app.c)."""
+        stasis = stasis_with("demo")
+        far = originate(stasis).far_leg
+        far.answer()
+        far.queue.add(ari_ref.LiveRecording(far, "r", "wav", 0, 0, "fail", "", True))
+        stasis.advance(1000.3)
+        far.hang_up()
+        event = next(event for event, _ in stasis.outbox if event["type"] == "RecordingFinished")
+        assert "duration" not in event["recording"] and event["recording"]["state"] == "done" and not stasis.live_recordings
 
     def test_wav49_is_stored_as_WAV(self):
         """The one format whose file has another suffix."""
@@ -2251,6 +2323,25 @@ class TestAmbiguousFraming:
 
 
 # --- HTTP: connections and answers ---
+
+class TestStatusPage:
+    @rows("target", ("its name", "/httpstatus"), ("any case", "/HttpStatus"), ("a slash behind it", "/httpstatus/"), ("a query", "/httpstatus?a=b"))
+    def test_is_there_by(self, ari, target):
+        """200 with a page, for whoever asks, and without a type (http.c, httpstatus_callback)."""
+        reply = ari.raw(head("GET %s%s HTTP/1.1" % (ari.path("").rpartition("/ari")[0], target)))
+        expect(reply, status=200, closes=False)
+        assert b"<html>" in reply.body and "content-type" not in {name.lower() for name, _ in reply.headers}
+
+    @rows("method", ("POST", "POST"), ("PUT", "PUT"), ("DELETE", "DELETE"), ("OPTIONS", "OPTIONS"))
+    def test_has_no_other_method(self, ari, method):
+        """501 and a page (http.c, httpstatus_callback)."""
+        expect(ari.raw(head("%s %s/httpstatus HTTP/1.1" % (method, ari.path("").rpartition("/ari")[0]), "Content-Length: 0")), status=501,
+               page="Attempt to use unimplemented / unsupported method", closes=False)
+
+    def test_is_all_there_is(self, ari):
+        """Nothing is below it (http.c, handle_uri)."""
+        expect(ari.raw(head("GET %s/httpstatus/x HTTP/1.1" % ari.path("").rpartition("/ari")[0])), status=404, closes=False)
+
 
 class TestConnection:
     @rows("line, fields, expected",
@@ -6159,6 +6250,76 @@ class TestChannelVariable:
         events.expect_none("ChannelVarset", channel=call.far)
 
 
+class TestKeptItem:
+    @rows("item, value, kept",
+          ("an account", "CHANNEL(accountcode)", "a b,c", "a b,c"), ("a user field", "CHANNEL(userfield)", "x", "x"),
+          ("in any case", "CHANNEL(UserField)", "x", "x"), ("nothing", "CHANNEL(userfield)", "", ""),
+          ("a class of music", "CHANNEL(musicclass)", "nosuch", "nosuch"), ("a parking lot", "CHANNEL(parkinglot)", "p", "p"),
+          ("a flag by its word", "CHANNEL(amaflags)", "Omit", "1"), ("a flag by its number", "CHANNEL(amaflags)", "9", "9"),
+          ("a flag that is none", "CHANNEL(amaflags)", "odd", "0"), ("a flag that is negative", "CHANNEL(amaflags)", "-1", "0"),
+          ("groups", "CHANNEL(callgroup)", "1,3-5", "1, 3, 4, 5"), ("a group over 63", "CHANNEL(pickupgroup)", "63,64,0", "0, 63"),
+          ("no group", "CHANNEL(callgroup)", "x", ""), ("named groups", "CHANNEL(namedcallgroup)", "a, b,c ,a", "a, c, b"),
+          ("features", "CHANNEL(dtmf_features)", "XWT", "TWX"), ("no features", "CHANNEL(dtmf_features)", "tk", ""),
+          ("a capability", "CHANNEL(transfercapability)", "video", "VIDEO"),
+          ("an unknown capability", "CHANNEL(transfercapability)", "nosuch", "SPEECH"),
+          ("a tone zone", "CHANNEL(tonezone)", "US", "us"), ("forwards", "CHANNEL(max_forwards)", "7x", "7"),
+          ("no number of forwards", "CHANNEL(max_forwards)", "x", "20"), ("security", "CHANNEL(secure_bridge_media)", "yes", "1"),
+          ("no security", "CHANNEL(secure_bridge_signaling)", "no", ""), ("a dialled number", "CALLERID(dnid)", "55", "55"),
+          ("an accounted number", "CALLERID(ani)", "55", "55"), ("both of it", "CALLERID(ani-all)", "A <5>", '"A" <5>'),
+          ("the line's kind", "CALLERID(ani2)", "22", "22"), ("no kind", "CALLERID(ani2)", "x", "0"), ("a tag", "CALLERID(tag)", "t", "t"),
+          ("a plan", "CALLERID(num-plan)", "16", "16"), ("a redirecting number", "CALLERID(rdnis)", "55", "55"),
+          ("a presentation", "CALLERID(num-pres)", "PROHIB", "prohib"), ("an unknown presentation", "CALLERID(num-pres)", "x", "allowed_not_screened"),
+          ("a character set", "CALLERID(name-charset)", "9", "utf8"), ("a private name", "CALLERID(priv-name)", "P", "P"),
+          ("a source", "CONNECTEDLINE(source)", "1", "answer"), ("who was called first", "REDIRECTING(orig-num)", "55", "55"),
+          ("who redirects", "REDIRECTING(from-all)", "A <5>", '"A" <5>'), ("a count", "REDIRECTING(count)", "3", "3"),
+          ("a reason", "REDIRECTING(reason)", "cfb", "cfb"), ("a reason by its number", "REDIRECTING(reason)", "3", "unavailable"),
+          ("an unknown reason", "REDIRECTING(reason)", "no words", "no words"), ("no item", "CALLERID(nosuch)", "x", ""))
+    def test_holds(self, ari, events, call, item, value, kept):
+        """What is set of a function is kept, as the function reads it, and no variable (func_channel.c; func_callerid.c)."""
+        expect(ari.post("/channels/%s/variable" % call.far, {"variable": item, "value": value}), status=204)
+        set_variable(ari, events, call.far, "BEHIND", "1")
+        variable_of(ari, call.far, item, status=200, json={"value": kept})
+        events.expect_none("ChannelVarset", variable=item)
+
+    @rows("item", ("a language", "language"), ("a user field", "userfield"))
+    def test_is_that_of_both_legs(self, ari, events, call, item):
+        """What CHANNEL() sets on one leg is set on the other (core_unreal.c, ast_unreal_setoption)."""
+        expect(ari.post("/channels/%s/variable" % call.far, {"variable": "CHANNEL(%s)" % item, "value": "fr"}), status=204)
+        set_variable(ari, events, call.far, "BEHIND", "1")
+        variable_of(ari, call.near, "CHANNEL(%s)" % item, status=200, json={"value": "fr"})
+
+    def test_account_is_the_peers_on_the_other_leg_and_shown(self, ari, events, call):
+        """accountcode and peeraccount cross over; the channel shows its own (core_unreal.c, ast_unreal_setoption)."""
+        expect(ari.post("/channels/%s/variable" % call.far, {"variable": "CHANNEL(accountcode)", "value": "acc"}), status=204)
+        set_variable(ari, events, call.far, "BEHIND", "1")
+        expect(ari.get("/channels/" + call.far), status=200, has={"accountcode": "acc"})
+        expect(ari.get("/channels/" + call.near), status=200, has={"accountcode": ""})
+        variable_of(ari, call.near, "CHANNEL(peeraccount)", status=200, json={"value": "acc"})
+
+    @rows("name", ("EXTEN", "EXTEN"), ("CONTEXT", "CONTEXT"), ("PRIORITY", "PRIORITY"), ("CHANNEL", "CHANNEL"), ("UNIQUEID", "UNIQUEID"),
+          ("HANGUPCAUSE", "HANGUPCAUSE"), ("CALLINGPRES", "CALLINGPRES"), ("CALLINGANI2", "CALLINGANI2"), ("CALLINGTON", "CALLINGTON"),
+          ("CALLINGTNS", "CALLINGTNS"), ("ENTITYID", "ENTITYID"), ("SYSTEMNAME", "SYSTEMNAME"), ("ASTETCDIR", "ASTETCDIR"))
+    def test_built_in_variable_hides_what_is_set_under_its_name(self, ari, events, call, name):
+        """ChannelVarset tells the value, reading does not (pbx_variables.c, pbx_retrieve_variable)."""
+        before = ari.get("/channels/%s/variable" % call.far, {"variable": name}).json
+        set_variable(ari, events, call.far, name, "1x")
+        variable_of(ari, call.far, name, status=200, json=before)
+
+    @rows("name", ("HINT", "HINT"), ("HINTNAME", "HINTNAME"))
+    def test_hint_is_never_there(self, ari, events, call, name):
+        """A place without a hint has none, whatever is set (pbx_variables.c, pbx_retrieve_variable)."""
+        set_variable(ari, events, call.far, name, "1x")
+        variable_of(ari, call.far, name, **NO_VARIABLE)
+
+    @rows("name", ("EPOCH", "ENTITYID"), ("SYSTEMNAME", "SYSTEMNAME"), ("ASTETCDIR", "ASTETCDIR"))
+    def test_built_in_global_hides_what_is_set_under_its_name(self, ari, name):
+        """As those of a channel (pbx_variables.c, pbx_retrieve_variable)."""
+        before = ari.get("/asterisk/variable", {"variable": name}).json
+        expect(ari.post("/asterisk/variable", {"variable": name, "value": "1x"}), status=204)
+        expect(ari.get("/asterisk/variable", {"variable": name}), status=200, json=before)
+        expect(ari.post("/asterisk/variable", {"variable": name}), status=204)
+
+
 # --- channels: digits ---
 
 class TestDigits:
@@ -6523,6 +6684,15 @@ class TestExternalMedia:
         expect(ari.post("/channels/externalMedia", params), status=200)
         variable_of(ari, ari.id("x"), "UNICASTRTP_LOCAL_ADDRESS", status=200, json={"value": str})
         variable_of(ari, ari.id("x"), "UNICASTRTP_LOCAL_PORT", status=200, json={"value": re.compile(r"\d+")})
+
+    def test_listens_at_a_port_of_its_own(self, ari, events):
+        """Two channels, two UDP ports (chan_rtp.c, unicast_rtp_request)."""
+        ports = set()
+        for word in ("x", "y"):
+            params = {"app": ari.app, "external_host": "127.0.0.1:9", "format": "ulaw", "channelId": ari.id(word)}
+            expect(ari.post("/channels/externalMedia", params), status=200)
+            ports.add(ari.get("/channels/%s/variable" % ari.id(word), {"variable": "UNICASTRTP_LOCAL_PORT"}).json["value"])
+        assert len(ports) == 2
 
     def test_ends_as_the_near_leg_of_a_call(self, ari, events):
         """DELETE (channel.c)."""
@@ -9172,6 +9342,37 @@ def get(url, auth="asterisk:asterisk", path="/asterisk/ping", method="GET"):
         return error.code
 
 
+class Certificate:
+    """A certificate of localhost, its key, the same key behind a pass phrase, and how to connect."""
+
+    def __init__(self, folder):
+        self.path, self.key, self.locked_key = (str(folder / name) for name in ("cert.pem", "key.pem", "locked.pem"))
+        for command in (["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", self.key, "-out", self.path, "-days", "2", "-subj", "/CN=localhost"],
+                        ["rsa", "-aes128", "-passout", "pass:x", "-in", self.key, "-out", self.locked_key]):
+            if not shutil.which("openssl") or subprocess.run(["openssl", *command], stderr=subprocess.DEVNULL).returncode:
+                pytest.skip("no openssl to make a certificate with")
+        self.context = ssl.create_default_context(cafile=self.path)
+        self.context.check_hostname = False
+
+    def connect(self, address):
+        plain = socket.create_connection(address, timeout=10)
+        try:
+            return self.context.wrap_socket(plain, suppress_ragged_eofs=False)
+        except BaseException:
+            plain.close()
+            raise
+
+    def server_context(self):
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self.path, self.key)
+        return context
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    return Certificate(tmp_path_factory.mktemp("certificate"))
+
+
 @in_process
 class TestCommandLine:
     """Options, signals and exit status."""
@@ -9293,19 +9494,11 @@ class TestCommandLine:
         with serving("--config", str(tmp_path / "bad.conf")) as (_, url):
             assert get(url) == 404
 
-    def test_serves_https(self, tmp_path):
+    def test_serves_https(self, certificate):
         """--tls-cert and --tls-key: requests and the event socket over TLS."""
-        certificate, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
-        if not shutil.which("openssl") or subprocess.run([
-                "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "2", "-subj",
-                "/CN=localhost"], stderr=subprocess.DEVNULL).returncode:
-            pytest.skip("no openssl to make a certificate with")
-        context = ssl.create_default_context(cafile=certificate)
-        context.check_hostname = False
-        with serving("--config", SAMPLE, "--tls-cert", certificate, "--tls-key", key) as (_, url):
+        with serving("--config", SAMPLE, "--tls-cert", certificate.path, "--tls-key", certificate.key) as (_, url):
             assert url.startswith("https://")
-            with socket.create_connection(urlsplit(url).netloc.split(":")) as plain, context.wrap_socket(plain) as sock:
-                sock.settimeout(10)
+            with certificate.connect(urlsplit(url).netloc.split(":")) as sock:
                 sock.sendall(b"GET /ari/events?app=a&api_key=asterisk:asterisk HTTP/1.1\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n"
                              b"Sec-WebSocket-Version: 13\r\n\r\n")
                 data = b""
@@ -9313,6 +9506,425 @@ class TestCommandLine:
                     data += sock.recv(4096)
                 sock.sendall(bytes.fromhex("898100000000" + "21"))
                 assert data.startswith(b"HTTP/1.1 101") and sock.recv(4096) == bytes.fromhex("8a0121")
+
+    def test_serves_http_and_https_as_http_conf_says(self, tmp_path, certificate):
+        """Side by side, in one folder with ari.conf; the command line says where (--etc, --port)."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        (tmp_path / "ari.conf").write_text(USER)
+        (tmp_path / "http.conf").write_text("[general]\nenabled=yes\nbindaddr=127.0.0.1\nprefix=pbx\ntlsenable=yes\ntlsbindaddr=127.0.0.1:%d\n"
+                                            "tlscertfile=%s\ntlsprivatekey=%s\n" % (port, certificate.path, certificate.key))
+        with serving("--etc", str(tmp_path)) as (_, url):
+            assert url.startswith("http://") and url.endswith("/pbx/ari") and get(url, "u:p") == 200
+            with certificate.connect(("127.0.0.1", port)) as sock:
+                sock.sendall(b"GET /pbx/ari/asterisk/ping?api_key=u:p HTTP/1.1\r\nConnection: close\r\n\r\n")
+                assert b"".join(iter(lambda: sock.recv(4096), b"")).startswith(b"HTTP/1.1 200 OK")
+
+    @rows("text, words",
+        ("is not there", "tlscertfile = {tmp}/none", "http.conf:6: {tmp}/none: No such file or directory; no https"),
+        ("has no key", "tlscertfile = {certificate}", "{certificate}: no certificate with its key, in PEM"),
+        ("has a key with a pass phrase", "tlscertfile = {certificate}\ntlsprivatekey = {locked}", "{locked}: the key wants a pass phrase"))
+    def test_serves_http_alone_where_the_certificate(self, tmp_path, certificate, text, words):
+        """Which file, from which line, and why; so does Asterisk (tcptls.c, __ssl_setup)."""
+        names = {"tmp": str(tmp_path), "certificate": certificate.path, "locked": certificate.locked_key}
+        (tmp_path / "http.conf").write_text("[general]\nenabled = yes\nbindaddr = 127.0.0.1\nbindport = 0\ntlsenable = yes\n" + text.format(**names))
+        status, printed, complained = run("--check", "--config", SAMPLE, "--port", "0", "--http-conf", str(tmp_path / "http.conf"))
+        assert status == 1 and words.format(**names) in complained and ", http\n" in printed and "https" not in printed
+
+    @rows("options, words, expected",
+        ("a port over 65535", ["--port", "99999"], "invalid port value: '99999'", 2), ("a port below 0", ["--port", "-1"], "port", 2),
+        ("an address that is none", ["--bind", "nowhere.invalid"], "nowhere.invalid port 0: cannot serve here", 1),
+        ("an address that is not ASCII", ["--bind", "\u00e9\udcff"], "port 0: cannot serve here", 1),
+        ("no folder of sounds", ["--sounds", "nowhere"], "--sounds: nowhere: No such file or directory", 1),
+        ("a file for recordings", ["--recordings", SAMPLE], "--recordings: %s: " % SAMPLE, 1),
+        ("a key without a certificate", ["--tls-key", "k"], "--tls-key: it needs --tls-cert", 1),
+        ("a certificate that is not there", ["--tls-cert", "none.pem"], "--tls-cert: none.pem: No such file or directory", 1))
+    def test_says_what_is_wrong_with(self, options, words, expected):
+        """One line that names the option and the reason; 2 for usage, 1 for what cannot be done."""
+        options = ["--config", SAMPLE, *(() if "--port" in options else ("--port", "0")), *options]
+        status, printed, complained = run(*options)
+        assert (status, printed) == (expected, "") and words in complained.splitlines()[-1]
+        assert expected == 2 or run("--check", *options)[0] == 1
+
+    @rows("text, words",
+        ("an origin behind a blank", "allowed_origins = http://a, http://b", "bad.conf:2: allowed_origins: an origin with a blank"),
+        ("an origin without a scheme", "allowed_origins = localhost:3000", "bad.conf:2: allowed_origins: an origin is scheme://host"),
+        ("an origin with a path", "allowed_origins = http://a/", "bad.conf:2: allowed_origins: an origin is scheme://host"),
+        ("neither yes nor no", "pretty = maybe", "bad.conf:2: pretty: it is neither yes nor no"),
+        ("a name that nobody replaces", "auth_realm = ${REALM}", "bad.conf:2: auth_realm: ${...} is not replaced"),
+        ("a name with a colon", "[a:b]\ntype = user\npassword = x", "user 'a:b' has a ':' in the name"),
+        ("no hash", "[u]\ntype = user\npassword_format = crypt\npassword = secret", "user 'u' has a password that is no crypt(3) hash"),
+        ("a comment of another kind", "#password = secret", "bad.conf:2: '#' is ignored"),
+        ("channelvars that are not UTF-8", "channelvars = \udcff", "bad.conf:2: channelvars must be UTF-8"))
+    def test_check_says_of(self, tmp_path, text, words):
+        """What will not do what its author meant, with file and line, and no password."""
+        (tmp_path / "bad.conf").write_bytes(("[general]\n" + text + "\n").encode("utf-8", "surrogateescape"))
+        status, printed, complained = run("--check", "--port", "0", "--config", str(tmp_path / "bad.conf"))
+        assert status == 1 and words in complained and "secret" not in printed + complained
+
+    @rows("name", ("a pipe", "pipe"), ("a file that is too large", "large"), ("a folder", "folder"))
+    def test_is_not_held_up_by(self, tmp_path, name):
+        """What is no configuration is refused at once, with its name."""
+        path = tmp_path / "ari.conf"
+        os.mkfifo(str(path)) if name == "pipe" else path.mkdir() if name == "folder" else path.write_bytes(b";\n" * ari_ref.MAX_CONFIG_BYTES)
+        status, _, complained = run("--config", str(path))
+        assert status == 1 and str(path) in complained and len(complained.splitlines()) == 1
+
+    @rows("target, words", ("a pipe that is closed", "pipe", "Broken pipe"), ("a disk that is full", "/dev/full", "No space left on device"))
+    def test_says_that_it_cannot_write_to(self, target, words):
+        """One line, exit status 1."""
+        if target == "pipe":
+            reader, writer = os.pipe()
+            os.close(reader)
+        elif os.path.exists(target):
+            writer = os.open(target, os.O_WRONLY)
+        else:
+            pytest.skip("this system has no " + target)
+        done = subprocess.run([sys.executable, "-c", AS_MODULE, "--operations"], stdout=writer, stderr=subprocess.PIPE)
+        os.close(writer)
+        assert done.returncode == 1 and done.stderr.decode() == "ari_ref: %s\n" % words
+
+    def test_ends_with_its_terminal(self):
+        """SIGHUP with the terminal gone; with one, or without having had one, it reads the configuration again."""
+        pid, terminal = pty.fork()
+        if not pid:
+            os.execv(sys.executable, [sys.executable, "-c", AS_MODULE, "--config", SAMPLE, "--port", "0"])
+        url = b""
+        while b"\n" not in url:
+            url += os.read(terminal, 1000)
+        os.kill(pid, signal.SIGHUP)
+        assert get(url.decode().strip()) == 200
+        os.close(terminal)
+        deadline = time.monotonic() + 10
+        while os.waitpid(pid, os.WNOHANG)[0] == 0:
+            assert time.monotonic() < deadline
+            threading.Event().wait(0.02)
+
+    def test_goes_on_where_nobody_reads_its_warnings(self, tmp_path):
+        """stderr is a full pipe: every request is answered, and SIGTERM ends it."""
+        (tmp_path / "ari.conf").write_text("[general]\nallowed_origins = http://a\n" + USER)
+        with serving("--config", str(tmp_path / "ari.conf"), "--log-level", "info") as (process, url):
+            connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
+            for number in range(1500):
+                connection.request("GET", "/ari/channels/%s?api_key=u:p" % ("x" * 100), headers={"Origin": "http://%d" % number})
+                assert connection.getresponse().read()
+            connection.close()
+            process.terminate()
+            assert process.wait(10) == 0
+
+    def test_logs_what_an_author_needs(self, tmp_path):
+        """Warnings in words, each once; a line per request with the reason of a refusal; no password, no control character."""
+        (tmp_path / "ari.conf").write_text("[general]\nallowed_origins = http://a\n" + USER)
+        with serving("--config", str(tmp_path / "ari.conf"), "--log-level", "debug") as (process, url):
+            connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
+            for method, target, body in (
+                    ("POST", "/channels?endpoint=PJSIP/alice&app=a", None), ("POST", "/channels?endpoint=Local/200@nowhere&app=a", None),
+                    ("POST", "/asterisk/variable?variable=NOSUCH(x)&value=1", None), ("GET", "/asterisk/ping?Api%5FKey=u:p", None),
+                    ("GET", "/x%C2%9B\u2028".replace("\u2028", "%E2%80%A8"), None), ("POST", "/bridges", "type=mixing&api_key=u:p")):
+                for _ in range(2):
+                    connection.request(method, "/ari" + target, body, {"Authorization": "Basic " + base64.b64encode(b"u:p").decode(),
+                                       "Origin": "http://b", "Content-Type": "application/x-www-form-urlencoded"})
+                    connection.getresponse().read()
+            connection.close()
+            process.terminate()
+            lines = process.stderr.read().decode().splitlines()
+        warnings = [line.partition(" WARNING ")[2] for line in lines if " WARNING " in line]
+        for words in ("no endpoint PJSIP/...: only Local", "nobody is at Local/200@nowhere", "the function in NOSUCH(x) does not exist",
+                      "the Origin http://b is not among allowed_origins"):
+            assert sum(words in warning for warning in warnings) == 1
+        assert any('POST /ari/channels?endpoint=PJSIP/alice&app=a 500 {"error": "Allocation failed"}' in line for line in lines)
+        assert not any("u:p" in line or not line.isprintable() for line in lines)
+
+
+@in_process
+class TestTls:
+    """TLS behaves like TCP: what is said arrives, and whoever stops is not waited for for ever (RFC 8446 6.1)."""
+
+    PING = b"GET /ari/asterisk/ping?api_key=u:p HTTP/1.1\r\n"
+
+    @pytest.fixture
+    def serve(self, tmp_path, certificate):
+        """A function: (server, address) of an https server with this http.conf."""
+        with contextlib.ExitStack() as stack:
+            def serve(**options):
+                settings = ari_ref.HttpConfig()
+                vars(settings).update(is_enabled=False, has_tls=True, tls_address="127.0.0.1", tls_port=0, **options)
+                server = stack.enter_context(ari_ref.Server(read_config(tmp_path, USER), http_config=settings, tls=certificate.server_context()))
+                return server, server.listeners[0].server_address
+            yield serve
+
+    @rows("request_, answer",
+        ("a ping", PING + b"Connection: close\r\n\r\n", b"HTTP/1.1 200 OK"),
+        ("a head that is refused", b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n", b"HTTP/1.1 400 Bad Request"),
+        ("a body that is still sent", b"POST /ari/bridges HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 2000000\r\n\r\n" + b" " * 1_000_000,
+         b"HTTP/1.1 413 Request Entity Too Large"))
+    def test_answers_whole_and_says_close_notify_behind(self, serve, certificate, request_, answer):
+        """The last answer arrives, and the end is one that nobody could have cut there."""
+        _, address = serve()
+        for _ in range(5):
+            with certificate.connect(address) as sock:
+                sock.sendall(request_)
+                data = b"".join(iter(lambda: sock.recv(4096), b""))          # an end without close_notify is an error here
+            head, _, body = data.partition(b"\r\n\r\n")
+            assert head.startswith(answer) and len(body) == int(re.search(rb"Content-Length: (\d+)", head).group(1))
+
+    def test_answers_who_has_ended_his_side(self, serve, certificate):
+        """Half a close: close_notify behind the request, then the answer, then the server's."""
+        _, address = serve()
+        plain = socket.create_connection(address, timeout=10)
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = certificate.context.wrap_bio(incoming, outgoing)
+        def until_done(action):
+            while True:
+                try:
+                    result = action()
+                    plain.sendall(outgoing.read())
+                    return result
+                except ssl.SSLWantReadError:
+                    plain.sendall(outgoing.read())
+                    incoming.write(plain.recv(65536))
+        until_done(tls.do_handshake)
+        tls.write(self.PING + b"\r\n")
+        with contextlib.suppress(ssl.SSLWantReadError):
+            tls.unwrap()
+        plain.sendall(outgoing.read())
+        data = b"".join(iter(lambda: plain.recv(65536), b""))
+        plain.close()
+        assert data.count(b"\x17\x03\x03") >= 2        # records: the answer, and the close_notify of TLS 1.3, which looks like one
+
+    @rows("sent", ("nothing", b""), ("half a handshake", b"\x16\x03\x01\x02\x00\x01"), ("what is no TLS", b"GET / HTTP/1.1\r\n\r\n"))
+    def test_a_handshake_that_stalls_ends_with_the_session(self, serve, monkeypatch, sent):
+        """Within the session limit, and gone when its time is over."""
+        monkeypatch.setattr(ari_ref, "FIRST_REQUEST_SECONDS", 0.2)
+        server, address = serve(keep_alive=0.2, inactivity=0.2)
+        with socket.create_connection(address, timeout=10) as sock:
+            sock.sendall(sent)
+            with contextlib.suppress(ConnectionResetError):
+                while sock.recv(4096):
+                    pass
+        deadline = time.monotonic() + 10
+        while server.sessions:
+            assert time.monotonic() < deadline
+
+    def test_who_reads_nothing_costs_no_time_and_ends(self, serve, certificate, monkeypatch):
+        """A client that asks and does not read: no busy thread, and the end when an answer has had its time (departure 9)."""
+        monkeypatch.setattr(ari_ref, "TRANSFER_SECONDS", 0.3)
+        server, address = serve()
+        with certificate.connect(address) as sock:
+            sock.setblocking(False)
+            with contextlib.suppress(ssl.SSLWantWriteError, OSError):
+                while True:
+                    sock.send((self.PING + b"\r\n") * 100)
+            before = time.process_time()
+            deadline = time.monotonic() + 10
+            while server.sessions:
+                assert time.monotonic() < deadline
+                threading.Event().wait(0.02)
+            assert time.process_time() - before < 2
+
+    def test_takes_no_more_sessions_than_http(self, serve, certificate):
+        """sessionlimit counts both."""
+        server, address = serve(session_limit=1)
+        with certificate.connect(address) as sock:
+            sock.sendall(self.PING + b"\r\n")
+            assert sock.recv(4096).startswith(b"HTTP/1.1 200")
+            with pytest.raises(OSError):
+                certificate.connect(address).close()
+
+
+@in_process
+class TestLimits:
+    """Whoever sends or asks for ever, or too much, is stopped, and the others go on. The constants are said to be others here."""
+
+    def talk(self, server, *pieces, pause=0.0):
+        """What comes back for pieces that are sent one after the other, until the end."""
+        data = b""
+        with socket.create_connection(server.listeners[0].server_address, timeout=10) as sock:
+            try:
+                for piece in pieces:
+                    sock.sendall(piece)
+                    if pause and select.select([sock], [], [], pause)[0]:
+                        break
+                while True:
+                    more = sock.recv(65536)
+                    if not more:
+                        return data
+                    data += more
+            except (ConnectionResetError, BrokenPipeError):
+                return data
+
+    @rows("lines, answer", ("as many as may be", 0, b"HTTP/1.1 404"), ("one more", 1, b"HTTP/1.1 413"))
+    def test_lines_of_a_head_that_are_no_fields(self, tmp_path, lines, answer):
+        """Lines without a colon (MAX_HEAD_LINES)."""
+        with ari_ref.Server(read_config(tmp_path, USER), port=0) as server:
+            head_ = b"GET / HTTP/1.1\r\nConnection: close\r\n" + b"x\r\n" * (ari_ref.MAX_HEAD_LINES - 1 + lines) + b"\r\n"
+            assert self.talk(server, head_).startswith(answer)
+
+    @rows("lines, answer", ("fewer than may be", 0, b"HTTP/1.1 401"), ("as many", 1, b"HTTP/1.1 400"))
+    def test_trailers(self, tmp_path, lines, answer):
+        """Lines behind the last chunk (MAX_HEAD_LINES)."""
+        with ari_ref.Server(read_config(tmp_path, USER), port=0) as server:
+            sent = (b"POST /ari/x HTTP/1.1\r\nConnection: close\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+                    b"2\r\n{}\r\n0\r\n" + b"a: b\r\n" * (ari_ref.MAX_HEAD_LINES - 1 + lines) + b"\r\n")
+            assert self.talk(server, sent).startswith(answer)
+
+    @rows("begin", ("a body", b"POST /ari/x HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 999\r\n\r\n"),
+          ("chunks", b"POST /ari/x HTTP/1.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n"),
+          ("trailers", b"POST /ari/x HTTP/1.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"),
+          ("a body that nobody reads", b"POST /x HTTP/1.1\r\nContent-Length: 999\r\n\r\n"))
+    def test_time_of(self, tmp_path, monkeypatch, begin):
+        """A byte each 50 ms for ever: it ends when the whole has had its time, however little silence there is (departure 9)."""
+        monkeypatch.setattr(ari_ref, "TRANSFER_SECONDS", 0.3)
+        with ari_ref.Server(read_config(tmp_path, USER), port=0) as server:
+            before = time.monotonic()
+            assert b"Connection: close" in self.talk(server, begin, *[b"a"] * 40, pause=0.05)
+            assert time.monotonic() - before < 9
+
+    def test_time_of_a_head(self, tmp_path, monkeypatch):
+        """The same for a head (departure 9)."""
+        monkeypatch.setattr(ari_ref, "HEAD_SECONDS", 0.3)
+        with ari_ref.Server(read_config(tmp_path, USER), port=0) as server:
+            assert b"<p>Timeout</p>" in self.talk(server, b"GET / HTTP/1.1\r\n", *[b"a"] * 40, pause=0.05)
+
+    def test_a_large_body_has_more_time(self, tmp_path, monkeypatch):
+        """A second more for each so many bytes (TRANSFER_RATE)."""
+        monkeypatch.setattr(ari_ref, "TRANSFER_SECONDS", 0.2)
+        monkeypatch.setattr(ari_ref, "TRANSFER_RATE", 1000)
+        with ari_ref.Server(read_config(tmp_path, USER), port=0) as server:
+            sent = b"POST /x HTTP/1.1\r\nConnection: close\r\nContent-Length: 2000\r\n\r\n"
+            assert self.talk(server, sent, *[b"a" * 200] * 10, pause=0.05).startswith(b"HTTP/1.1 404")
+
+    def test_time_of_an_answer(self, tmp_path, monkeypatch):
+        """A client that asks and does not read (departure 9)."""
+        monkeypatch.setattr(ari_ref, "TRANSFER_SECONDS", 0.2)
+        with ari_ref.Server(read_config(tmp_path, USER), port=0) as server:
+            with socket.create_connection(server.listeners[0].server_address, timeout=10) as sock:
+                sock.setblocking(False)
+                with contextlib.suppress(OSError):
+                    while True:
+                        sock.send(b"GET / HTTP/1.1\r\n\r\n" * 100)
+                deadline = time.monotonic() + 10
+                while server.sessions:
+                    assert time.monotonic() < deadline
+                    threading.Event().wait(0.02)
+
+    def test_others_are_served_while_many_drip(self, tmp_path):
+        """40 connections that send a byte now and then, and 1,000 lines before: nobody waits for them."""
+        with ari_ref.Server(read_config(tmp_path, USER), port=0) as server, contextlib.ExitStack() as stack:
+            begun = b"GET / HTTP/1.1\r\n" + b"x\r\n" * 900
+            drips = [stack.enter_context(socket.create_connection(server.listeners[0].server_address)) for _ in range(40)]
+            times = []
+            for number in range(20):
+                for sock in drips:
+                    sock.sendall(begun if number == 0 else b"x")
+                before = time.monotonic()
+                assert get(server.url + "/ari", "u:p") == 200
+                times.append(time.monotonic() - before)
+            assert sorted(times)[10] < 1
+
+    def test_files_of_a_configuration(self, tmp_path, monkeypatch):
+        """Files that include each other end (MAX_CONFIG_FILES)."""
+        monkeypatch.setattr(ari_ref, "MAX_CONFIG_FILES", 3)
+        for files, refused in ((3, False), (4, True)):
+            (tmp_path / "part.inc").write_text("")
+            text = "[u]\ntype = user\npassword = x\n" + "#include part.inc\n" * files
+            if refused:
+                with pytest.raises(ari_ref.ConfigError, match=r"ari.conf:7: more than 3 files"):
+                    read_config(tmp_path, text)
+            else:
+                assert read_config(tmp_path, text).users
+
+    def test_bytes_of_a_configuration(self, tmp_path):
+        """A file of 1 MiB is read, one of a byte more is not (MAX_CONFIG_BYTES)."""
+        good = USER.encode() + b"\n" * (ari_ref.MAX_CONFIG_BYTES - len(USER))
+        (tmp_path / "ari.conf").write_bytes(good)
+        assert ari_ref.read_config(str(tmp_path / "ari.conf")).users
+        (tmp_path / "ari.conf").write_bytes(good + b"\n")
+        with pytest.raises(OSError, match="larger than 1048576 bytes"):
+            ari_ref.read_config(str(tmp_path / "ari.conf"))
+
+    def test_a_pipe_that_is_included(self, tmp_path):
+        """It is not waited for, and refuses the file."""
+        os.mkfifo(str(tmp_path / "pipe.inc"))
+        with pytest.raises(ari_ref.ConfigError, match=r"ari.conf:4: .*pipe.inc cannot be included: not a plain file"):
+            read_config(tmp_path, "[u]\ntype = user\npassword = x\n#include pipe.inc\n")
+
+    def test_applications_that_nobody_hears(self, monkeypatch):
+        """Those that follow everything stay when their socket goes, but only the newest (MAX_IDLE_APPLICATIONS)."""
+        monkeypatch.setattr(ari_ref, "MAX_IDLE_APPLICATIONS", 3)
+        stasis = stasis_with("heard")
+        for number in range(5):
+            hearer = Hearer()
+            stasis.open_applications(hearer, ["a%d" % number], True)
+            stasis.close_applications(hearer)
+            assert len(stasis.applications) == 1 + min(number + 1, 3)
+        assert list(stasis.applications) == ["heard", "a2", "a3", "a4"] and len(stasis.device_names_of_gone) == 2
+
+    def test_timers_that_were_taken_back(self):
+        """They do not stay until they were due, in years perhaps (LEAST_SWEEP)."""
+        stasis, timer, other = stasis_with(), None, ari_ref.Timer(ari_ref.Stasis)
+        kept = ari_ref.Timer(stasis)
+        kept.set(5, lambda: None)
+        for _ in range(10 * ari_ref.LEAST_SWEEP):
+            timer = ari_ref.Timer(stasis)
+            timer.set(2**31, lambda: None)
+            timer.cancel()
+            assert len(stasis.timers) <= ari_ref.LEAST_SWEEP
+        assert stasis.next_due() == 1005.0 and other
+
+    @rows("method, target, room",
+        ("channels", "POST", "/channels?endpoint=Local/1@stasis-{app}&app={app}", 2), ("created channels", "POST", "/channels/create?endpoint=Local/1@stasis-{app}&app={app}", 2),
+        ("external media", "POST", "/channels/externalMedia?app={app}&external_host=h:1&format=ulaw", 3), ("bridges", "POST", "/bridges", 3),
+        ("global variables", "POST", "/asterisk/variable?variable=v{n}&value=1", 3), ("devices", "PUT", "/deviceStates/Stasis:d{n}?deviceState=BUSY", 3),
+        ("mailboxes", "PUT", "/mailboxes/m{n}?oldMessages=1&newMessages=1", 3),
+        ("objects", "PUT", "/asterisk/config/dynamic/res_mwi_external/mailboxes/o{n}", 3), ("log channels", "POST", "/asterisk/logging/l{n}?configuration=error", 3),
+        ("followed devices", "POST", "/applications/{app}/subscription?eventSource=deviceState:d{n}", 3))
+    def test_things_of_a_kind(self, tmp_path, monkeypatch, method, target, room):
+        """As many as there is room for are made, the next one is refused, and nothing else of it is seen (MAX_KEPT)."""
+        monkeypatch.setattr(ari_ref, "MAX_KEPT", 3)
+        with ari_ref.Server(read_config(tmp_path, "[asterisk]\ntype = user\npassword = asterisk\n"), port=0) as server:
+            client = Client(ServerUnderTest(server.url), "room")
+            client.events()
+            body = {"json": {"fields": []}} if "config" in target else {}
+            statuses = [client.request(method, target.format(app=client.app, n=number), **body).status for number in range(room + 1)]
+            assert set(statuses[:room]) <= {200, 204} and statuses[room] == 500
+
+    def test_what_waits_for_a_channel(self, monkeypatch):
+        """Commands behind a tone (MAX_KEPT)."""
+        stasis = stasis_with("demo")
+        far = originate(stasis).far_leg
+        far.answer()
+        monkeypatch.setattr(ari_ref, "MAX_KEPT", 3)
+        for number in range(4):
+            ari_ref.controlled(stasis, "far").queue.add(ari_ref.Playback(far, None, ["tone:ring"], "en", 0, 0))
+        with pytest.raises(ari_ref.AriError):
+            ari_ref.controlled(stasis, "far")
+
+    def test_no_file_descriptors(self, tmp_path, monkeypatch, caplog):
+        """The accepting thread waits, says so once, and goes on when there are some."""
+        tries, accept = [], socketserver.TCPServer.get_request
+        def out_of_files(listener):
+            tries.append(1)
+            if len(tries) < 4:
+                raise OSError(errno.EMFILE, "Too many open files")
+            return accept(listener)
+        monkeypatch.setattr(socketserver.TCPServer, "get_request", out_of_files)
+        monkeypatch.setattr(ari_ref, "NO_FILES_SECONDS", 0.05)
+        before = time.monotonic()
+        with ari_ref.Server(read_config(tmp_path, USER), port=0) as server:
+            assert get(server.url + "/ari", "u:p") == 200
+        assert len(tries) >= 4 and time.monotonic() - before > 0.15
+        assert [record.getMessage() for record in caplog.records] == ["no connection can be accepted now: Too many open files"]
+
+    def test_warnings_that_are_told(self, tmp_path, monkeypatch, caplog):
+        """Each once, and no more than so many (MAX_TOLD)."""
+        monkeypatch.setattr(ari_ref, "MAX_TOLD", 2)
+        server = ari_ref.Server(read_config(tmp_path, USER), port=0)
+        for text in ("a", "a", "b", "c", "a"):
+            server.warn(text)
+        server.close()
+        assert [record.getMessage() for record in caplog.records] == ["a", "b"]
 
 
 @in_process
