@@ -48,38 +48,7 @@ logger = logging.getLogger("ari_ref")
 
 VERSION = "16.30.1"                     # of the Asterisk whose wire this is
 SERVER_NAME = "Asterisk/" + VERSION
-
-# Hangup causes (ITU-T Q.850) that ARI can give or meet, with Asterisk's wording.
-CAUSE_TEXTS = {
-    0: "Unknown", 1: "Unallocated (unassigned) number", 16: "Normal Clearing", 17: "User busy", 18: "No user responding",
-    19: "User alerting, no answer", 21: "Call Rejected", 26: "Answered elsewhere", 28: "Invalid number format",
-    31: "Normal, unspecified", 34: "Circuit/channel congestion", 38: "Network out of order",
-    58: "Bearer capability not available", 127: "Interworking, unspecified"}
-HANGUP_REASONS = {                      # DELETE /channels/{channelId}?reason=..., in documented order
-    "normal": 16, "busy": 17, "congestion": 34, "no_answer": 19, "timeout": 18, "rejected": 21, "unallocated": 1,
-    "normal_unspecified": 31, "number_incomplete": 28, "codec_mismatch": 58, "interworking": 127, "failure": 38,
-    "answered_elsewhere": 26}
-NORMAL_CLEARING = HANGUP_REASONS["normal"]
-DIAL_STATUS_OF_CAUSE = {17: "BUSY", 34: "CONGESTION"}       # every other cause ends an unanswered call as NOANSWER
-SOFT_HANGUP_REQUESTED = 32              # flags, not causes: ChannelHangupRequest events with soft=true carry them
-SOFT_HANGUP_DIALPLAN_ENDED = 16
-
-MAX_LINE_BYTES = 4095                   # request line or header line, line end included (http.c)
-MAX_FIELDS = 100                        # header fields of one request (http.c)
-MAX_HEAD_LINES = 1000                   # Not Asterisk: lines that are no fields are bounded too, as all that a client may pile up
-MAX_BODY_BYTES = 40960                  # form or JSON body (http.c)
-MAX_CONTENT_LENGTH = 2**31 - 1          # also the largest chunk; departure 2: a length is never read modulo 2^32
-MAX_CREDENTIAL_BYTES = 255              # decoded user:password, and a configured password
-MAX_REALM_BYTES = 79
-MAX_ID_CHARS = 149                      # channel ids given to originate
 MAX_KEPT = 100_000                      # Not Asterisk: channels, bridges, names, values, tasks of a queue: far more than tests need
-MAX_LIST_ITEMS = 127                    # values of one list parameter
-MAX_FRAME_BYTES = 65535                 # WebSocket frame with its head, and payload of a whole message
-HEAD_SECONDS = 30.0                     # departure 9: a request head, from its first byte
-TRANSFER_SECONDS = 30.0                 # departure 9: a body or an answer, and a second more for each
-TRANSFER_RATE = 10_000                  # bytes of it
-HALF_FRAME_SECONDS = 9.0                # departure 7: an unfinished WebSocket frame
-
 PHRASES = {
     101: "Switching Protocols", 200: "OK", 201: "Created", 202: "Accepted", 204: "No Content", 400: "Bad Request",
     401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 409: "Conflict",
@@ -327,6 +296,7 @@ class Close(enum.IntEnum):
 
 SENDABLE_CLOSE_CODES = (range(1000, 1004), range(1007, 1015), range(3000, 5000))   # RFC 6455 7.4, and the IANA registry
 MAX_CONTROL_BYTES = 125                 # RFC 6455 5.5
+MAX_FRAME_BYTES = 65535                 # WebSocket frame with its head, and payload of a whole message
 LENGTH_16, LENGTH_64 = 126, 127         # RFC 6455 5.2: the length field's escapes
 VERSIONS = (7, 8, 13)                   # of the protocol, that Asterisk takes
 
@@ -537,6 +507,8 @@ class FrameParser:
 # Rules: main/config.c, main/config_options.c, res/ari/config.c, main/http.c of Asterisk 16.30.1.
 
 HTTP_PORT, HTTPS_PORT, MAX_PORT = 8088, 8089, 65535
+MAX_CREDENTIAL_BYTES = 255              # decoded user:password, and a configured password
+MAX_REALM_BYTES = 79
 MAX_CONFIG_LINE_BYTES = 8191            # Asterisk's (main/config.c)
 MAX_INCLUDE_DEPTH = 10                  # Asterisk's (main/config.c)
 MAX_CONFIG_FILES = 1000                 # of one configuration, so that files which include each other end
@@ -715,8 +687,8 @@ class User:
 class Config:
     """ari.conf as it takes effect: the defaults, until read_config() sets what the file says."""
 
-    def __init__(self) -> None:
-        self.is_enabled, self.is_pretty, self.auth_realm = True, False, "Asterisk REST Interface"
+    def __init__(self, is_enabled: bool = True) -> None:
+        self.is_enabled, self.is_pretty, self.auth_realm = is_enabled, False, "Asterisk REST Interface"
         self.allowed_origins, self.write_timeout_ms = frozenset(), 100
         self.channelvars: list[str] | None = None       # None: the file does not say
         self.users: dict[str, User] = {}                # by name in lower case
@@ -972,6 +944,14 @@ def password_matches(name: str, word: str, config: Config) -> User | None:
 # Asterisk is lax about where a body ends (departure 2).
 
 BLANKS = bytes(range(1, 33))            # what Asterisk trims (ast_skip_blanks): every byte up to the blank, NUL apart
+MAX_LINE_BYTES = 4095                   # request line or header line, line end included (http.c)
+MAX_FIELDS = 100                        # header fields of one request (http.c)
+MAX_HEAD_LINES = 1000                   # Not Asterisk: lines that are no fields are bounded too, as all that a client may pile up
+MAX_BODY_BYTES = 40960                  # form or JSON body (http.c)
+MAX_CONTENT_LENGTH = 2**31 - 1          # also the largest chunk; departure 2: a length is never read modulo 2^32
+HEAD_SECONDS = 30.0                     # departure 9: a request head, from its first byte
+TRANSFER_SECONDS = 30.0                 # departure 9: a body or an answer, and a second more for each
+TRANSFER_RATE = 10_000                  # bytes of it
 METHODS = ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS")
 REQUEST_LINE = re.compile(rb"[\x01-\x20]*([^\x00-\x20]+)[\x01-\x20]+([^\x00-\x20]+)")
 HEAD_END, SMALL_HEAD_BYTES = b"\r\n\r\n", 4096
@@ -1368,6 +1348,7 @@ def admit(request: Request, config: Config) -> None:
 # two steps: resolve(), which needs no model, finds the operation and its arguments; answer() runs it. No operation stands
 # here. Rules: res/res_ari.c (ast_ari_callback, ast_ari_invoke).
 
+MAX_LIST_ITEMS = 127                    # values of one list parameter
 USUAL_KEYS = "name description paramType required allowMultiple dataType defaultValue allowableValues".split()
 BODY_KEYS = "name description paramType required dataType allowMultiple".split()
 IN_SNAKE_CASE = ("external_host", "connection_type")    # so on the wire too
@@ -1583,7 +1564,7 @@ class Upgrade(NamedTuple):
     """What GET /events comes to: the applications that its event socket is to hold, and the headers of the 101 answer."""
     applications: list[str]
     follows_all: bool
-    headers: list[tuple[str, str]] = []
+    headers: list[tuple[str, str]] | tuple = ()
 
 def resolve(request: Request, config: Config) -> Response | Callable[[Stasis], object]:
     """What answers an admitted request: an operation with its arguments, to be called with the model, or what needs none.
@@ -1715,57 +1696,15 @@ def api_document(name: str, request: Request) -> dict:
 # is no end: the bridge or the application stays, and the channel goes on.
 # Rules: res/res_stasis*.c, res/stasis/*.c, main/stasis_channels.c, main/core_local.c of Asterisk 16.30.1.
 
+
+# --- 7.1 Time and events
 ALL_TOPICS = {"channel": "__AST_CHANNEL_ALL_TOPIC", "bridge": "__AST_BRIDGE_ALL_TOPIC",
               "endpoint": "__AST_ENDPOINT_ALL_TOPIC", "deviceState": "__AST_DEVICE_STATE_ALL_TOPIC"}
 FOLLOWED_KINDS = ("channel", "bridge", "endpoint")      # what keeps an application without a socket
-
-FIXED_CHANNEL_ITEMS = {                 # what CHANNEL() reads as on every channel here
-    "lastexten": "", "lastcontext": "", "callid": "", "checkhangup": "0", "onhold": "0", "secure_bridge_foo": "",
-    "audionativeformat": "(slin192)", "audioreadformat": "slin192", "audiowriteformat": "slin192", "videonativeformat": "(nothing)"}
-C_SPACES = " \t\n\v\f\r"
-PLAIN_NUMBER = re.compile(r"[0-9*#+().-]+", re.ASCII)
-DIALABLE = re.compile(r"[0-9*#+]+\.?", re.ASCII)
-GROUP_RANGE = re.compile(r"\s*([0-9]{1,9})(?:-([0-9]{1,9}))?")
-
-# Not Asterisk: this, and a context stasis-APP for each application, is all the dialplan there is.
-DIALPLAN = {                            # context, exten: what priorities 1, 2, ... run
-    ("default", "answer"): (("Answer", ""), ("Wait", "30")),
-    ("default", "app"): (("Stasis", "theapp,one,two"),)}
 MAX_IDLE_APPLICATIONS = 1000            # inactive ones that are kept: each is asked about each event
 LEAST_SWEEP = 1000                      # timers that are not worth a look
-ANSWER_SECONDS = 0.5                    # how long Answer() lets media settle (pbx_builtin_answer)
-CALL_SECONDS = 30                       # originate without a timeout
 RTP_PORTS = range(10000, 20000, 2)      # rtp.conf's (Not Asterisk: nobody listens there)
-MAX_BRIDGEPEER_MEMBERS = 11             # members that BRIDGEPEER takes account of (main/bridge.c)
 
-DIGITS = frozenset("0123456789*#ABCDabcd")
-DIGIT_PAUSES_MS = {"w": 500, "W": 1000}         # main/app.c, dtmf_stream
-QUIET_MS = 100                          # before the first digit
-MIN_DIGIT_MS = 100                      # the shortest digit (AST_DEFAULT_EMULATE_DTMF_DURATION), and the gap that 0 asks for
-DEFAULT_SKIP_MS = 3000                  # of forward and reverse
-KEPT_SILENCE_MS = 200                   # of the silence at the end of a recording (main/app.c)
-NO_AUDIO_SECONDS = 4                    # a recording that hears no frame for so long ends (main/app.c)
-PLAYBACK_OPERATIONS = ("restart", "pause", "unpause", "reverse", "forward")
-PLAYBACK_CONTROL = {                    # state: what each operation does, in that order; "." nothing, "-" it is refused
-    "queued":     ". - - - -",
-    "playing":    "x x . x x",
-    "continuing": "x x . x x",
-    "paused":     "- . x - -",
-    "done":       "- - - - -",          # stopped while it was queued
-}
-SUCCEEDS, FAILS, UNTOLD = "succeeds", "fails", "untold"         # how a medium can end; UNTOLD: without a word
-TONES = frozenset("busy congestion dial dialrecall info record ring stutter callwaiting unobtainable".split())
-# Asterisk: these languages have a grammar of their own, which passes over a digit without sound; else saying it fails (say.c).
-NUMBER_GRAMMARS = frozenset("cs cz da de es fr ge gr he hu is it ja ka mx nl no pl pt ru se th tw ur vi zh".split())
-
-DEVICE_STATES = ("UNKNOWN", "NOT_INUSE", "INUSE", "BUSY", "INVALID", "UNAVAILABLE", "RINGING", "RINGINUSE", "ONHOLD")
-FIXED_GLOBALS = {
-    "SYSTEMNAME": "", "ASTCACHEDIR": "/var/cache/asterisk", "ASTETCDIR": "/etc/asterisk", "ASTSBINDIR": "/usr/sbin",
-    "ASTMODDIR": "/usr/lib/asterisk/modules", "ASTAGIDIR": "/var/lib/asterisk/agi-bin", "ASTSPOOLDIR": "/var/spool/asterisk",
-    "ASTRUNDIR": "/var/run/asterisk", "ASTLOGDIR": "/var/log/asterisk",
-    **dict.fromkeys(("ASTVARLIBDIR", "ASTDBDIR", "ASTKEYDIR", "ASTDATADIR"), "/var/lib/asterisk")}
-
-# --- 7.1 Time and events
 class Timer:
     """What is due next for its owner, if anything: set() replaces it, cancel() takes it back."""
     __slots__ = ("stasis", "due", "action")
@@ -1810,21 +1749,34 @@ class Stasis:
 
     def __init__(self, new_id: Callable[[], str], now: float, sounds: Sounds, recordings: Recordings,
                  entity_id: str = "00:00:00:00:00:00") -> None:
-        self.new_id, self.now, self.started, self.reloaded, self.entity_id = new_id, now, now, now, entity_id
-        self.sounds, self.recordings = sounds, recordings
-        self.outbox, self.notes, self.is_audio_new, self.is_reckoning = [], [], False, False
+        self.new_id, self.entity_id, self.sounds, self.recordings = new_id, entity_id, sounds, recordings
+        self.now = self.started = self.reloaded = now
+        self.outbox: list[tuple[dict, list]] = []
+        self.notes: list[tuple[str, bool]] = []
         self.timers: list[tuple[float, int, Timer]] = []
         self.sweep_at = LEAST_SWEEP                     # how many timers there are when they are looked through
-        self.serial, self.unique_ids, self.pair_serial, self.snoop_serial, self.media_serial = (itertools.count() for _ in range(5))
-        self.channels, self.bridges, self.live_recordings = {}, {}, {}          # by id, the last by the name of its file
-        self.playbacks: dict[str, list[Playback]] = {}  # by id, which need not be one's own
+        self.serial = itertools.count()                 # of timers, so that those of one moment keep their order
+        self.unique_ids = itertools.count()             # EPOCH.N, of a channel
+        self.pair_serial = itertools.count()            # in the names of Local channels and internal ones
+        self.snoop_serial, self.media_serial = itertools.count(), itertools.count()
+        self.channels: dict[str, Channel] = {}          # by id
         self.channels_by_name: dict[str, Channel] = {}  # by name and by id, in lower case
-        self.applications, self.device_names_of_gone = {}, {}           # by name; what those follow that are gone
-        self.channelvars, self.global_variables = [], {}
-        self.device_states, self.custom_states, self.mailboxes = {}, {}, {}     # by the name behind "Stasis:", "Custom:", "MWI:"
-        self.known_devices, self.known_mailboxes = set(), set()         # whatever ever was in the first and the last of these
-        self.unloaded_modules, self.added_logs = set(), {}              # names; log channels and their levels
-        self.local_address = "127.0.0.1"                  # what external media are told
+        self.bridges: dict[str, Bridge] = {}            # by id
+        self.playbacks: dict[str, list[Playback]] = {}  # by id, which need not be one's own
+        self.live_recordings: dict[str, LiveRecording] = {}             # by the name of the file
+        self.is_audio_new = self.is_reckoning = False   # for audio_changed()
+        self.applications: dict[str, Application] = {}  # by name
+        self.device_names_of_gone: dict[str, dict] = {}                 # what applications follow that are gone, by name
+        self.channelvars: list[str] = []
+        self.global_variables: dict[str, str] = {}
+        self.device_states: dict[str, str] = {}         # by the name behind "Stasis:"
+        self.custom_states: dict[str, str] = {}         # by the name behind "Custom:"
+        self.mailboxes: dict[str, Mailbox] = {}
+        self.known_devices: set[str] = set()            # whatever ever was in device_states
+        self.known_mailboxes: set[str] = set()          # and in mailboxes
+        self.unloaded_modules: set[str] = set()
+        self.added_logs: dict[str, str] = {}            # log channels and their levels
+        self.local_address = "127.0.0.1"                # what external media are told
 
     def next_due(self) -> float | None:
         """When advance() will next have something to do; None when nothing is waiting."""
@@ -2007,6 +1959,11 @@ class Subject:
         """Media are about to be sent."""
 
 # --- 7.2 The dialplan
+# Not Asterisk: this, and a context stasis-APP for each application, is all the dialplan there is.
+DIALPLAN = {                            # context, exten: what priorities 1, 2, ... run
+    ("default", "answer"): (("Answer", ""), ("Wait", "30")),
+    ("default", "app"): (("Stasis", "theapp,one,two"),)}
+
 class Place(NamedTuple):
     """A place in the dialplan."""
     context: str
@@ -2132,6 +2089,22 @@ class Command(Task):
             self.action()
 
 # --- 7.4 A channel
+# Hangup causes (ITU-T Q.850) that ARI can give or meet, with Asterisk's wording.
+CAUSE_TEXTS = {
+    0: "Unknown", 1: "Unallocated (unassigned) number", 16: "Normal Clearing", 17: "User busy", 18: "No user responding",
+    19: "User alerting, no answer", 21: "Call Rejected", 26: "Answered elsewhere", 28: "Invalid number format",
+    31: "Normal, unspecified", 34: "Circuit/channel congestion", 38: "Network out of order",
+    58: "Bearer capability not available", 127: "Interworking, unspecified"}
+NORMAL_CLEARING = 16
+SOFT_HANGUP_REQUESTED = 32              # a flag, not a cause: ChannelHangupRequest events with soft=true carry it
+FIXED_CHANNEL_ITEMS = {                 # what CHANNEL() reads as on every channel here
+    "lastexten": "", "lastcontext": "", "callid": "", "checkhangup": "0", "onhold": "0", "secure_bridge_foo": "",
+    "audionativeformat": "(slin192)", "audioreadformat": "slin192", "audiowriteformat": "slin192", "videonativeformat": "(nothing)"}
+C_SPACES = " \t\n\v\f\r"
+PLAIN_NUMBER = re.compile(r"[0-9*#+().-]+", re.ASCII)
+DIALABLE = re.compile(r"[0-9*#+]+\.?", re.ASCII)
+GROUP_RANGE = re.compile(r"\s*([0-9]{1,9})(?:-([0-9]{1,9}))?")
+
 class Function(NamedTuple):
     """A dialplan function NAME(argument): how it is read, None for an argument that is not known, and how it is written.
 
@@ -2497,10 +2470,10 @@ class Channel(Subject):
         if self.bridge:
             self.bridge.remove(self, leaves_app)
         elif self.is_in_dial_bridge:
-            self.left_bridge()
+            self.set_cause_of_leaving()
             self.publish()
 
-    def left_bridge(self) -> None:
+    def set_cause_of_leaving(self) -> None:
         """Asterisk: leaving a bridge sets a cause where there is none (bridge_channel.c, channel_set_cause)."""
         self.cause = self.cause or NORMAL_CLEARING
 
@@ -2650,6 +2623,10 @@ for party, its_attribute in (("CALLERID", "caller"), ("CONNECTEDLINE", "connecte
 FUNCTIONS["CHANNEL"] = Function(read_item, write_item)
 
 # --- 7.5 What runs on it
+DIAL_STATUS_OF_CAUSE = {17: "BUSY", 34: "CONGESTION"}       # every other cause ends an unanswered call as NOANSWER
+SOFT_HANGUP_DIALPLAN_ENDED = 16         # a flag, too
+ANSWER_SECONDS = 0.5                    # how long Answer() lets media settle (pbx_builtin_answer)
+
 class Program:
     """What runs on a channel, inside the programs before it. `app` is what it shows of itself, None where that is nothing.
 
@@ -2859,6 +2836,15 @@ class Dialplan(Program):
             self.end_step()
 
 # --- 7.6 Calls
+# A call to Local/100@stasis-b, the near leg in an application a: what each of them is told, in order (core_local.c, dial.c).
+#
+#     originate()         a  Dial ""                      b  ChannelDialplan, ChannelVarset STASISSTATUS, StasisStart
+#     ring of ;2          a  ChannelStateChange Ringing, Dial RINGING
+#     answer of ;2        b  ChannelStateChange Up        a  ChannelStateChange Up, Dial ANSWER, ChannelVarset, StasisStart
+#     hang_up() of ;1     a  ChannelHangupRequest, StasisEnd, ChannelVarset, ChannelDestroyed, once b is told
+#                         b  ChannelHangupRequest, StasisEnd, ChannelVarset, ChannelHangupRequest, ChannelDialplan, ChannelDestroyed
+CALL_SECONDS = 30                       # originate without a timeout
+
 def local_place(resource: str) -> tuple[str, str]:
     """(exten, context) of EXTEN@CONTEXT/OPTIONS; "" where one is missing."""
     exten, _, context = resource.partition("/")[0].partition("@")
@@ -2983,6 +2969,8 @@ def stasis_data(app: str, app_args: str | None) -> str:
     return "%s,%s" % (app, app_args) if app_args else app
 
 # --- 7.7 Bridges
+MAX_BRIDGEPEER_MEMBERS = 11             # members that BRIDGEPEER takes account of (main/bridge.c)
+
 class Music(Task):
     """Music on hold in a bridge, until it is stopped."""
 
@@ -3086,7 +3074,7 @@ class Bridge(Subject):
         if channel.own_variable("BRIDGEPEER"):
             channel.set_variable("BRIDGEPEER", None)
         channel.bridge, channel.absorbs_dtmf, channel.is_announcer = None, False, False
-        channel.left_bridge()
+        channel.set_cause_of_leaving()
         self.members.remove(channel)
         self.publish()
         channel.publish()
@@ -3334,6 +3322,26 @@ def file_name(name: str) -> str:
     return "" if normal.partition("/")[0] in ("..", ".") else normal
 
 # --- 7.9 Media and digits
+DIGITS = frozenset("0123456789*#ABCDabcd")
+DIGIT_PAUSES_MS = {"w": 500, "W": 1000}         # main/app.c, dtmf_stream
+QUIET_MS = 100                          # before the first digit
+MIN_DIGIT_MS = 100                      # the shortest digit (AST_DEFAULT_EMULATE_DTMF_DURATION), and the gap that 0 asks for
+DEFAULT_SKIP_MS = 3000                  # of forward and reverse
+KEPT_SILENCE_MS = 200                   # of the silence at the end of a recording (main/app.c)
+NO_AUDIO_SECONDS = 4                    # a recording that hears no frame for so long ends (main/app.c)
+PLAYBACK_OPERATIONS = ("restart", "pause", "unpause", "reverse", "forward")
+PLAYBACK_CONTROL = {                    # state: what each operation does, in that order; "." nothing, "-" it is refused
+    "queued":     ". - - - -",
+    "playing":    "x x . x x",
+    "continuing": "x x . x x",
+    "paused":     "- . x - -",
+    "done":       "- - - - -",          # stopped while it was queued
+}
+SUCCEEDS, FAILS, UNTOLD = "succeeds", "fails", "untold"         # how a medium can end; UNTOLD: without a word
+TONES = frozenset("busy congestion dial dialrecall info record ring stutter callwaiting unobtainable".split())
+# Asterisk: these languages have a grammar of their own, which passes over a digit without sound; else saying it fails (say.c).
+NUMBER_GRAMMARS = frozenset("cs cz da de es fr ge gr he hu is it ja ka mx nl no pl pt ru se th tw ur vi zh".split())
+
 class Digits(Task):
     """Digits sent to a channel one after the other; each is heard on the other leg at its end (main/app.c, dtmf_stream).
 
@@ -3548,8 +3556,13 @@ class LiveRecording(Task):
 
         queued -> recording <-> paused -> done      queued -> failed, in a bridge      queued -> canceled -> recording
 
-    What it hears is reckoned, not listened to, and all of it is silence: `heard_ms` grows while audio arrives, `written_ms`
-    unless it is paused."""
+    What it hears is reckoned, not listened to, and all of it is silence. While audio arrives for 2.5 s, a pause of 1 s, and 1.5 s:
+
+        it is           |       recording       | paused  |   recording   |
+        heard_ms        |-------------------------------------------------|  5000: all frames that came
+        written_ms      |-----------------------|         |---------------|  4000: in the file, with what was there before
+        paused_ms       |---------------------------------|                  3500: heard when a pause ended last
+        silence_ms()                                      |---------------|  1500: how long the silence at the end counts for"""
     is_recording = True
 
     def __init__(self, target: Channel | Bridge, name: str, recording_format: str, max_seconds: int,
@@ -3627,7 +3640,7 @@ class LiveRecording(Task):
                 self.written_ms += heard_ms
 
     def silence_ms(self) -> float:
-        """How long there has been silence, in which a pause counts until it ends, and all before it no more then (main/app.c)."""
+        """How long the silence at the end is: since the last pause ended, or since the start while one lasts (main/app.c)."""
         return self.heard_ms - (0 if self.state == "paused" else self.paused_ms)
 
     def listen(self) -> None:
@@ -3737,9 +3750,12 @@ class LiveRecording(Task):
     def durations(self) -> dict[str, int]:
         """What RecordingFinished tells, in whole seconds (main/app.c, __ast_play_and_record).
 
-        With maxSilenceSeconds the silence at the end, but for 200 ms, is taken off, each number rounded for itself: after 3.5 s
-        of silence duration is 3 - int(3.3) = 0. Talking is cut only while no pause has cut the silence: 2.5 s, a pause of 1 s,
-        and 1.5 s are written 4, silent 1.5 at the end: duration 4 - int(1.3) = 3, talking 4, silence -1."""
+        With maxSilenceSeconds the silence at the end, but for 200 ms, is taken off, each number rounded for itself, and off the
+        talking only where no pause has cut the silence:
+
+            heard                               written  silence  duration          talking  silence
+            3.5 s                               3.5      3.5      3 - int(3.3) = 0  0        0
+            2.5 s, a pause of 1 s, and 1.5 s    4.0      1.5      4 - int(1.3) = 3  4        -1"""
         written = int(self.written_ms / 1000 + 1e-6)         # else a sum of floats just below 3 s would count as 2
         if not self.max_silence_seconds:
             return {"duration": written}
@@ -3762,6 +3778,13 @@ class LiveRecording(Task):
         super().forget()
 
 # --- 7.10 Devices, mailboxes, globals
+DEVICE_STATES = ("UNKNOWN", "NOT_INUSE", "INUSE", "BUSY", "INVALID", "UNAVAILABLE", "RINGING", "RINGINUSE", "ONHOLD")
+FIXED_GLOBALS = {
+    "SYSTEMNAME": "", "ASTCACHEDIR": "/var/cache/asterisk", "ASTETCDIR": "/etc/asterisk", "ASTSBINDIR": "/usr/sbin",
+    "ASTMODDIR": "/usr/lib/asterisk/modules", "ASTAGIDIR": "/var/lib/asterisk/agi-bin", "ASTSPOOLDIR": "/var/spool/asterisk",
+    "ASTRUNDIR": "/var/run/asterisk", "ASTLOGDIR": "/var/log/asterisk",
+    **dict.fromkeys(("ASTVARLIBDIR", "ASTDBDIR", "ASTKEYDIR", "ASTDATADIR"), "/var/lib/asterisk")}
+
 class Mailbox(NamedTuple):
     """Counts of messages, and the extra (attribute, value) pairs of its configuration object."""
     old_messages: int
@@ -4118,6 +4141,11 @@ Channel (A channel.): id!, protocol_id!, name!, state!=Down|Rsrved|OffHook|Diali
     Offhook|Pre-ring|Unknown, caller!:CallerID, connected!:CallerID, accountcode!, dialplan!:DialplanCEP, creationtime!:Date,
     language!, channelvars?:object
 """, modules="res_stasis_answer res_stasis_playback res_stasis_recording res_stasis_snoop")
+MAX_ID_CHARS = 149                      # channel ids given to originate
+HANGUP_REASONS = {                      # DELETE /channels/{channelId}?reason=..., in documented order
+    "normal": 16, "busy": 17, "congestion": 34, "no_answer": 19, "timeout": 18, "rejected": 21, "unallocated": 1,
+    "normal_unspecified": 31, "number_incomplete": 28, "codec_mismatch": 58, "interworking": 127, "failure": 38,
+    "answered_elsewhere": 26}
 DIRECTIONS = {"both": {"in", "out"}, "in": {"in"}, "out": {"out"}}
 TERMINATORS = {"none": "", "any": "0123456789#*abcd", "*": "*", "#": "#"}       # terminateOn: the digits that end a recording
 SnoopSide = Text("none", allowed=("none", "both", "out", "in"))
@@ -4910,6 +4938,7 @@ def application_filter(stasis, application=known_application, filter=Document):
 # is said on them comes from the sections above. No other section uses socket, or threading but for the lock of crypt(3).
 
 BACKLOG = 512                           # connections that wait to be accepted
+HALF_FRAME_SECONDS = 9.0                # departure 7: an unfinished WebSocket frame
 FIRST_REQUEST_SECONDS = 10.0            # how long a connection may be silent at first, at least (http.c)
 LINGER_SECONDS = 1.0                    # how long a closing connection is still read, so that its last answer is not reset away
 CLOSING_SECONDS = 0.3                   # how long the end waits for threads
@@ -5433,8 +5462,7 @@ class Server:
         self.http = http_config or HttpConfig()
         self.http.address = self.http.address if address is None else address
         self.http.port = self.http.port if port is None else port
-        self.config, self.config_path = config or Config(), config_path
-        self.config.is_enabled = self.config.is_enabled and config is not None
+        self.config, self.config_path = config or Config(is_enabled=False), config_path
         self.lock = threading.Lock()    # of the model; only change() takes it
         self.clock_offset = time.time() - time.monotonic()
         self.files, self.worker = RecordingFiles(recordings), concurrent.futures.ThreadPoolExecutor(1, "files")
