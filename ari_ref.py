@@ -307,7 +307,7 @@ def handshake_headers(head: Head) -> list[tuple[str, str]]:
         raise HttpError(426, "", close=False)
     offered, key = head.last("sec-websocket-protocol"), head.last("sec-websocket-key")
     version = c_integer(head.last("sec-websocket-version"))
-    chosen = next((item for item in offered.split(",") if item.strip().lower() == "ari"), None)
+    chosen = next((item for item in offered.split(",") if item.strip(" \t").lower() == "ari"), None)
     old_draft = offered and head.last("sec-websocket-key1") and head.last("sec-websocket-key2")
     if old_draft or (offered and chosen is None) or version not in VERSIONS or not key:
         raise AriError(400, None, headers=(("Sec-WebSocket-Version", ", ".join(map(str, VERSIONS))),))
@@ -1255,8 +1255,8 @@ def authenticate(request: Request, config: Config) -> User | None:
 def cors_headers(head: Head, config: Config) -> list[tuple[str, str]]:
     """What a cross-origin answer carries: nothing unless the Origin is allowed, compared byte for byte."""
     origin = head.exact("Origin") if config.allowed_origins else ""
-    if not origin or not ("*" in config.allowed_origins or origin in config.allowed_origins):
-        return []
+    if not origin or CONTROL.search(origin) or not ("*" in config.allowed_origins or origin in config.allowed_origins):
+        return []                       # departure 4: none with a control character is echoed
     return [("Access-Control-Allow-Origin", origin), ("Access-Control-Allow-Credentials", "true")]
 
 def preflight_headers(head: Head, config: Config, methods: list[str]) -> list[tuple[str, str]]:
@@ -4950,6 +4950,7 @@ MAX_QUEUED_FRAMES = 10_000              # departure 7: what may wait for one soc
 MAX_QUEUED_BYTES = 16 * 2**20           # and in bytes: 10,000 events of a usual size, so that 100 stuck sockets still fit
 FRAMES_AT_ONCE = 64                     # how many waiting frames go into one write
 KNOWN_HEADS = 256                       # how many heads are remembered with what they come to
+MAX_TOLD_CHARS = 500                    # of a warning
 MAX_TOLD = 1000                         # how many warnings are remembered, so that each is told once
 ENTITY_ID_BYTES = 6                     # Asterisk's identity looks like a MAC address
 
@@ -5591,7 +5592,8 @@ class Server:
             self.change(lambda stasis: stasis.recording_lost(name, problem))
 
     def warn(self, text: str) -> None:
-        """Log a warning, each once."""
+        """Log a warning, each once; what a client has put into it may be long."""
+        text = text[:MAX_TOLD_CHARS]
         if text not in self.told and len(self.told) < MAX_TOLD:
             self.told.add(text)
             logger.warning(printable(text))
