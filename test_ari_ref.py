@@ -1096,14 +1096,14 @@ class TestRecordingFiles:
         (tmp_path / "in").mkdir()
         (tmp_path / "in" / "real.wav").write_bytes(b"sound")
         with ari_ref.Server(read_config(tmp_path, "[asterisk]\ntype = user\npassword = asterisk\n"), port=0, recordings=str(tmp_path / "in")) as server:
-            client = Client(ServerUnderTest(server.url), "files")
-            call = answered(client, client.events())
-            for name, policy, status in (("./real", "fail", 409), ("x/../real", "fail", 409), ("../in/evil", "overwrite", 500), ("../evil", "fail", 500),
-                                         ("new", "fail", 201), ("./new", "overwrite", 409), ("/new", "append", 409)):
-                reply = client.post("/channels/%s/record" % call.far, {"name": name, "format": "wav", "ifExists": policy})
-                assert reply.status == status
-            expect(client.post("/recordings/live/.%2Fnew/stop"), status=204)
-            expect(client.get("/recordings/stored/x%2F..%2Fnew"), status=200, json={"name": "new", "format": "wav"})
+            with Client(ServerUnderTest(server.url), "files") as client:
+                call = answered(client, client.events())
+                for name, policy, status in (("./real", "fail", 409), ("x/../real", "fail", 409), ("../in/evil", "overwrite", 500), ("../evil", "fail", 500),
+                                             ("new", "fail", 201), ("./new", "overwrite", 409), ("/new", "append", 409)):
+                    reply = client.post("/channels/%s/record" % call.far, {"name": name, "format": "wav", "ifExists": policy})
+                    assert reply.status == status
+                expect(client.post("/recordings/live/.%2Fnew/stop"), status=204)
+                expect(client.get("/recordings/stored/x%2F..%2Fnew"), status=200, json={"name": "new", "format": "wav"})
         assert (tmp_path / "in" / "real.wav").read_bytes() == b"sound"
         assert sorted(path.name for path in tmp_path.glob("**/*.wav")) == ["new.wav", "real.wav"]
 
@@ -1111,21 +1111,21 @@ class TestRecordingFiles:
         """A folder that stands in the way: RecordingFailed says so; a stored one whose file has gone is not read, copied or deleted."""
         (tmp_path / "way.wav").mkdir()
         with ari_ref.Server(read_config(tmp_path, "[asterisk]\ntype = user\npassword = asterisk\n"), port=0, recordings=str(tmp_path)) as server:
-            client = Client(ServerUnderTest(server.url), "files")
-            events = client.events()
-            call = answered(client, events)
-            expect(client.post("/channels/%s/record" % call.far, {"name": "way", "format": "wav"}), status=201)
-            events.expect("RecordingFailed", recording={"name": "way", "cause": "Cannot write the recording: Is a directory"})
-            expect(client.get("/recordings/stored"), status=200, json=[])
-            expect(client.post("/channels/%s/record" % call.far, {"name": "gone", "format": "wav"}), status=201)
-            expect(client.post("/recordings/live/gone/stop"), status=204)
-            events.expect("RecordingFinished", recording="gone")
-            (tmp_path / "gone.wav").unlink()
-            (tmp_path / "gone.wav").mkdir()
-            for method, path, status, text in (("GET", "/file", 403, "Recording could not be opened"), ("DELETE", "", 500, "Delete failed"),
-                                               ("POST", "/copy?destinationRecordingName=c", 500, "Copy failed")):
-                expect(client.request(method, "/recordings/stored/gone" + path), status=status, json=message(text))
-            expect(client.get("/recordings/stored/gone"), status=200)
+            with Client(ServerUnderTest(server.url), "files") as client:
+                events = client.events()
+                call = answered(client, events)
+                expect(client.post("/channels/%s/record" % call.far, {"name": "way", "format": "wav"}), status=201)
+                events.expect("RecordingFailed", recording={"name": "way", "cause": "Cannot write the recording: Is a directory"})
+                expect(client.get("/recordings/stored"), status=200, json=[])
+                expect(client.post("/channels/%s/record" % call.far, {"name": "gone", "format": "wav"}), status=201)
+                expect(client.post("/recordings/live/gone/stop"), status=204)
+                events.expect("RecordingFinished", recording="gone")
+                (tmp_path / "gone.wav").unlink()
+                (tmp_path / "gone.wav").mkdir()
+                for method, path, status, text in (("GET", "/file", 403, "Recording could not be opened"), ("DELETE", "", 500, "Delete failed"),
+                                                   ("POST", "/copy?destinationRecordingName=c", 500, "Copy failed")):
+                    expect(client.request(method, "/recordings/stored/gone" + path), status=status, json=message(text))
+                expect(client.get("/recordings/stored/gone"), status=200)
 
     def test_a_beep_comes_first(self, tmp_path):
         """Its length goes before what is heard; a digit or a stop meanwhile is lost (app.c, __ast_play_and_record)."""
@@ -1673,10 +1673,17 @@ class Client:
                 return expect(reply, **expectation)
             time.sleep(POLL_SECONDS)
 
-    def sweep(self):
-        """Close what is open and delete what this case made, recognised by its prefix."""
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        """Close what is open."""
         for connection in self.connections + [self._previous] * (self._previous is not None):
             connection.close()
+
+    def sweep(self):
+        """Close what is open and delete what this case made, recognised by its prefix."""
+        self.__exit__()
         for collection, path, key in (("channels", "/channels", "id"), ("bridges", "/bridges", "id"),
                                       ("deviceStates", "/deviceStates", "name"), ("mailboxes", "/mailboxes", "name"),
                                       ("recordings", "/recordings/stored", "name")):
@@ -1684,7 +1691,7 @@ class Client:
                 for thing in self.get(path).json or []:
                     if self.prefix in jsonlib.dumps(thing):
                         self.delete("%s/%s" % (path, quote(thing[key], safe="")))
-        self._previous.close() if self._previous else None
+        self.__exit__()
 
 
 class Events:
@@ -1903,7 +1910,8 @@ class ServerUnderTest:
         if not self.root.endswith("/ari"):
             self.root += "/ari"
         try:
-            reply = Client(self, "t").get("/asterisk/info")
+            with Client(self, "t") as client:
+                reply = client.get("/asterisk/info")
         except OSError as error:
             pytest.exit("no server at %s: %s" % (url, error), 2)
         if reply.status != 200:
@@ -2035,8 +2043,10 @@ def events(ari):
 def promised(server, name, what, is_there):
     """The value of the contract; skip when nobody promised it and a probe does not find it."""
     value = setting(name)
-    if not IN_PROCESS and name not in os.environ and not is_there(Client(server, "t"), value):
-        pytest.skip("precondition missing: %s (%s)" % (what, name))
+    if not IN_PROCESS and name not in os.environ:
+        with Client(server, "t") as client:
+            if not is_there(client, value):
+                pytest.skip("precondition missing: %s (%s)" % (what, name))
     return value
 
 
@@ -2120,8 +2130,9 @@ def compact(server):
     """For cases about the bytes of JSON: the server says it compactly."""
     if not EXACT:
         pytest.skip("graded exact: set ARI_EXACT=1")
-    if b"\n" in Client(server, "t").get("/asterisk/ping").body:
-        pytest.skip("precondition missing: pretty = no")
+    with Client(server, "t") as client:
+        if b"\n" in client.get("/asterisk/ping").body:
+            pytest.skip("precondition missing: pretty = no")
 
 
 # --- HTTP: request line and header ---
@@ -3580,8 +3591,8 @@ DOCUMENTS = ("asterisk", "endpoints", "channels", "bridges", "recordings", "soun
 @pytest.fixture(scope="module")
 def documents(server):
     """The eleven documents of the API description, by file name."""
-    client = Client(server, "t")
-    return {name + ".json": client.get("/api-docs/%s.json" % name).json for name in DOCUMENTS}
+    with Client(server, "t") as client:
+        return {name + ".json": client.get("/api-docs/%s.json" % name).json for name in DOCUMENTS}
 
 
 def declared(document):
@@ -9928,11 +9939,11 @@ class TestLimits:
         """As many as there is room for are made, the next one is refused, and nothing else of it is seen (MAX_KEPT)."""
         monkeypatch.setattr(ari_ref, "MAX_KEPT", 3)
         with ari_ref.Server(read_config(tmp_path, "[asterisk]\ntype = user\npassword = asterisk\n"), port=0) as server:
-            client = Client(ServerUnderTest(server.url), "room")
-            client.events()
-            body = {"json": {"fields": []}} if "config" in target else {}
-            statuses = [client.request(method, target.format(app=client.app, n=number), **body).status for number in range(room + 1)]
-            assert set(statuses[:room]) <= {200, 204} and statuses[room] == 500
+            with Client(ServerUnderTest(server.url), "room") as client:
+                client.events()
+                body = {"json": {"fields": []}} if "config" in target else {}
+                statuses = [client.request(method, target.format(app=client.app, n=number), **body).status for number in range(room + 1)]
+                assert set(statuses[:room]) <= {200, 204} and statuses[room] == 500
 
     def test_what_waits_for_a_channel(self, monkeypatch):
         """Commands behind a tone (MAX_KEPT)."""
@@ -10026,36 +10037,36 @@ class TestServer:
         """Bounded in bytes, with a write timeout of ten minutes; what came before the end is without a gap."""
         config = read_config(tmp_path, "[general]\nwebsocket_write_timeout = 600000\n[asterisk]\ntype = user\npassword = asterisk\n")
         with ari_ref.Server(config, port=0) as server:
-            client = Client(ServerUnderTest(server.url), "full")
-            events = client.events(receive_buffer_bytes=4096)
-            big = {"variables": {"filling": "x" * 40000}}
-            made = next(number for number in range(1000) if client.user_event("n%d" % number, json=big).status == 404)
-            with contextlib.suppress(NoReply):
-                while True:
-                    events._read(time.monotonic() + DEADLINE_SECONDS)
-            names = [event["eventname"] for event in events.waiting]
-            assert names == ["n%d" % number for number in range(len(names))] and 0 < len(names) < made
-            assert events.connection.drain()
+            with Client(ServerUnderTest(server.url), "full") as client:
+                events = client.events(receive_buffer_bytes=4096)
+                big = {"variables": {"filling": "x" * 40000}}
+                made = next(number for number in range(1000) if client.user_event("n%d" % number, json=big).status == 404)
+                with contextlib.suppress(NoReply):
+                    while True:
+                        events._read(time.monotonic() + DEADLINE_SECONDS)
+                names = [event["eventname"] for event in events.waiting]
+                assert names == ["n%d" % number for number in range(len(names))] and 0 < len(names) < made
+                assert events.connection.drain()
 
     def test_what_hangs_together_may_be_deep(self, tmp_path):
         """Audio and digits pass through a chain of 350 pairs and bridges."""
         patient = "[general]\nwebsocket_write_timeout = 10000\n[asterisk]\ntype = user\npassword = asterisk\n"
         with ari_ref.Server(read_config(tmp_path, patient), port=0) as server:
-            client = Client(ServerUnderTest(server.url), "deep")
-            events = client.events()
-            query = {"endpoint": "Local/1@stasis-deep-app", "app": "deep-app"}
-            for number in range(350):
-                expect(client.post("/channels/near-%d" % number, query, json={"otherChannelId": "far-%d" % number}), status=200)
-                expect(client.post("/channels/far-%d/answer" % number), status=204)
-                if number:
-                    add(client, client.bridge(str(number)), "near-%d" % (number - 1), "far-%d" % number)
-            record(client, "/channels/near-349", maxDurationSeconds=1)
-            expect(client.post("/channels/far-0/silence"), status=204)
-            expect(client.post("/channels/far-0/dtmf", {"dtmf": "5"}), status=204)
-            events.expect("ChannelDtmfReceived", channel="near-349", digit="5")
-            events.expect("RecordingFinished", recording={"name": "deep-r", "duration": 1})
-            expect(client.delete("/channels/near-0"), status=204)
-            events.expect("ChannelDestroyed", channel="far-0")
+            with Client(ServerUnderTest(server.url), "deep") as client:
+                events = client.events()
+                query = {"endpoint": "Local/1@stasis-deep-app", "app": "deep-app"}
+                for number in range(350):
+                    expect(client.post("/channels/near-%d" % number, query, json={"otherChannelId": "far-%d" % number}), status=200)
+                    expect(client.post("/channels/far-%d/answer" % number), status=204)
+                    if number:
+                        add(client, client.bridge(str(number)), "near-%d" % (number - 1), "far-%d" % number)
+                record(client, "/channels/near-349", maxDurationSeconds=1)
+                expect(client.post("/channels/far-0/silence"), status=204)
+                expect(client.post("/channels/far-0/dtmf", {"dtmf": "5"}), status=204)
+                events.expect("ChannelDtmfReceived", channel="near-349", digit="5")
+                events.expect("RecordingFinished", recording={"name": "deep-r", "duration": 1})
+                expect(client.delete("/channels/near-0"), status=204)
+                events.expect("ChannelDestroyed", channel="far-0")
 
     def test_closes_at_once_whatever_it_was_doing(self, tmp_path):
         """Not started, or with connections open: nobody waits for the next look of a polling thread."""
@@ -10205,31 +10216,31 @@ class Storm:
 
     def ask(self, dice):
         """A client that asks for one thing after the other."""
-        client = Client(self.server, "storm")
-        while time.monotonic() < self.until:
-            self.request(dice, client)
+        with Client(self.server, "storm") as client:
+            while time.monotonic() < self.until:
+                self.request(dice, client)
 
     def listen(self, dice):
         """Sockets come, read slowly or hardly, and go, with a close frame or without a word; and ari.conf changes."""
-        client = Client(self.server, "storm")
-        sockets = [client.events("d").connection]
-        while time.monotonic() < self.until:
-            apps = dice.choice(STORM_SOCKETS)
-            sockets.append(client.events(apps, apps == "all", receive_buffer_bytes=dice.choice((None, 4096))).connection)
-            for connection in sockets[:1] + dice.sample(sockets, min(3, len(sockets))):
-                connection.socket.setblocking(False)
-                with contextlib.suppress(OSError):
-                    connection.socket.recv(100000)
-            if len(sockets) > 5:
-                leaving = sockets.pop(dice.randrange(1, 5))
-                leaving.send(dice.choice((frame_bytes(CLOSE, b"\x03\xe8"), b"")))
-                leaving.close()
-            new = self.configuration.with_suffix(".new")
-            new.write_text(STORM_CONFIGURATION % (50, dice.choice(STORM_SETTINGS)))
-            new.replace(self.configuration)             # it changes in one piece
-            time.sleep(0.05)
-        for connection in sockets:
-            connection.close()
+        with Client(self.server, "storm") as client:
+            sockets = [client.events("d").connection]
+            while time.monotonic() < self.until:
+                apps = dice.choice(STORM_SOCKETS)
+                sockets.append(client.events(apps, apps == "all", receive_buffer_bytes=dice.choice((None, 4096))).connection)
+                for connection in sockets[:1] + dice.sample(sockets, min(3, len(sockets))):
+                    connection.socket.setblocking(False)
+                    with contextlib.suppress(OSError):
+                        connection.socket.recv(100000)
+                if len(sockets) > 5:
+                    leaving = sockets.pop(dice.randrange(1, 5))
+                    leaving.send(dice.choice((frame_bytes(CLOSE, b"\x03\xe8"), b"")))
+                    leaving.close()
+                new = self.configuration.with_suffix(".new")
+                new.write_text(STORM_CONFIGURATION % (50, dice.choice(STORM_SETTINGS)))
+                new.replace(self.configuration)             # it changes in one piece
+                time.sleep(0.05)
+            for connection in sockets:
+                connection.close()
 
     def calm_down(self, client):
         """Delete everything; what is still there after a while."""
@@ -10270,20 +10281,20 @@ class TestStorm:
         config = ari_ref.read_config(str(path))
         with ari_ref.Server(config, port=0, http_config=settings, config_path=str(path), recordings=str(tmp_path), tls=tls) as server:
             storm = Storm(server.url, path, seconds)
-            client = Client(storm.server, "storm")
-            observer = Observer(client.events("watcher", True))
-            threads = [threading.Thread(target=act, args=(random.Random(100 * seed + number),))
-                       for number, act in enumerate([storm.listen] + [storm.ask] * clients)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-            faults += storm.faults + storm.calm_down(client)
-            client.post("/channels/last", {"endpoint": "Local/1@stasis-watcher", "app": "watcher", "timeout": 1})
-            observer.thread.join(DEADLINE_SECONDS)      # nobody asks for anything now: a timer ends this call
-            faults += observer.faults + ["the call that nobody answers does not end"] * observer.thread.is_alive()
-            faults += server.change(left_over) + [record.exc_text for record in caplog.records if record.exc_info]
-            observer.events.connection.close()
+            with Client(storm.server, "storm") as client:
+                observer = Observer(client.events("watcher", True))
+                threads = [threading.Thread(target=act, args=(random.Random(100 * seed + number),))
+                           for number, act in enumerate([storm.listen] + [storm.ask] * clients)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+                faults += storm.faults + storm.calm_down(client)
+                client.post("/channels/last", {"endpoint": "Local/1@stasis-watcher", "app": "watcher", "timeout": 1})
+                observer.thread.join(DEADLINE_SECONDS)      # nobody asks for anything now: a timer ends this call
+                faults += observer.faults + ["the call that nobody answers does not end"] * observer.thread.is_alive()
+                faults += server.change(left_over) + [record.exc_text for record in caplog.records if record.exc_info]
+                observer.events.connection.close()
         deadline = time.monotonic() + DEADLINE_SECONDS
         while threading.active_count() > before and time.monotonic() < deadline:
             time.sleep(0.01)
