@@ -5747,9 +5747,10 @@ def read_settings(path: str, options: argparse.Namespace) -> tuple[Config | None
     if options.tls_cert:
         settings.tls_certificate, settings.tls_key = options.tls_cert, options.tls_key or ""
         settings.where["tls_certificate"] = "--tls-cert"
-    host, port = split_address(settings.address, settings.port)
-    settings.address = host if options.bind is None else options.bind
-    settings.port = port if options.port is None else options.port
+    settings.address, settings.port = split_address(settings.address, settings.port)
+    settings.tls_address, settings.tls_port = split_address(settings.tls_address, settings.tls_port)
+    settings.address = settings.address if options.bind is None else options.bind
+    settings.port = settings.port if options.port is None else options.port
     if options.tls_cert and not settings.has_tls:       # https in place of http
         settings.is_enabled, settings.has_tls = False, True
         settings.tls_address, settings.tls_port = settings.address, settings.port
@@ -5793,11 +5794,11 @@ def check(config: Config | None, settings: HttpConfig, options: argparse.Namespa
     """Print what takes effect, never a password, and every problem; the exit status says whether there are any."""
     def yes_no(value: bool) -> str:
         return "yes" if value else "no"
+    for host, port, is_tls in settings.listeners():
+        print("listens on %s port %d, %s" % (printable(host), port, "https" if is_tls else "http"))
+    settings.port = settings.tls_port = 0               # any will do, as a server may be listening there now
     try:
-        server = Server(config, http_config=settings, sounds=options.sounds, recordings=options.recordings, tls=tls)
-        for listener in server.listeners:
-            print("listens on %s port %d, %s" % (*listener.server_address[:2], "https" if listener.tls else "http"))
-        server.close()
+        Server(config, http_config=settings, sounds=options.sounds, recordings=options.recordings, tls=tls).close()
     except (ConfigError, OSError) as error:
         problems.append(str(error) if isinstance(error, ConfigError) else "%s: %s" % (error.filename, error.strerror))
     print("prefix '%s', %d sessions" % (printable(settings.prefix), settings.session_limit))

@@ -9450,6 +9450,7 @@ class TestCommandLine:
         """--check: exit status 0, nothing secret."""
         status, printed, complained = run("--check", "--config", SAMPLE)
         assert (status, complained) == (0, "") and "user reader: read-only" in printed and "readonly" not in printed
+        assert printed.startswith("listens on 127.0.0.1 port 8088, http\n")
 
     def test_check_tells_a_problem_with_file_and_line(self, tmp_path):
         """--check: exit status 1."""
@@ -10067,6 +10068,13 @@ class TestServer:
                 events.expect("RecordingFinished", recording={"name": "deep-r", "duration": 1})
                 expect(client.delete("/channels/near-0"), status=204)
                 events.expect("ChannelDestroyed", channel="far-0")
+
+    def test_is_started_once(self, tmp_path):
+        """Not again behind its end, which is said."""
+        server = ari_ref.Server(read_config(tmp_path, USER), port=0)
+        server.close()
+        with pytest.raises(RuntimeError, match="closed"):
+            server.start()
 
     def test_closes_at_once_whatever_it_was_doing(self, tmp_path):
         """Not started, or with connections open: nobody waits for the next look of a polling thread."""
