@@ -1,5 +1,6 @@
 PYTHON ?= python3
-URL ?= http://127.0.0.1:8088/ari
+PORT ?= 8088
+URL ?= http://127.0.0.1:$(PORT)/ari
 AUTH ?= asterisk:asterisk
 
 # Where $(PYTHON) has no pytest, a virtual environment of that very Python gets one.
@@ -18,8 +19,8 @@ endif
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
 
-run: ## serve http://127.0.0.1:8088/ari with the sample configuration
-	$(PYTHON) -m ari_ref --config ari.conf.sample
+run: ## serve http://127.0.0.1:8088/ari with the sample configuration; PORT=N takes another port
+	$(PYTHON) -m ari_ref --config ari.conf.sample --port $(PORT)
 
 test: $(filter $(VENV)/%,$(PYTEST)) ## run all tests on the module itself
 	$(PYTEST) -q test_ari_ref.py

@@ -28,8 +28,8 @@ Sections, in the order of what they need:
 The arrow rule: a section uses names of the sections above it only (annotations apart).
 
 The lock rule: Stasis is a plain object, and whoever calls it holds Server.lock, which is taken in one method, change(). Under
-it nobody touches a socket, or a file but those of recordings (7.8), logs, sleeps or waits. Events go into the outbox of each
-event socket under the lock, so that every application sees them in one order; they are sent without it, one writer at a time.
+it nobody touches a socket or a file, logs, sleeps or waits. Events go into the outbox of each event socket under the lock, so
+that every application sees them in one order; they are sent without it, one writer at a time, as files are written.
 
 Marks in comments: "RFC 6455 5.5.2: ..." a rule by its number; "Asterisk: ..." behaviour that is kept although it surprises;
 "Not Asterisk: ..." a deliberate difference; "departure N" the same by its number in the README.
@@ -517,8 +517,8 @@ MAX_OPTION = 2**31 - 1                  # of an option that is a number
 UTF8_BOM = b"\xef\xbb\xbf"
 DIRECTIVE = re.compile(r"([^\x00-\x20]*)[\x00-\x20]*(.*)", re.DOTALL)
 COMMENT_MARK = re.compile(r"\\;|;--(?!-)|(?:--)?;(?!--(?!-))")
-# What a crypt(3) hash says of how it was made: $scheme$ and its cost. Without it the hash is a traditional one of 13 characters.
 ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s]+|null")            # RFC 6454 6.2
+# What a crypt(3) hash says of how it was made: $scheme$ and its cost. Without it the hash is a traditional one of 13 characters.
 HASH_KIND = re.compile(r"(\$(?:[56]\$(?:rounds=[0-9]+\$)?|2[abxy]\$[0-9]{2}\$|(?:g?y|7)\$[^$]*\$|[0-9a-z]+\$))|[./0-9A-Za-z]{13}$")
 CRYPT_DATA_BYTES = 131_072              # more than any struct crypt_data
 PROOF_KEY = secrets.token_bytes(16)
@@ -678,7 +678,9 @@ def strip_comments(line: str, depth: int) -> tuple[str, int]:
     return "".join(kept) + ("" if depth else line[start:]), depth
 
 class User:
-    """Somebody who may log in: name, password (plain or a crypt(3) hash), and whether only reading is allowed."""
+    """Somebody who may log in: name, password (plain or a crypt(3) hash), and whether only reading is allowed.
+
+    `proof` here and `refused` in Config are what logins have shown: any thread may set them, at any time, to what is true."""
 
     def __init__(self, name: str) -> None:
         self.name, self.password, self.is_crypted, self.is_read_only = name, "", False, False
@@ -1401,7 +1403,7 @@ class Kind(NamedTuple):
         facts = {"name": self.name, "description": spaced(self.name), "required": self.required, "dataType": self.data_type,
                  "paramType": "body" if self.where == "document" else self.where, "allowMultiple": self.is_list}
         if self.default is not None:
-            facts["defaultValue"] = facts["defalutValue"] = self.default        # as `keys` spells it
+            facts["defaultValue"] = facts["defalutValue"] = self.default        # one of the two stands among `keys`
         if self.least is not None:
             facts["allowableValues"] = {"valueType": "RANGE", "min": self.least}
         elif self.allowed:
@@ -1409,7 +1411,7 @@ class Kind(NamedTuple):
         return {key: facts[key] for key in self.keys if key in facts}
 
 def read_integer(value, bits: int = 32) -> int:
-    """Of another JSON type: 0."""
+    """A JSON integer cut to so many bits; 0 for another type."""
     return wrap_integer(value, bits) if type(value) is int else 0
 
 Text = Kind("string", str, lambda value: value if isinstance(value, str) else None)     # another JSON type: as if not sent
@@ -1597,11 +1599,8 @@ def resolve_handshake(declared: Operation, request: Request, path_values: list[s
     return declared.handler(**arguments)._replace(headers=headers)
 
 def answer(call: Callable[[Stasis], object], stasis: Stasis) -> Response | Upgrade | Later:
-    """Run what resolve() gave; the caller holds the lock. None becomes a 204, any other value a 200, an AriError its JSON."""
-    try:
-        result = call(stasis)
-    except AriError as error:
-        return json_error(error)
+    """Run what resolve() gave; the caller holds the lock. None becomes a 204, any other value a 200; AriError for a refusal."""
+    result = call(stasis)
     if isinstance(result, (Response, Upgrade, Later)):
         return result
     return Response(204) if result is None else Response(200, result)
@@ -2126,7 +2125,7 @@ class Item(NamedTuple):
     first: str | None = ""
     convert: Callable[[str], str | None] = str
 
-def one_word(words: str, upper: bool = False) -> Callable[[str], str | None]:
+def one_word(words: str) -> Callable[[str], str | None]:
     """An item that takes these words only, in any case."""
     known = {word.lower(): word for word in words.split()}
     return lambda value: known.get(value.lower())
@@ -2618,8 +2617,9 @@ def write_item(stasis: Stasis, channel: Channel, argument: str, value: str) -> N
         if leg:
             leg.publish()
 
-for party, its_attribute in (("CALLERID", "caller"), ("CONNECTEDLINE", "connected"), ("REDIRECTING", "")):
-    FUNCTIONS[party] = party_function(party, its_attribute)
+FUNCTIONS["CALLERID"] = party_function("CALLERID", "caller")
+FUNCTIONS["CONNECTEDLINE"] = party_function("CONNECTEDLINE", "connected")
+FUNCTIONS["REDIRECTING"] = party_function("REDIRECTING")
 FUNCTIONS["CHANNEL"] = Function(read_item, write_item)
 
 # --- 7.5 What runs on it
@@ -3511,14 +3511,11 @@ class Playback(Task):
             self.state = "playing"
             self.tell("PlaybackStarted")
             self.run_from(position)
-        elif command == "restart":
-            self.run_from(0)
-        elif command == "reverse":
-            self.run_from(max(0, position - self.skip_ms))
-        else:                                           # forward: never over the end
-            position += self.skip_ms
-            is_over = length is not None and position >= length
-            self.run_from(max(0, length - self.skip_ms) if is_over else position)
+        else:
+            ahead = position + self.skip_ms             # forward: never over the end
+            is_over = length is not None and ahead >= length
+            self.run_from({"restart": 0.0, "reverse": max(0.0, position - self.skip_ms),
+                           "forward": max(0.0, length - self.skip_ms) if is_over else ahead}[command])
         self.stasis.audio_changed()
 
     def stop(self) -> None:
@@ -4694,8 +4691,8 @@ def playback_control(stasis, playback_id, operation_=Text.needed(allowed=PLAYBAC
 
 # --- 8.8 /deviceStates
 RESOURCES["deviceStates"] = Resource("Device states.", """
-~DeviceState (The state of a device.): name!, state!=UNKNOWN|NOT_INUSE|INUSE|BUSY|INVALID|UNAVAILABLE|RINGING|RINGINUSE|ONHOLD
-""", modules="res_stasis_device_state")
+~DeviceState (The state of a device.): name!, state!=%s
+""" % "|".join(DEVICE_STATES), modules="res_stasis_device_state")
 STATES_TO_SET = DEVICE_STATES[1:]       # all but UNKNOWN
 
 def stasis_device(stasis: Stasis, device_name: str) -> str:
@@ -4935,7 +4932,8 @@ def application_filter(stasis, application=known_application, filter=Document):
 
 # === 9. Server ===
 # Sockets, threads, timers, files of recordings, and the one lock. http.server accepts connections and gives each a thread; what
-# is said on them comes from the sections above. No other section uses socket, or threading but for the lock of crypt(3).
+# is said on them comes from the sections above. No other section uses sockets; threads are known to the lock of crypt(3), which
+# is taken by nobody who holds the other, and to the log of section 10, too.
 
 BACKLOG = 512                           # connections that wait to be accepted
 HALF_FRAME_SECONDS = 9.0                # departure 7: an unfinished WebSocket frame
@@ -5270,7 +5268,7 @@ class HttpConnection(socketserver.BaseRequestHandler):
 
 @functools.lru_cache(maxsize=KNOWN_HEADS)
 def understand(data: bytes, config: Config, http_config: HttpConfig) -> tuple | None:
-    """(Head, decision) of a small head, the decision None where a body follows; None when `data` is more than a head.
+    """(Head, decision) of a small head, the decision None where a body follows, or a refusal; None when `data` is more than a head.
 
     All that is said of a request without a body follows from its head and the configuration, and clients send the same heads
     again and again: this is the one place that remembers them. Threads share what it remembers, and never change it."""
@@ -5278,20 +5276,21 @@ def understand(data: bytes, config: Config, http_config: HttpConfig) -> tuple | 
     head = incoming.read_head()
     if incoming.rest():
         return None
-    has_body = head.content_length or head.is_chunked
-    return head, None if has_body else decide(Request(head, b"", http_config.prefix), config, http_config)
+    if head.content_length or head.is_chunked:
+        return head, None
+    try:
+        return head, decide(Request(head, b"", http_config.prefix), config, http_config)
+    except (AriError, HttpError):       # not worth remembering: it comes again
+        return head, None
 
 def decide(request: Request, config: Config, http_config: HttpConfig) -> Response | Callable[[Stasis], object]:
-    """The response to a request, or what the model is to do for it: follows from these arguments alone."""
-    try:
-        if http_config.has_status and request.head.path.rstrip("/").lower() == http_config.prefix.lower() + "/httpstatus":
-            return status_page(request.head.method, http_config)
-        if not config.is_enabled or request.path is None:
-            raise HttpError(404, "The requested URL was not found on this server.", close=False)
-        admit(request, config)
-        return resolve(request, config)
-    except (AriError, HttpError) as error:
-        return refusal(error, http_config.server_name)
+    """The response to a request, or what the model is to do for it: follows from these arguments alone, as errors do."""
+    if http_config.has_status and request.head.path.rstrip("/").lower() == http_config.prefix.lower() + "/httpstatus":
+        return status_page(request.head.method, http_config)
+    if not config.is_enabled or request.path is None:
+        raise HttpError(404, "The requested URL was not found on this server.", close=False)
+    admit(request, config)
+    return resolve(request, config)
 
 def masked(head: Head) -> str:
     """Method and target for the log."""
@@ -5362,9 +5361,9 @@ class Listener(http.server.ThreadingHTTPServer):
         self.shutdown()
 
 class RecordingFiles:
-    """The files of recordings below `folder`; None where they live in memory. Used by one thread, and never with the lock held.
+    """The files of recordings below `folder`; None where they live in memory. OSError from all of it.
 
-    OSError from all of it."""
+    Used without the lock and by one thread, Server.worker; but a Content is read by the connection that sends it."""
 
     def __init__(self, folder: str | None) -> None:
         self.folder = folder
@@ -5491,8 +5490,9 @@ class Server:
         except (OSError, OverflowError, TypeError, UnicodeError) as error:
             for listener in self.listeners:
                 listener.server_close()
-            raise ConfigError("%s port %d" % (host, port), "cannot serve here: %s" % (
-                getattr(error, "strerror", "") or error)) from None
+            hint = "; --port N takes another" if isinstance(error, OSError) and error.errno == errno.EADDRINUSE else ""
+            raise ConfigError("%s port %d" % (host, port), "cannot serve here: %s%s" % (
+                getattr(error, "strerror", "") or error, hint)) from None
         if not self.listeners:
             raise ConfigError("http.conf", "listens nowhere: [general] needs enabled = yes and a bindaddr, or tlsenable = yes")
 
