@@ -39,7 +39,7 @@ from __future__ import annotations
 import argparse, base64, codecs, collections, concurrent.futures, configparser, contextlib, email.utils, enum, errno, functools
 import gc, glob, hashlib, heapq, hmac, html, http.server, itertools, json, logging, math, os, re, secrets, select, signal, socket
 import socketserver, ssl, stat, string, struct, sys, threading, time, traceback, urllib.parse, uuid, warnings
-from typing import Callable, Iterator, NamedTuple
+from typing import Callable, Iterable, Iterator, NamedTuple
 
 # === 1. Words and limits ===
 # The words and numbers that more than one section uses, the errors with the ways to refuse, and how text and numbers are read.
@@ -1291,8 +1291,10 @@ class Response:
 
     def to_bytes(self, date: str, server: str, pretty: bool = False, cors=(), closes: bool = False, is_head: bool = False) -> bytes:
         """The answer, without a Content, in Asterisk's order of headers (ast_http_send, ast_ari_callback)."""
-        headers = [*([("Server", server)] if server else ()), ("Date", date), *([("Connection", "close")] if closes else ()),
-                   ("Cache-Control", "no-cache, no-store"), *(cors if self.has_cors else ()), *self.headers]
+        headers = [("Server", server), ("Date", date)] if server else [("Date", date)]
+        if closes:
+            headers.append(("Connection", "close"))
+        headers += [("Cache-Control", "no-cache, no-store"), *(cors if self.has_cors else ()), *self.headers]
         body: bytes | Content = b""
         if self.content:
             name, content_type, body = self.content
@@ -4975,14 +4977,17 @@ class Stream:
         """How many bytes were taken at once; BlockingIOError where none could be, OSError when the connection is broken."""
         return self.sock.send(data, socket.MSG_DONTWAIT)
 
-    def write_all(self, data: bytes, until: float) -> None:
-        """Write all; OSError when that takes longer than to this moment of time.monotonic()."""
-        while data:
-            try:
-                data = data[self.write(data):]
-            except BlockingIOError:
-                if not self.wait(select.POLLOUT, until - time.monotonic()):
-                    raise OSError(errno.ETIMEDOUT, "the peer takes nothing") from None
+    def write_all(self, pieces: Iterable[bytes], seconds: float) -> None:
+        """Write all; OSError when that takes longer."""
+        until = time.monotonic() + seconds
+        for piece in pieces:
+            sent = 0
+            while sent < len(piece):
+                try:
+                    sent += self.write(piece[sent:] if sent else piece)
+                except BlockingIOError:
+                    if not self.wait(select.POLLOUT, until - time.monotonic()):
+                        raise OSError(errno.ETIMEDOUT, "the peer takes nothing") from None
 
     def wait(self, what: int, seconds: float) -> bool:
         """Wait until the socket can be read (POLLIN) or written (POLLOUT); False when the time is over before."""
@@ -5212,7 +5217,8 @@ class HttpConnection(socketserver.BaseRequestHandler):
             EventSocket(self.ari, self.stream, self.peer).run(response, self.incoming.rest())
             return False
         keeps = not response.closes and not head.closes and self.ari.http.keep_alive > 0 and self.incoming.skip_body()
-        self.log(head, response)
+        if "origin" in head.by_name or logger.isEnabledFor(logging.INFO):
+            self.log(head, response)
         self.respond(head, response, keeps)
         return keeps
 
@@ -5220,18 +5226,15 @@ class HttpConnection(socketserver.BaseRequestHandler):
         """Write an answer whole; OSError where the peer does not take it in time."""
         data = response.to_bytes(http_date(int(self.ari.now())), self.ari.http.server_name, self.ari.config.is_pretty,
                                  cors_headers(head, self.ari.config), not keeps, head.method == "HEAD")
-        content = response.content[2] if response.content else b""
+        content = response.content[2] if response.content else None
         size, pieces = content if isinstance(content, Content) else (0, ())
-        until = time.monotonic() + TRANSFER_SECONDS + (len(data) + size) / TRANSFER_RATE
-        self.stream.write_all(data, until)
-        for piece in pieces:
-            self.stream.write_all(piece, until)
+        self.stream.write_all(itertools.chain((data,), pieces), TRANSFER_SECONDS + (len(data) + size) / TRANSFER_RATE)
 
     def log(self, head: Head, response: Response) -> None:
         """Say what was asked and answered: at `info` one line, with the reason of a refusal, at `debug` what was sent."""
-        origin = head.exact("Origin")
-        if origin and not cors_headers(head, self.ari.config):
-            self.ari.warn("the Origin %s is not among allowed_origins in ari.conf, so no page from there sees an answer" % origin)
+        if "origin" in head.by_name and not cors_headers(head, self.ari.config):
+            self.ari.warn("the Origin %s is not among allowed_origins in ari.conf, so no page from there sees an answer" % (
+                head.by_name["origin"]))
         if logger.isEnabledFor(logging.INFO):
             reason = response.value if response.status >= 400 and response.value is not NO_BODY else ""
             logger.info("%s %s %d %s", self.peer, masked(head), response.status, printable(json.dumps(reason) if reason else ""))
@@ -5268,7 +5271,7 @@ class HttpConnection(socketserver.BaseRequestHandler):
 
 @functools.lru_cache(maxsize=KNOWN_HEADS)
 def understand(data: bytes, config: Config, http_config: HttpConfig) -> tuple | None:
-    """(Head, decision) of a small head, the decision None where a body follows, or a refusal; None when `data` is more than a head.
+    """(Head, decision) of a small head, the decision None where a body follows; None when `data` is more than a head.
 
     All that is said of a request without a body follows from its head and the configuration, and clients send the same heads
     again and again: this is the one place that remembers them. Threads share what it remembers, and never change it."""
@@ -5280,8 +5283,8 @@ def understand(data: bytes, config: Config, http_config: HttpConfig) -> tuple | 
         return head, None
     try:
         return head, decide(Request(head, b"", http_config.prefix), config, http_config)
-    except (AriError, HttpError):       # not worth remembering: it comes again
-        return head, None
+    except (AriError, HttpError) as error:
+        return head, refusal(error, http_config.server_name)
 
 def decide(request: Request, config: Config, http_config: HttpConfig) -> Response | Callable[[Stasis], object]:
     """The response to a request, or what the model is to do for it: follows from these arguments alone, as errors do."""
@@ -5543,14 +5546,15 @@ class Server:
 
     def change(self, action: Callable[[Stasis], object]):
         """What action(model) comes to; its files are written, its events sent, its faults logged, when the lock is free again."""
-        outboxes, files, notes = [], [], []
+        outboxes, files, notes = [], (), []
         try:
             with self.lock:
                 try:
                     self.stasis.advance(self.now())
                     return action(self.stasis)
                 finally:
-                    outboxes, files = self.pass_on(), self.give_files()
+                    outboxes = self.pass_on()
+                    files = self.give_files() if self.stasis.recordings.work else ()
                     notes, self.stasis.notes = self.stasis.notes, []
         finally:
             if files:
