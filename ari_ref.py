@@ -1377,7 +1377,10 @@ def spaced(name: str) -> str:
 class Kind(NamedTuple):
     """A parameter, as the default value of an argument: what text, JSON and absence come to, and how it is described.
 
-    Calling one refines it, needed() makes it a required one: Text("both", allowed=("both", "in", "out")), Text.needed()."""
+        media=List.needed()                         a list that must be there; how it is refused, the operation says
+        variable=Text.needed("... is required")     400 with these words where it is absent or empty
+        timeout=Number(30)                          30 where it is absent
+        direction=Text("both", allowed=(...))       Asterisk: a text is None where it is absent, and "both" but described"""
     data_type: str
     from_text: Callable
     from_json: Callable
@@ -1393,7 +1396,7 @@ class Kind(NamedTuple):
     keys: list = USUAL_KEYS             # in the order of the API description
 
     def __call__(self, default=None, **facts) -> Kind:
-        """Asterisk: the default of a text is only shown in the description; an absent one stays None (res_ari_*.c)."""
+        """The same with a default, or with other facts. Asterisk: the default of a text is only shown (res_ari_*.c)."""
         if default is not None and self.absent is not None:
             facts["absent"] = default
         return self._replace(default=default, **facts)
@@ -1477,7 +1480,13 @@ def operation(*places: str, returns: str = "void", errors="", path_first: bool =
                of the path: an argument `channel` stands for {channelId}, as text, or as what its default value, a look-up
                f(stasis, text), finds. Look-ups run in this order, before the operation. The description has the path first,
                unless `path_first` is False.
-    docstring  the first sentence is the summary"""
+    docstring  the first sentence is the summary
+
+        @operation("POST /channels/{channelId}/ring", "DELETE /channels/{channelId}/ring", errors="404 409 412")
+        def channel_ring_or_ring_stop(is_on, channel=answerable):
+
+    is two operations, ring and ringStop, of one path; `channel` is what answerable(stasis, the text in place of {channelId}) finds.
+    """
     def declare(handler: Callable) -> Callable:
         names = handler.__code__.co_varnames[:handler.__code__.co_argcount]
         defaults = dict(zip(reversed(names), reversed(handler.__defaults__ or ())))
@@ -2223,20 +2232,25 @@ class Channel(Subject):
 
     def __init__(self, stasis: Stasis, channel_id: str, name: str, state: str, place: Place) -> None:
         super().__init__(stasis, channel_id)
-        self.name, self.state, self.place = name, state, place
-        self.caller = self.connected = ("", "")         # (name, number)
-        self.language = "en"
+        self.name, self.state, self.place, self.language = name, state, place, "en"
+        self.caller: tuple[str, str] = ("", "")         # (name, number)
+        self.connected: tuple[str, str] = ("", "")      # of who is on the other side, as far as it was told
+        self.told_connected: tuple[str, str] | None = None              # as a bridge has told the other leg last
         self.variables: dict[str, tuple[str, str]] = {}                 # bare name: (name with its _ marks, value), oldest first
         self.items: dict[tuple, object] = {}            # what functions keep: (function, item), or (function, party, item): value
         self.programs: list[Program] = []               # what runs on it, outermost first; none: nobody has called it yet
         self.timer = Timer(stasis)                      # of the call, or of a step of the dialplan
-        self.cause, self.is_over = 0, False             # the hangup cause, as far as there is one before the end
-        self.near_leg = self.far_leg = None             # of a pair, the leg that this one is not
-        self.dialstring, self.bridge = "", None
-        self.absorbs_dtmf = self.is_announcer = False   # as addChannel said for the present bridge
-        self.told_connected = None                      # (name, number) that a bridge last gave for the other side
-        self.muted, self.is_silence_on = set(), False
-        self.target, self.snoops = None, []             # whom a Snoop hears; the Snoops that hear this one
+        self.cause = 0                                  # the hangup cause, as far as there is one before the end
+        self.is_over = False                            # from the first moment of the end on
+        self.near_leg: Channel | None = None            # the other one, of a far leg
+        self.far_leg: Channel | None = None             # the other one, of a near leg
+        self.dialstring = ""                            # what a near leg calls
+        self.bridge: Bridge | None = None
+        self.absorbs_dtmf = self.is_announcer = False   # as addChannel said for that bridge
+        self.muted: set[str] = set()                    # "in", "out"
+        self.is_silence_on = False                      # the silence generator
+        self.target: Channel | None = None              # whom a Snoop hears
+        self.snoops: list[Channel] = []                 # the Snoops that hear this one
         stasis.channels[channel_id] = stasis.channels_by_name[channel_id.lower()] = self
         stasis.channels_by_name.setdefault(name.lower(), self)          # the id of another channel may spell the same
         self.publish()
@@ -2541,55 +2555,68 @@ def clean_number(number: str) -> str:
         return number
     return re.sub(r"[()-]|\.(?!$)", "", number)
 
-def party_function(function: str, attribute: str = "") -> Function:
-    """CALLERID(), CONNECTEDLINE() or REDIRECTING(), by the attribute of a channel that its party without a prefix is."""
-    own_items, prefixes = OWN_ITEMS[function], PARTIES[function]
+class PartyFunction:
+    """CALLERID(), CONNECTEDLINE() or REDIRECTING(): a party and what is asked of it, both named by the argument.
 
-    def asked(argument: str) -> tuple[str, str]:
-        """(prefix of the party, what is asked of it); Asterisk: of "number" three letters are enough (party_id_read)."""
+        CALLERID(num)          prefix ""        the number of the attribute of a channel that the function is about, `caller`
+        CALLERID(ani-name)     prefix "ani-"    the name of another party, which is kept in Channel.items
+        CALLERID(priv-tag)     prefix "priv-"   an item that every party has (PARTY_ITEMS)
+        CALLERID(ani2)                          an item of the function itself (OWN_ITEMS)"""
+
+    def __init__(self, name: str, attribute: str = "") -> None:
+        self.name, self.attribute = name, attribute
+        self.own_items, self.prefixes = OWN_ITEMS[name], PARTIES[name]
+
+    def parse(self, argument: str) -> tuple[str, str]:
+        """(prefix, what is asked). Asterisk: of "number" three letters are enough (func_callerid.c, party_id_read)."""
         item = ITEM_ALIASES.get(argument.lower(), argument.lower())
-        prefix = next((prefix for prefix in prefixes if item.startswith(prefix)), None)
-        if prefix is None or item in own_items:
+        prefix = next((prefix for prefix in self.prefixes if item.startswith(prefix)), None)
+        if prefix is None or item in self.own_items:
             return "", item
-        rest = ITEM_ALIASES.get(item[len(prefix):], item[len(prefix):])
-        return prefix, "num" if rest.startswith("num") and "-" not in rest else rest
+        asked = ITEM_ALIASES.get(item[len(prefix):], item[len(prefix):])
+        return prefix, "num" if asked.startswith("num") and "-" not in asked else asked
 
-    def kept_item(prefix: str, rest: str) -> Item | None:
-        return own_items.get(rest) or (PARTY_ITEMS.get(rest) if prefix in prefixes else None)
+    def item(self, prefix: str, asked: str) -> Item | None:
+        """The kept item that is asked for; None where that is a name, a number, or nothing."""
+        return self.own_items.get(asked) or (PARTY_ITEMS.get(asked) if prefix in self.prefixes else None)
 
-    def party(channel: Channel, prefix: str) -> tuple[str, str]:
-        return getattr(channel, attribute) if attribute and not prefix else channel.items.get((function, prefix, "party"), ("", ""))
+    def party(self, channel: Channel, prefix: str) -> tuple[str, str]:
+        """(name, number)."""
+        if self.attribute and not prefix:
+            return getattr(channel, self.attribute)
+        return channel.items.get((self.name, prefix, "party"), ("", ""))
 
-    def read(stasis: Stasis, channel: Channel, argument: str) -> str | None:
-        if function == "CALLERID" and argument.lower() == "rdnis":
+    def read(self, stasis: Stasis, channel: Channel, argument: str) -> str | None:
+        """What is asked, "" for what is not known; None without an argument."""
+        if self.name == "CALLERID" and argument.lower() == "rdnis":
             return FUNCTIONS["REDIRECTING"].read(stasis, channel, "from-num")
-        prefix, rest = asked(argument)
-        (name, number), item = party(channel, prefix), kept_item(prefix, rest)
+        prefix, asked = self.parse(argument)
+        (name, number), item = self.party(channel, prefix), self.item(prefix, asked)
         if argument.lower() == "pres" and not (name or number):
             return "unavailable"
         if item:
-            return channel.items.get((function, prefix, rest), item.first)
+            return channel.items.get((self.name, prefix, asked), item.first)
         shown = {"name": name, "num": number, "all": '"%s" <%s>' % (name, number), "name-valid": "%d" % bool(name),
-                 "num-valid": "%d" % bool(number)} if prefix in prefixes else {}
-        return shown.get(rest, "") if argument else None
+                 "num-valid": "%d" % bool(number)} if prefix in self.prefixes else {}
+        return shown.get(asked, "") if argument else None
 
-    def write(stasis: Stasis, channel: Channel, argument: str, value: str) -> None:
-        if function == "CALLERID" and argument.lower() == "rdnis":
+    def write(self, stasis: Stasis, channel: Channel, argument: str, value: str) -> None:
+        """Set it, and publish the channel; what cannot be set stays."""
+        if self.name == "CALLERID" and argument.lower() == "rdnis":
             FUNCTIONS["REDIRECTING"].write(stasis, channel, "from-num", value)
             return
-        prefix, rest = asked(argument)
-        (name, number), item, value = party(channel, prefix), kept_item(prefix, rest), value.strip(C_SPACES)
-        told = {"name": (value, number), "num": (name, value), "all": parse_caller_id(value)}.get(rest)
+        prefix, asked = self.parse(argument)
+        (name, number), item, value = self.party(channel, prefix), self.item(prefix, asked), value.strip(C_SPACES)
+        party = {"name": (value, number), "num": (name, value), "all": parse_caller_id(value)}.get(asked)
         if item and item.convert(value) is not None:
-            channel.items[function, prefix, rest] = item.convert(value)
-        elif told and attribute and not prefix:
-            setattr(channel, attribute, told)
-        elif told and prefix in prefixes:
-            channel.items[function, prefix, "party"] = told
-        if attribute == "connected" and channel.other_leg:
+            channel.items[self.name, prefix, asked] = item.convert(value)
+        elif party and self.attribute and not prefix:
+            setattr(channel, self.attribute, party)
+        elif party and prefix in self.prefixes:
+            channel.items[self.name, prefix, "party"] = party
+        if self.attribute == "connected" and channel.other_leg:
             channel.other_leg.caller = channel.connected        # Asterisk: unpublished, as in Bridge.tell_connected_line()
         channel.publish()
-    return Function(read, write)
 
 def read_item(stasis: Stasis, channel: Channel, argument: str) -> str | None:
     """The item of CHANNEL(); None for one that is not known."""
@@ -2619,9 +2646,8 @@ def write_item(stasis: Stasis, channel: Channel, argument: str, value: str) -> N
         if leg:
             leg.publish()
 
-FUNCTIONS["CALLERID"] = party_function("CALLERID", "caller")
-FUNCTIONS["CONNECTEDLINE"] = party_function("CONNECTEDLINE", "connected")
-FUNCTIONS["REDIRECTING"] = party_function("REDIRECTING")
+FUNCTIONS.update({known.name: Function(known.read, known.write) for known in (
+    PartyFunction("CALLERID", "caller"), PartyFunction("CONNECTEDLINE", "connected"), PartyFunction("REDIRECTING"))})
 FUNCTIONS["CHANNEL"] = Function(read_item, write_item)
 
 # --- 7.5 What runs on it
