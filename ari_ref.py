@@ -5860,7 +5860,7 @@ def serve(config: Config | None, settings: HttpConfig, path: str, options: argpa
     handler = LogHandler()
     logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", handlers=[handler])
     gc.freeze()                         # the garbage collector need not look again at what stays for ever
-    had_terminal = has_terminal()
+    had_terminal = has_terminal() and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN         # as nohup leaves it
     with server:
         print("%s/ari" % server.url, flush=True)
         while signal.sigwait(signals) == signal.SIGHUP and not (had_terminal and not has_terminal()):

@@ -9643,10 +9643,12 @@ class TestCommandLine:
         os.close(writer)
         assert done.returncode == 1 and done.stderr.decode() == "ari_ref: %s\n" % words
 
-    def test_ends_with_its_terminal(self):
-        """SIGHUP with the terminal gone; with one, or without having had one, it reads the configuration again."""
+    @rows("ignored", ("as a shell starts it", False), ("as nohup starts it", True))
+    def test_ends_with_its_terminal(self, ignored):
+        """SIGHUP with the terminal gone, unless nohup was asked for; with one, or without having had one, it reads the configuration again."""
         pid, terminal = pty.fork()
         if not pid:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
             os.execv(sys.executable, [sys.executable, "-c", AS_MODULE, "--config", SAMPLE, "--port", "0"])
         url = b""
         while b"\n" not in url:
@@ -9654,6 +9656,10 @@ class TestCommandLine:
         os.kill(pid, signal.SIGHUP)
         assert get(url.decode().strip()) == 200
         os.close(terminal)
+        if ignored:
+            os.kill(pid, signal.SIGHUP)
+            assert get(url.decode().strip()) == 200
+            os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + 10
         while os.waitpid(pid, os.WNOHANG)[0] == 0:
             assert time.monotonic() < deadline
