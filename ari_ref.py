@@ -289,7 +289,6 @@ class Opcode(enum.IntEnum):
 class Close(enum.IntEnum):
     """RFC 6455 7.4.1: the close codes that the server itself gives."""
     NORMAL = 1000
-    GOING_AWAY = 1001
     PROTOCOL_ERROR = 1002
     INVALID_DATA = 1007
     TOO_BIG = 1009
@@ -1482,10 +1481,8 @@ def operation(*places: str, returns: str = "void", errors="", path_first: bool =
                unless `path_first` is False.
     docstring  the first sentence is the summary
 
-        @operation("POST /channels/{channelId}/ring", "DELETE /channels/{channelId}/ring", errors="404 409 412")
-        def channel_ring_or_ring_stop(is_on, channel=answerable):
-
-    is two operations, ring and ringStop, of one path; `channel` is what answerable(stasis, the text in place of {channelId}) finds.
+    So `def channel_ring_or_ring_stop(is_on, channel=answerable)` below the two places "POST /channels/{channelId}/ring" and "DELETE
+    ..." is the operations ring and ringStop; `channel` is what answerable(stasis, the text in place of {channelId}) finds.
     """
     def declare(handler: Callable) -> Callable:
         names = handler.__code__.co_varnames[:handler.__code__.co_argcount]
@@ -1568,10 +1565,13 @@ def parse_parameters(declared: Operation, request: Request, path_values: list[st
 class Later(NamedTuple):
     """What an operation that needs a file comes to: work(server), done when the lock is free, then then(stasis, its result).
 
-    An OSError or ConfigError of the work goes to the log, and the answer is the refusal."""
+    All such work is done in the order of the changes to the model. Between the two halves everything may change: what the
+    operation takes or gives away, it does in the first, and `undo` takes it back where the work fails. An OSError or ConfigError
+    goes to the log, and the answer is the refusal."""
     work: Callable[[Server], object]
     then: Callable[[Stasis, object], object]
     refusal: AriError
+    undo: Callable[[Stasis], None] = lambda stasis: None
 
 class Upgrade(NamedTuple):
     """What GET /events comes to: the applications that its event socket is to hold, and the headers of the 101 answer."""
@@ -2188,6 +2188,7 @@ CHANNEL_ITEMS = {                       # of CHANNEL(); what is set on one leg o
     "dtmf_features": Item("", lambda value: "".join(letter for letter in "TKHWX" if letter in value)
                           if value == value.upper() else None),
     "transfercapability": Item("SPEECH", one_word("SPEECH DIGITAL RESTRICTED_DIGITAL 3K1AUDIO DIGITAL_W_TONES VIDEO"))}
+PUBLISHED_ITEMS = ("language", "accountcode", "peeraccount", "amaflags")        # others show with the next publication
 PRESENTATIONS = {                       # how a caller may be shown: number, word of the functions, text of events (callerid.c)
     0: ("allowed_not_screened", "Presentation Allowed, Not Screened"),
     1: ("allowed_passed_screen", "Presentation Allowed, Passed Screen"),
@@ -2643,7 +2644,7 @@ def write_item(stasis: Stasis, channel: Channel, argument: str, value: str) -> N
             leg.language = value
         elif leg and kept is not None:
             leg.items["CHANNEL", item] = kept
-        if leg:
+        if leg and name in PUBLISHED_ITEMS:
             leg.publish()
 
 FUNCTIONS.update({known.name: Function(known.read, known.write) for known in (
@@ -3339,10 +3340,10 @@ class Recordings:
         """Remove the files of a recording."""
         self.work.append(("remove", file_name(name), *self.forget(name)))
 
-    def forget(self, name: str) -> list[str]:
-        """Take a recording off the list; the suffixes of its files."""
+    def forget(self, name: str) -> dict[str, float]:
+        """Take a recording off the list; {suffix: length in ms} of its files."""
         self.being_written.discard(file_name(name))
-        return list(self.lengths.pop(file_name(name), {}))
+        return self.lengths.pop(file_name(name), {})
 
 def file_name(name: str) -> str:
     """The one spelling of a recording's name, "" for one that leads out of the folder of recordings: one name, one file."""
@@ -4047,7 +4048,7 @@ def asterisk_reload_module(stasis, module=running_module):
     """Reload a module. Of res_ari.so: ari.conf is read again; of logger: the log channels that were added are forgotten."""
     require(MODULES[module][1], 409, "Module does not support reloading")
     if module != "logger":
-        return Later(lambda server: server.reload(), lambda stasis, _: None,
+        return Later(lambda server: server.reload(), lambda stasis, result: None,
                      AriError(409, "An unknown error occurred while reloading the module"))
     stasis.added_logs.clear()
     stasis.reloaded = stasis.now
@@ -4301,7 +4302,7 @@ def channel_move(channel=controlled, app=Text.needed(), app_args=Text):
 @operation("POST /channels/{channelId}/redirect", errors="400 404 409 422 412")
 def channel_redirect(channel=answerable, endpoint=Text.needed()):
     """Send the caller to another endpoint. A Local channel accepts it, and nothing happens."""
-    require(bool(endpoint), 400, "Required parameter 'endpoint' not provided.", "Not Found")
+    require(bool(endpoint), 400, "Required parameter 'endpoint' not provided.", "Not Found")   # Asterisk: so (resource_channels.c)
     technology, slash, resource = endpoint.partition("/")
     require(bool(technology and slash), 422, "Endpoint parameter '%s' does not contain tech/resource" % endpoint)
     require(bool(resource), 422, "No resource provided in endpoint parameter '%s'" % endpoint)
@@ -4606,18 +4607,19 @@ def recording_get_stored(recording=stored_recording):
 def recording_delete_stored(stasis, recording=stored_recording):
     """Delete a stored recording."""
     name = recording["name"]
-    suffixes = list(stasis.recordings.lengths[name])
-    def forget(stasis: Stasis, _) -> None:
-        stasis.recordings.forget(name)
-    return Later(lambda server: server.files.remove(name, *suffixes), forget, AriError(500, "Delete failed"))
+    files = stasis.recordings.forget(name)
+    def undo(stasis: Stasis) -> None:
+        stasis.recordings.lengths.setdefault(name, files)
+    return Later(lambda server: server.files.remove(name, *files), lambda stasis, result: None,
+                 AriError(500, "Delete failed"), undo)
 
 @operation("GET /recordings/stored/{recordingName}/file", returns="binary", errors="403 404")
 def recording_get_stored_file(stasis, recording=stored_recording):
     """Download a stored recording. 200 with the bytes of its file."""
     name, suffix = recording["name"], recording["format"]
     size, is_open = audio_bytes(suffix, stasis.recordings.lengths[name][suffix]), name in stasis.recordings.being_written
-    return Later(lambda server: server.files.content(name, suffix, size, is_open), lambda stasis, content: Response(
-        200, content=("Content-Type", "audio/" + suffix, content)), AriError(403, "Recording could not be opened"))
+    return Later(lambda server: server.files.content(name, suffix, size, is_open), lambda stasis, result: Response(
+        200, content=("Content-Type", "audio/" + suffix, result)), AriError(403, "Recording could not be opened"))
 
 @operation("POST /recordings/stored/{recordingName}/copy", returns="StoredRecording", errors="404 409")
 def recording_copy_stored(stasis, recording=stored_recording, destination_recording_name=Text.needed()):
@@ -4632,10 +4634,12 @@ def recording_copy_stored(stasis, recording=stored_recording, destination_record
     require(bool(copied), 500, "Copy failed")
     require_room(stasis.recordings.lengths)
     require_utf8(copied)
-    def copy(stasis: Stasis, _) -> dict:
-        stasis.recordings.lengths.setdefault(copied, {})[suffix] = stasis.recordings.lengths[name][suffix]
-        return stored_recording(stasis, copied)
-    return Later(lambda server: server.files.copy(name, copied, suffix), copy, AriError(500, "Copy failed"))
+    stasis.recordings.lengths.setdefault(copied, {})[suffix] = stasis.recordings.lengths[name][suffix]
+    shown = stored_recording(stasis, copied)
+    def undo(stasis: Stasis) -> None:
+        stasis.recordings.forget(copied)
+    return Later(lambda server: server.files.copy(name, copied, suffix), lambda stasis, result: shown,
+                 AriError(500, "Copy failed"), undo)
 
 @operation("GET /recordings/live/{recordingName}", returns="LiveRecording", errors="404")
 def recording_get_live(recording=live_recording):
@@ -4772,7 +4776,8 @@ def mailbox_list(stasis):
 @operation("GET /mailboxes/{mailboxName}", returns="Mailbox", errors="404")
 def mailbox_get(stasis, mailbox_name):
     """Show a mailbox."""
-    return mailbox_json(mailbox_name, existing(stasis.mailboxes.get(mailbox_name), "Mailbox is does not exist"))
+    mailbox = existing(stasis.mailboxes.get(mailbox_name), "Mailbox is does not exist")         # Asterisk: so worded
+    return mailbox_json(mailbox_name, mailbox)
 
 @operation("PUT /mailboxes/{mailboxName}", errors="404")
 def mailbox_update(stasis, mailbox_name, old_messages=Number.needed(), new_messages=Number.needed()):
@@ -5639,16 +5644,19 @@ class Server:
 
     def perform(self, call: Callable[[Stasis], object]) -> Response | Upgrade:
         """The response of a request that needs the model; AriError and HttpError for a refusal."""
-        response = self.change(functools.partial(answer, call))
-        if isinstance(response, Later):
-            then = response.then
-            try:
-                result = self.worker.submit(response.work, self).result()
-            except (ConfigError, OSError) as error:
-                logger.error("%s: %s", response.refusal.message, printable(str(error)))
-                raise response.refusal from None
-            response = self.change(functools.partial(answer, lambda stasis: then(stasis, result)))
-        return response
+        def begin(stasis: Stasis) -> tuple[Response | Upgrade | Later, concurrent.futures.Future | None]:
+            response = answer(call, stasis)
+            return response, self.worker.submit(response.work, self) if isinstance(response, Later) else None
+        response, work = self.change(begin)
+        if not work:
+            return response
+        try:
+            result = work.result()
+        except (ConfigError, OSError) as error:
+            logger.error("%s: %s", response.refusal.message, printable(str(error)))
+            self.change(response.undo)
+            raise response.refusal from None
+        return self.change(functools.partial(answer, functools.partial(response.then, result=result)))
 
     def reload(self) -> None:
         """Read ari.conf again; ConfigError or OSError when it is refused, and the old configuration stays."""
@@ -5763,6 +5771,8 @@ def run(options: argparse.Namespace) -> int:
 def read_settings(path: str, options: argparse.Namespace) -> tuple[Config | None, HttpConfig, list[str]]:
     """ari.conf (None when it is refused), http.conf with the command line laid over it, and their problems."""
     problems, config = [], None
+    if options.etc and not os.path.isdir(options.etc):
+        raise ConfigError("--etc", "%s: no such folder" % options.etc)
     try:
         config = read_config(path)
         problems += config.warnings

@@ -1129,6 +1129,25 @@ class TestRecordingFiles:
                     expect(client.request(method, "/recordings/stored/gone" + path), status=status, json=message(text))
                 expect(client.get("/recordings/stored/gone"), status=200)
 
+    def test_what_is_deleted_or_copied_is_so_for_whoever_asks_meanwhile(self):
+        """The list changes before the file does; where the file cannot follow, it changes back."""
+        store = ari_ref.Recordings({"r": {"wav": 1000.0}})
+        stasis = stasis_with(recordings=store)
+        def asked(method, path):
+            request = ari_ref.Request(ari_ref.Head(method, "/ari/recordings/stored/" + path, []))
+            request.pairs = ari_ref.parse_pairs(request.head.query)
+            return ari_ref.answer(ari_ref.resolve(request, ari_ref.Config()), stasis)
+        copied = asked("POST", "r/copy?destinationRecordingName=c")
+        deleted = asked("DELETE", "r")
+        assert store.lengths == {"c": {"wav": 1000.0}} and copied.then(stasis, None) == {"name": "c", "format": "wav"}
+        store.begin("r", "ulaw", False)
+        deleted.undo(stasis)
+        copied.undo(stasis)
+        assert store.lengths == {"r": {"ulaw": 0.0}}
+        store.forget("r")
+        deleted.undo(stasis)
+        assert store.lengths == {"r": {"wav": 1000.0}}
+
     def test_a_beep_comes_first(self, tmp_path):
         """Its length goes before what is heard; a digit or a stop meanwhile is lost (app.c, __ast_play_and_record)."""
         stasis = stasis_with("demo")
@@ -6348,6 +6367,15 @@ class TestKeptItem:
         expect(ari.get("/channels/" + call.near), status=200, has={"accountcode": ""})
         variable_of(ari, call.near, "CHANNEL(peeraccount)", status=200, json={"value": "acc"})
 
+    @rows("item, shown", ("a language", "language", "new"), ("an account", "accountcode", "new"), ("a flag", "amaflags", "new"),
+          ("a user field", "userfield", ""), ("an unknown item", "nosuch", ""))
+    def test_publishes_the_channel_by(self, ari, events, call, channelvars, item, shown):
+        """Some items, so that what was set before shows in the channel; others do not (channel_internal_api.c)."""
+        set_variable(ari, events, call.far, channelvars[0], "new")
+        expect(ari.post("/channels/%s/variable" % call.far, {"variable": "CHANNEL(%s)" % item, "value": "1"}), status=204)
+        set_variable(ari, events, call.far, "BEHIND", "1")
+        expect(ari.get("/channels/" + call.far), status=200, has={"channelvars": {channelvars[0]: shown}})
+
     @rows("name", ("EXTEN", "EXTEN"), ("CONTEXT", "CONTEXT"), ("PRIORITY", "PRIORITY"), ("CHANNEL", "CHANNEL"), ("UNIQUEID", "UNIQUEID"),
           ("HANGUPCAUSE", "HANGUPCAUSE"), ("CALLINGPRES", "CALLINGPRES"), ("CALLINGANI2", "CALLINGANI2"), ("CALLINGTON", "CALLINGTON"),
           ("CALLINGTNS", "CALLINGTNS"), ("ENTITYID", "ENTITYID"), ("SYSTEMNAME", "SYSTEMNAME"), ("ASTETCDIR", "ASTETCDIR"))
@@ -9595,6 +9623,7 @@ class TestCommandLine:
         ("an address that is none", ["--bind", "nowhere.invalid"], "nowhere.invalid port 0: cannot serve here", 1),
         ("an address that is not ASCII", ["--bind", "\u00e9\udcff"], "port 0: cannot serve here", 1),
         ("no folder of sounds", ["--sounds", "nowhere"], "--sounds: nowhere: No such file or directory", 1),
+        ("no folder of configuration", ["--etc", "nowhere"], "--etc: nowhere: no such folder", 1),
         ("a file for recordings", ["--recordings", SAMPLE], "--recordings: %s: " % SAMPLE, 1),
         ("a key without a certificate", ["--tls-key", "k"], "--tls-key: it needs --tls-cert", 1),
         ("a certificate that is not there", ["--tls-cert", "none.pem"], "--tls-cert: none.pem: No such file or directory", 1))
