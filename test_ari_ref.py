@@ -9983,6 +9983,30 @@ class TestLimits:
                 statuses = [client.request(method, target.format(app=client.app, n=number), **body).status for number in range(room + 1)]
                 assert set(statuses[:room]) <= {200, 204} and statuses[room] == 500
 
+    @rows("kept, status", ("one less than there is room for", 3, None), ("as many as there is room for", 2, 500))
+    def test_recordings(self, monkeypatch, kept, status):
+        """A new one, and a copy (MAX_KEPT)."""
+        stasis = stasis_with(recordings=ari_ref.Recordings({"a": {"wav": 0.0}, "b": {"wav": 0.0}}))
+        monkeypatch.setattr(ari_ref, "MAX_KEPT", kept)
+        for action in (lambda: ari_ref.check_recording_name(stasis, "c", "fail"),
+                       lambda: ari_ref.recording_copy_stored(stasis, ari_ref.stored_recording(stasis, "a"), "c")):
+            with pytest.raises(ari_ref.AriError) if status else contextlib.nullcontext() as caught:
+                action()
+            assert not status or caught.value.status == status
+            stasis.recordings.forget("c")
+
+    def test_variables_of_a_channel(self, monkeypatch):
+        """A new one is refused, unsetting one is not (MAX_KEPT)."""
+        stasis = stasis_with("demo")
+        far = originate(stasis).far_leg
+        monkeypatch.setattr(ari_ref, "MAX_KEPT", 3)
+        while len(far.variables) < 3:
+            ari_ref.channel_set_channel_var(far, "V%d" % len(far.variables), "1")
+        with pytest.raises(ari_ref.AriError):
+            ari_ref.channel_set_channel_var(far, "W", "1")
+        ari_ref.channel_set_channel_var(far, "V2", None)
+        assert len(far.variables) == 2
+
     def test_what_waits_for_a_channel(self, monkeypatch):
         """Commands behind a tone (MAX_KEPT)."""
         stasis = stasis_with("demo")
