@@ -37,8 +37,8 @@ Marks in comments: "RFC 6455 5.5.2: ..." a rule by its number; "Asterisk: ..." b
 from __future__ import annotations
 
 import argparse, base64, codecs, collections, concurrent.futures, configparser, contextlib, email.utils, enum, errno, functools
-import gc, glob, hashlib, heapq, hmac, html, http.server, itertools, json, logging, math, os, re, secrets, select, signal, socket
-import socketserver, ssl, stat, string, struct, sys, threading, time, traceback, urllib.parse, uuid, warnings
+import gc, glob, hashlib, heapq, hmac, html, http.server, itertools, json, logging, math, operator, os, re, secrets, select, signal
+import socket, socketserver, ssl, stat, string, struct, sys, threading, time, traceback, urllib.parse, uuid, warnings
 from typing import Callable, Iterable, Iterator, NamedTuple
 
 # === 1. Words and limits ===
@@ -58,6 +58,7 @@ TRUE_WORDS = frozenset(("yes", "true", "y", "t", "1", "on"))
 INT_BITS, LONGS = 32, range(-2**63, 2**63)                  # of C's int; of C's long
 US_PER_SECOND = 1_000_000
 C_INTEGER = re.compile(r"[ \t-\r]*([+-]?[0-9]{1,4000})", re.ASCII)
+C_NUMBER = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 C_LITERAL = re.compile(r"([+-]?)(0[xX][0-9a-fA-F]{1,16}|0[0-7]{0,22}|[1-9][0-9]{0,19})")
 OPENING = {")": "(", "]": "["}
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -143,6 +144,11 @@ def c_integer(word: str, bits: int = INT_BITS) -> int:
     """The number that C's atoi (32 bits) or atol (64) reads at the start of `word`; 0 where there is none."""
     match = C_INTEGER.match(word)
     return wrap_integer(max(LONGS.start, min(LONGS.stop - 1, int(match.group(1)))), bits) if match else 0
+
+def c_real(word: str) -> float:
+    """The real number at the start of `word`, at most a day; 0 where there is none."""
+    match = re.match(r"\s*([0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})", word)
+    return min(86400.0, float(match.group(1))) if match else 0.0
 
 def c_literal(word: str) -> int | None:
     """The integer that `word` is as C writes it: 16, 0x10 or 020 (strtol with base 0); None where it is none."""
@@ -522,6 +528,11 @@ HASH_KIND = re.compile(r"(\$(?:[56]\$(?:rounds=[0-9]+\$)?|2[abxy]\$[0-9]{2}\$|(?
 CRYPT_DATA_BYTES = 131_072              # more than any struct crypt_data
 PROOF_KEY = secrets.token_bytes(16)
 MAX_REFUSED = 1000                      # pairs of name and word that are not hashed again
+EXTENSION_PIECE = re.compile(r"\[[^\]]*\]|.", re.DOTALL)
+GLOBAL = re.compile(r"\$\{(\w+)\}")
+PRIORITY = re.compile(r"(?:([0-9]{1,9})|([ns]))(?:\+([0-9]{1,9}))?(?:\((.+)\))?")
+APPLICATIONS = {name.lower(): name for name in (       # of the dialplan, that are known here
+    "Answer Goto GotoIf Hangup NoOp Playback Progress Ringing Set Stasis Verbose Wait").split()}
 FALSE_WORDS = frozenset(("no", "false", "n", "f", "0", "off"))          # of whoever means it
 
 class Section:
@@ -855,6 +866,106 @@ def parse_http_config(text: bytes, path: str = "http.conf", included: Callable[[
     if config.is_enabled and not config.address:
         config.warnings.append("%s: no bindaddr in [general], so that HTTP listens nowhere" % path)
     return config
+
+class Extension:
+    """An extension of a context, or a pattern of some: its steps by priority, (application, data), and its labels."""
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+        self.steps: dict[int, tuple[str, str]] = {}     # ("", "") where the application is not known
+        self.labels: dict[str, int] = {}
+        self.regex, self.width = extension_pattern(pattern)
+
+    def matches(self, exten: str) -> bool:
+        """Asterisk: dashes do not count where there is a pattern (_extension_match_core)."""
+        return bool(self.regex.fullmatch(exten.replace("-", "") if self.pattern.startswith("_") else exten))
+
+class Context:
+    """A context of the dialplan: its extensions and the contexts that it includes."""
+
+    def __init__(self) -> None:
+        self.extensions: dict[str, Extension] = {}
+        self.includes: list[str] = []
+
+class DialplanConfig:
+    """extensions.conf as it takes effect."""
+
+    def __init__(self) -> None:
+        self.contexts: dict[str, Context] = {}
+        self.globals: dict[str, str] = {}
+        self.warnings: list[str] = []
+
+    def matching(self, context: str, exten: str, seen: frozenset = frozenset()) -> Iterator[Extension]:
+        """The extensions that are, or match, `exten`: the narrowest first, then those of included contexts (ext_cmp1)."""
+        here = self.contexts.get(context)
+        if here is None or context in seen:
+            return
+        found = [extension for extension in here.extensions.values() if extension.matches(exten)]
+        yield from sorted(found, key=lambda extension: extension.width)
+        for included in here.includes:
+            yield from self.matching(included, exten, seen | {context})
+
+    def step(self, context: str, exten: str, priority: int) -> tuple[str, str] | None:
+        """What stands at a place; None where nothing does."""
+        return next((extension.steps[priority] for extension in self.matching(context, exten) if priority in extension.steps), None)
+
+    def label(self, context: str, exten: str, label: str) -> int | None:
+        """The priority of a label; None where there is none."""
+        return next((extension.labels[label] for extension in self.matching(context, exten) if label in extension.labels), None)
+
+def extension_pattern(pattern: str) -> tuple[re.Pattern, tuple[int, ...]]:
+    """A regular expression for a name or a pattern such as _NXX, and how many characters each of its places takes."""
+    if not pattern.startswith("_"):
+        return re.compile(re.escape(pattern)), ()
+    parts, widths = [], []
+    for piece in EXTENSION_PIECE.findall(pattern[1:].replace("-", "") if "[" not in pattern else pattern[1:]):
+        found = {"X": "[0-9]", "Z": "[1-9]", "N": "[2-9]", ".": ".+", "!": ".*"}.get(piece.upper())
+        parts.append(found or (piece if piece.startswith("[") else re.escape(piece)))
+        widths.append({"X": 10, "Z": 9, "N": 8, ".": 300, "!": 301}.get(piece.upper(), len(piece) if piece.startswith("[") else 1))
+    return re.compile("".join(parts), re.DOTALL), tuple(widths)
+
+def parse_extensions(text: bytes, path: str = "extensions.conf",
+                     included: Callable[[str], list] = lambda pattern: []) -> DialplanConfig:
+    """The text of extensions.conf (pbx_config.c, pbx_load_config); what is not known here is told and passed over."""
+    config, reader = DialplanConfig(), ConfigReader(text, path, included)
+    config.warnings = reader.warnings
+    for section in reader.sections:
+        if section.name.lower() == "globals":
+            for name, value, _ in section.options:      # with those before it
+                config.globals[name] = GLOBAL.sub(lambda match: config.globals.get(match.group(1), ""), value)
+        elif section.name.lower() != "general" and not section.is_template:
+            context, last = config.contexts.setdefault(section.name, Context()), None
+            for name, value, where in section.options:
+                if name.lower() in ("exten", "same"):
+                    last = add_step(context, value if name.lower() == "exten" else None, value, last, where, config.warnings)
+                elif name.lower() == "include":
+                    context.includes.append(value)
+                else:
+                    config.warnings.append("%s: %s has no effect here" % (where, name))
+    return config
+
+def add_step(context: Context, named: str | None, value: str, last: tuple[Extension, int] | None, where: str,
+             warnings: list[str]) -> tuple[Extension, int] | None:
+    """Add EXTEN,PRIORITY(LABEL),APPLICATION(DATA), or what stands behind EXTEN in a `same`; (extension, priority) of it."""
+    if named is not None:
+        exten, _, value = value.partition(",")
+        extension = context.extensions.setdefault(exten.strip(), Extension(exten.strip()))
+        last = (extension, last[1] if last and last[0] is extension else max(extension.steps, default=0))
+    priority, _, call = value.partition(",")
+    match = PRIORITY.fullmatch(priority.strip())
+    if not (last and match and call.strip()):
+        warnings.append("%s: no EXTEN,PRIORITY,APPLICATION here, ignored" % where)
+        return last
+    number, follows, plus, label = match.groups()
+    at = int(number) if number else last[1] + (follows == "n") + int(plus or 0)
+    app, bracket, data = call.strip().partition("(")
+    known = APPLICATIONS.get(app.strip().lower())
+    if known is None:
+        warnings.append("%s: the application %s is not known here, and is skipped" % (where, app.strip()))
+    last[0].steps[at] = (known, data.rpartition(")")[0] if bracket else "") if known else ("", "")
+    if label:
+        last[0].labels[label] = at
+    return last[0], at
 
 def read_file(path: str, limit: int = MAX_CONFIG_BYTES) -> bytes:
     """The bytes of a plain file; OSError for what is none, is larger, or cannot be read. It never waits."""
@@ -1760,6 +1871,7 @@ class Stasis:
     def __init__(self, new_id: Callable[[], str], now: float, sounds: Sounds, recordings: Recordings,
                  entity_id: str = "00:00:00:00:00:00") -> None:
         self.new_id, self.entity_id, self.sounds, self.recordings = new_id, entity_id, sounds, recordings
+        self.dialplan = parse_extensions(BUILT_IN_DIALPLAN)
         self.now = self.started = self.reloaded = now
         self.outbox: list[tuple[dict, list]] = []
         self.notes: list[tuple[str, bool]] = []
@@ -1969,10 +2081,18 @@ class Subject:
         """Media are about to be sent."""
 
 # --- 7.2 The dialplan
-# Not Asterisk: this, and a context stasis-APP for each application, is all the dialplan there is.
-DIALPLAN = {                            # context, exten: what priorities 1, 2, ... run
-    ("default", "answer"): (("Answer", ""), ("Wait", "30")),
-    ("default", "app"): (("Stasis", "theapp,one,two"),)}
+# Without an extensions.conf this is all, but for a context stasis-APP of each application (Not Asterisk).
+BUILT_IN_DIALPLAN = b"""
+[default]
+exten => answer,1,Answer()
+ same => n,Wait(30)
+exten => app,1,Stasis(theapp,one,two)
+"""
+COMPARISON = re.compile(r"(.*?)(!=|<=|>=|==|=|<|>)(.*)", re.DOTALL)
+COMPARISONS = {"=": operator.eq, "==": operator.eq, "!=": operator.ne, "<": operator.lt, ">": operator.gt, "<=": operator.le,
+               ">=": operator.ge}
+SUM, PRODUCT = re.compile(r"(.*[0-9].*)([-+])(.*)", re.DOTALL), re.compile(r"(.*[0-9].*)([*/%])(.*)", re.DOTALL)
+SUMS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": lambda left, right: int(left / right), "%": math.fmod}
 
 class Place(NamedTuple):
     """A place in the dialplan."""
@@ -1984,10 +2104,73 @@ def dialplan_step(stasis: Stasis, place: Place) -> tuple[str, str] | None:
     """(application, data) at a place of the dialplan; None where there is nothing."""
     context, exten, priority = place
     if exten and context.startswith("stasis-") and context[len("stasis-"):] in stasis.applications:
-        steps = (("NoOp", ""),) if exten == "h" else (("Stasis", context[len("stasis-"):]),)
-    else:
-        steps = DIALPLAN.get((context, exten), ())
-    return steps[priority - 1] if 0 < priority <= len(steps) else None
+        return (("NoOp", "") if exten == "h" else ("Stasis", context[len("stasis-"):])) if priority == 1 else None
+    return stasis.dialplan.step(context, exten, priority)
+
+def labelled_priority(stasis: Stasis, context: str, exten: str, label: str) -> int | None:
+    """The priority of a label, or of a number in its place; None where it is neither (ast_findlabel_extension)."""
+    found = stasis.dialplan.label(context, exten, label)
+    match = C_INTEGER.match(label)
+    return found if found is not None else int(match.group(1)) if match else None
+
+def substitute(channel: Channel, text: str) -> str:
+    """`text` with ${VARIABLE}, ${VARIABLE:offset:length}, ${FUNCTION(argument)} and $[expression] replaced, inner ones first."""
+    done, at = "", 0
+    while True:
+        start = min((index for index in (text.find("${", at), text.find("$[", at)) if index >= 0), default=-1)
+        if start < 0:
+            return done + text[at:]
+        opening, closing = text[start + 1], "}" if text[start + 1] == "{" else "]"
+        depth, end = 1, start + 2
+        while end < len(text) and depth:
+            depth += (text[end] == opening) - (text[end] == closing)
+            end += 1
+        inner = substitute(channel, text[start + 2:end - 1 if not depth else end])
+        done += text[at:start] + (variable_text(channel, inner) if opening == "{" else evaluate(inner))
+        at = end
+
+def variable_text(channel: Channel, name: str) -> str:
+    """The value of what stands in ${}: "" where there is none."""
+    if name.endswith(")"):
+        return channel.read_function(name) or ""
+    name, *cut = name.split(":")
+    value = channel.read_variable(name) or ""
+    if not cut:
+        return value
+    start = max(0, c_integer(cut[0]) + (len(value) if c_integer(cut[0]) < 0 else 0))
+    length = c_integer(cut[1]) if cut[1:] else len(value)
+    return value[start:start + length] if length >= 0 else value[start:length]
+
+def evaluate(text: str) -> str:
+    """The value of $[...]: a | b, a & b, a comparison, a sum, a product of whole numbers, or the text itself (ast_expr2.y)."""
+    left, found, right = text.partition("|")
+    if found:
+        left = evaluate(left)
+        return left if is_condition(left) else evaluate(right)
+    left, found, right = text.partition("&")
+    if found:
+        left = evaluate(left)
+        return left if is_condition(left) and is_condition(evaluate(right)) else "0"
+    match = COMPARISON.fullmatch(text)
+    if match:
+        left, sign, right = match.groups()
+        return "1" if COMPARISONS[sign](*operands(evaluate(left), evaluate(right))) else "0"
+    for match in filter(None, (SUM.fullmatch(text), PRODUCT.fullmatch(text))):
+        left, sign, right = evaluate(match.group(1)), match.group(2), evaluate(match.group(3))
+        if C_NUMBER.fullmatch(left) and C_NUMBER.fullmatch(right) and (int(right) or sign not in "/%"):
+            return "%d" % SUMS[sign](int(left), int(right))
+    return text.strip()
+
+def operands(left: str, right: str) -> tuple:
+    """What is compared: two numbers, else two texts without their quotes."""
+    if C_NUMBER.fullmatch(left) and C_NUMBER.fullmatch(right):
+        return int(left), int(right)
+    return left.strip('"'), right.strip('"')
+
+def is_condition(text: str) -> bool:
+    """True for a number that is not 0, and for any other text that is not empty (pbx_checkcondition)."""
+    match = C_INTEGER.match(text)
+    return int(match.group(1)) != 0 if match else bool(text)
 
 # --- 7.3 The queue of a stay
 class Task:
@@ -2654,6 +2837,7 @@ FUNCTIONS["CHANNEL"] = Function(read_item, write_item)
 # --- 7.5 What runs on it
 DIAL_STATUS_OF_CAUSE = {17: "BUSY", 34: "CONGESTION"}       # every other cause ends an unanswered call as NOANSWER
 SOFT_HANGUP_DIALPLAN_ENDED = 16         # a flag, too
+MAX_STEPS = 1000                        # of a dialplan that never waits, and may go round
 ANSWER_SECONDS = 0.5                    # how long Answer() lets media settle (pbx_builtin_answer)
 
 class Program:
@@ -2813,15 +2997,18 @@ class Dialplan(Program):
     def run(self) -> None:
         """Run until something waits, or nothing is left, or a step has ended the channel."""
         channel = self.channel
-        while not channel.is_over:
+        for number in itertools.count():
             step = dialplan_step(channel.stasis, channel.place)
-            if step is None:
+            if number == MAX_STEPS:
+                channel.stasis.hint("the dialplan goes round at %s,%s,%d: the call has ended" % channel.place)
+            if step is None or number == MAX_STEPS:
                 channel.end()
                 return
-            self.app = step
-            channel.publish()
-            if self.waits(*step):
-                return
+            if step[0]:
+                self.app = step[0], substitute(channel, step[1])
+                channel.publish()
+                if self.waits(*self.app) or channel.is_over:
+                    return
             self.end_step()
 
     def waits(self, app: str, data: str) -> bool:
@@ -2830,14 +3017,64 @@ class Dialplan(Program):
         if app == "Stasis":
             return run_stasis(channel, data)
         if app == "Wait":
-            channel.timer.set(float(data), self.go_on)
-        elif app == "Answer" and channel.state != "Up":
+            channel.timer.set(max(0.0, c_real(data)), self.go_on)
+            return True
+        if app == "Answer" and channel.state != "Up":
             channel.answer()
             if not channel.is_over:                     # the near leg may have gone on to its end
                 channel.timer.set(ANSWER_SECONDS, self.go_on)
+            return True
+        if app == "Playback":
+            self.play(*split_quoted(data)[:2])
+            return True
+        self.run_at_once(app, data)
+        return False
+
+    def run_at_once(self, app: str, data: str) -> None:
+        """Run an application that takes no time; Verbose and NoOp do nothing."""
+        channel = self.channel
+        if app == "Set":
+            name, _, value = data.partition("=")
+            channel.set_variable(name, value)
+        elif app == "Hangup":
+            channel.end(c_integer(data) if c_integer(data) in CAUSE_TEXTS and data else NORMAL_CLEARING)
+        elif app == "Ringing":
+            channel.ring()
+        elif app == "Progress":
+            channel.progress()
+        elif app == "Goto":
+            self.go_to(data)
+        elif app == "GotoIf":
+            condition, _, targets = data.partition("?")
+            targets = targets.partition(":")
+            target = targets[0 if is_condition(condition.strip()) else 2].strip()
+            if target:
+                self.go_to(target)
+
+    def go_to(self, target: str) -> None:
+        """Go on at [[CONTEXT,]EXTEN,]PRIORITY, which may be a label; the end of the channel where there is no such label."""
+        *place, label = [part.strip() for part in target.split(",")][-3:]
+        context = place[0] if len(place) == 2 else self.channel.place.context
+        exten = place[-1] if place else self.channel.place.exten
+        priority = labelled_priority(self.channel.stasis, context, exten, label)
+        if priority is None:
+            self.channel.stasis.hint("there is no label %s at %s,%s: the call has ended" % (label, context, exten))
+            self.channel.end()
         else:
-            return False
-        return True
+            self.channel.place = Place(context, exten, priority - 1)
+
+    def play(self, files: str, options: str = "") -> None:
+        """Playback: answer, unless `noanswer` is said, and play files one after the other; PLAYBACKSTATUS tells how it went."""
+        channel = self.channel
+        if channel.state != "Up" and "noanswer" not in options:
+            channel.answer()
+        sounds = [sound_of(channel.stasis, "sound:" + name, channel.language) for name in files.split("&")]
+        status = "SUCCESS" if all(sound.outcome == SUCCEEDS for sound in sounds) else "FAILED"
+        def over() -> None:
+            channel.set_variable("PLAYBACKSTATUS", status)
+            self.go_on()
+        if not channel.is_over:
+            channel.timer.set(sum(sound.milliseconds or 0 for sound in sounds) / 1000, over)
 
     def end_step(self) -> None:
         self.app = ("", "")
@@ -2857,12 +3094,18 @@ class Dialplan(Program):
         if self.app:                    # else no step was ever run
             self.app = ("", "")
         channel.announce_hangup(SOFT_HANGUP_DIALPLAN_ENDED, True)
-        place = channel.place._replace(exten="h", priority=1)
-        step = dialplan_step(channel.stasis, place)
-        if step:
-            channel.place, self.app = place, step
-            channel.publish()
+        place, stasis = channel.place._replace(exten="h", priority=1), channel.stasis
+        for _ in range(MAX_STEPS if dialplan_step(stasis, place) else 0):
+            channel.place = place
+            app, data = dialplan_step(stasis, place)
+            if app:
+                self.app = app, substitute(channel, data)
+                channel.publish()
+                self.run_at_once(*self.app)             # what would wait, or end the channel, does nothing now
             self.end_step()
+            place = channel.place
+            if dialplan_step(stasis, place) is None:
+                break
 
 # --- 7.6 Calls
 # A call to Local/100@stasis-b, the near leg in an application a: what each of them is told, in order (core_local.c, dial.c).
@@ -2900,7 +3143,7 @@ def call_far_leg(near: Channel) -> bool:
     far.publish()
     if dialplan_step(near.stasis, far.place._replace(exten=local_place(near.dialstring)[0])) is None:
         near.stasis.hint("nobody is at Local/%s, and so the call has ended at once: stasis-APP is a context while the application "
-                         "APP is connected, default has the extensions answer and app" % near.dialstring)
+                         "APP is connected; --extensions FILE has others" % near.dialstring)
         return False
     near.announce_dial("")
     Dialplan(far).run()
@@ -3899,6 +4142,15 @@ def set_mailbox(stasis: Stasis, name: str, mailbox: Mailbox | None) -> None:
 
 FUNCTIONS["GLOBAL"] = Function(lambda stasis, channel, argument: stasis.global_variables.get(argument, ""),
                                lambda stasis, channel, argument, value: set_global(stasis, argument, value), is_global=True)
+def dialplan_exists(stasis: Stasis, channel: Channel | None, argument: str) -> str:
+    """DIALPLAN_EXISTS(context[,exten[,priority or label]]): 1 or 0 (pbx_functions: acf_isexten_exec)."""
+    context, exten, priority = [*argument.split(","), "", ""][:3]
+    if not exten:
+        return "%d" % (context in stasis.dialplan.contexts)
+    found = labelled_priority(stasis, context, exten, priority or "1")
+    return "%d" % (found is not None and dialplan_step(stasis, Place(context, exten, found)) is not None)
+
+FUNCTIONS["DIALPLAN_EXISTS"] = Function(dialplan_exists, lambda stasis, channel, argument, value: None, is_global=True)
 FUNCTIONS["DEVICE_STATE"] = Function(lambda stasis, channel, argument: device_state(stasis, argument), write_custom_state,
                                      is_global=True)
 
@@ -4224,9 +4476,9 @@ def leg_ids(stasis: Stasis, technology: str, channel_id: str | None, other_id: s
     require(not taken, 409, "Channel with given unique ID already exists")
     return channel_id, other_id
 
-def labelled_priority(label: str) -> int:
-    """The priority that a label stands for: 404 unless it is a number, as the dialplan has no labels, and 400 for 0."""
-    priority = int(existing(C_INTEGER.match(label), "Requested label can not be found").group(1))
+def asked_priority(stasis: Stasis, context: str, exten: str, label: str) -> int:
+    """The priority that a label stands for: 404 where it is none, and no number either; 400 for 0."""
+    priority = existing(labelled_priority(stasis, context, exten, label), "Requested label can not be found")
     require(priority != 0, 400, "Requested priority is illegal")
     return priority
 
@@ -4264,7 +4516,9 @@ def channel_originate(stasis, endpoint=Text.needed(), extension=Text, context=Te
     require(not (originator and formats), 400, "Originator and formats can't both be specified")
     technology, resource = endpoint_parts(endpoint)
     require(bool(app or extension), 400, "Application or extension must be specified")
-    place = None if app else Place(context or "default", extension, labelled_priority(label) if label else priority or 1)
+    context = context or "default"
+    place = None if app else Place(
+        context, extension, asked_priority(stasis, context, extension, label) if label else priority or 1)
     parent = stasis.find_channel(originator or "")
     require(parent is not None or not originator, 400, "Provided originator channel was not found")
     check_formats(formats)
@@ -4281,13 +4535,13 @@ def channel_hangup(channel=any_channel, reason=Text("normal", allowed=tuple(HANG
     channel.hang_up(HANGUP_REASONS[reason or "normal"])
 
 @operation("POST /channels/{channelId}/continue", errors="404 409 412")
-def channel_continue_in_dialplan(channel=answerable, context=Text, extension=Text, priority=Number, label=Text):
+def channel_continue_in_dialplan(stasis, channel=answerable, context=Text, extension=Text, priority=Number, label=Text):
     """Leave the application for the dialplan. Events: StasisEnd, then those of the place."""
-    priority = labelled_priority(label) if label else priority
-    require_utf8(context, extension)
     stay, here = channel.stay, channel.place
-    place = Place(context or here.context, extension or ("s" if context else here.exten),
-                  priority or (1 if context or extension else here.priority + 1))
+    exten = extension or ("s" if context else here.exten)
+    priority = asked_priority(stasis, context or here.context, exten, label) if label else priority
+    require_utf8(context, extension)
+    place = Place(context or here.context, exten, priority or (1 if context or extension else here.priority + 1))
     stay.queue.do(lambda: stay.continue_at(place))
 
 @operation("POST /channels/{channelId}/move", errors=["404", "409"])    # Asterisk: described as text (channels.json)
@@ -5492,7 +5746,8 @@ class Server:
 
     def __init__(self, config: Config | None, address: str | None = None, port: int | None = None,
                  http_config: HttpConfig | None = None, sounds: str | None = None, recordings: str | None = None,
-                 config_path: str | None = None, tls: ssl.SSLContext | None = None) -> None:
+                 config_path: str | None = None, tls: ssl.SSLContext | None = None,
+                 dialplan: DialplanConfig | None = None) -> None:
         self.http = http_config or HttpConfig()
         self.http.address = self.http.address if address is None else address
         self.http.port = self.http.port if port is None else port
@@ -5507,6 +5762,9 @@ class Server:
         self.stasis = Stasis(lambda: str(uuid.uuid4()), self.now(), found, Recordings(stored),
                              secrets.token_bytes(ENTITY_ID_BYTES).hex(":"))
         self.stasis.channelvars = self.config.channelvars or []
+        if dialplan:                    # over the contexts that are there without one
+            self.stasis.dialplan.contexts.update(dialplan.contexts)
+            self.stasis.global_variables.update(dialplan.globals)
         self.event_sockets: set[EventSocket] = set()
         self.sessions: dict[socket.socket, threading.Thread] = {}       # the connections and who serves them
         self.is_closing, self.wakes_at, self.due_earlier = False, math.inf, threading.Event()
@@ -5714,9 +5972,10 @@ def command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ari_ref.py", description="Asterisk %s's REST Interface, without Asterisk." % VERSION,
         epilog="Exit status: 0 ended by a signal, or nothing wrong; 1 it cannot be done, or --check has found something; 2 usage.")
-    parser.add_argument("--etc", metavar="DIR", help="folder with ari.conf and, if there is one, http.conf, such as /etc/asterisk")
+    parser.add_argument("--etc", metavar="DIR", help="folder with ari.conf and, if they are there, http.conf and extensions.conf")
     parser.add_argument("--config", metavar="FILE", help="ari.conf (default: %s, else %s)" % CONFIG_PATHS)
     parser.add_argument("--http-conf", metavar="FILE", help="Asterisk's http.conf; what the command line says wins")
+    parser.add_argument("--extensions", metavar="FILE", help="Asterisk's extensions.conf: the dialplan of Local/EXTEN@CONTEXT")
     parser.add_argument("--bind", metavar="ADDRESS", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=port_number, metavar="N", help="port to listen on, 0 for a free one (default: 8088)")
     parser.add_argument("--prefix", metavar="/PATH", help="what stands before /ari in every URL")
@@ -5762,11 +6021,19 @@ def run(options: argparse.Namespace) -> int:
         return USAGE_ERROR
     config, settings, problems = read_settings(path, options)
     tls = usable_tls(settings, problems, is_asked=bool(options.tls_cert))
+    extensions = beside(options, options.extensions, "extensions.conf")
+    dialplan = parse_file(parse_extensions, extensions) if extensions else None
+    problems += dialplan.warnings if dialplan else []
     if options.check:
         return check(config, settings, options, tls, problems)
     for problem in problems:
         print("ari_ref: %s" % printable(problem), file=sys.stderr)
-    return serve(config, settings, path, options, tls)
+    return serve(config, settings, path, options, tls, dialplan)
+
+def beside(options: argparse.Namespace, given: str | None, name: str) -> str | None:
+    """The file that was given, else one of that name in --etc, if there is one."""
+    found = os.path.join(options.etc, name) if options.etc else ""
+    return given or (found if found and os.path.exists(found) else None)
 
 def read_settings(path: str, options: argparse.Namespace) -> tuple[Config | None, HttpConfig, list[str]]:
     """ari.conf (None when it is refused), http.conf with the command line laid over it, and their problems."""
@@ -5778,8 +6045,7 @@ def read_settings(path: str, options: argparse.Namespace) -> tuple[Config | None
         problems += config.warnings
     except ConfigError as error:
         problems.append("%s; the configuration is refused, there is nothing below /ari" % error)
-    etc = os.path.join(options.etc or "", "http.conf")
-    http_path = options.http_conf or (etc if options.etc and os.path.exists(etc) else None)
+    http_path = beside(options, options.http_conf, "http.conf")
     settings = parse_file(parse_http_config, http_path) if http_path else HttpConfig()
     problems += settings.warnings
     if options.tls_key and not options.tls_cert:
@@ -5862,9 +6128,11 @@ def has_terminal() -> bool:
     except OSError:
         return False
 
-def serve(config: Config | None, settings: HttpConfig, path: str, options: argparse.Namespace, tls: ssl.SSLContext | None) -> int:
+def serve(config: Config | None, settings: HttpConfig, path: str, options: argparse.Namespace, tls: ssl.SSLContext | None,
+          dialplan: DialplanConfig | None) -> int:
     """Serve until SIGTERM or SIGINT; SIGHUP reads ari.conf again, unless it says that the terminal is gone."""
-    server = Server(config, http_config=settings, sounds=options.sounds, recordings=options.recordings, config_path=path, tls=tls)
+    server = Server(config, http_config=settings, sounds=options.sounds, recordings=options.recordings, config_path=path, tls=tls,
+                    dialplan=dialplan)
     signals = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)   # before any thread starts: only the wait below takes them
     handler = LogHandler()

@@ -307,6 +307,127 @@ class TestHttpConf:
         assert any(words in warning for warning in self.read(tmp_path, text).warnings)
 
 
+def plan_of(text):
+    """The DialplanConfig of a context [c]."""
+    return ari_ref.parse_extensions(("[c]\n" + textwrap.dedent(text)).encode())
+
+
+@in_process
+class TestExtensionsConf:
+    """extensions.conf (pbx_config.c; pbx.c)."""
+
+    @rows("text, steps",
+        ("a step by its number", "exten => 1,1,Answer()", {1: ("Answer", "")}), ("an application in any case, without brackets", "exten = 1,1,noop", {1: ("NoOp", "")}),
+        ("the next one", "exten => 1,1,NoOp(a)\nexten => 1,n,NoOp(b)", {1: ("NoOp", "a"), 2: ("NoOp", "b")}),
+        ("the same one", "exten => 1,5,NoOp(a)\n same => n,NoOp(b)\n same => n+10,NoOp(c)", {5: ("NoOp", "a"), 6: ("NoOp", "b"), 17: ("NoOp", "c")}),
+        ("a label", "exten => 1,1(here),NoOp(a,b(c))", {1: ("NoOp", "a,b(c)")}), ("an unknown application", "exten => 1,1,Dial(SIP/x)\n same => n,NoOp()", {1: ("", ""), 2: ("NoOp", "")}))
+    def test_has(self, text, steps):
+        """EXTEN,PRIORITY(LABEL),APPLICATION(DATA)."""
+        assert plan_of(text).contexts["c"].extensions["1"].steps == steps
+
+    @rows("exten, found",
+        ("itself", "12", "12"), ("a narrow place before a wide one", "13", "_1N"), ("any digit", "11", "_1X"), ("one more of anything", "199", "_1."), ("nothing more", "1", "_1!"),
+        ("one of a class", "b5", "_[a-c]X"), ("none of it", "d5", None), ("dashes that do not count", "2-5", "_X-X"), ("an included context", "zz", "zz"))
+    def test_finds(self, exten, found):
+        """The exact one, then patterns, the narrowest first, then included contexts (pbx.c, ext_cmp1)."""
+        config = plan_of("exten => _1.,1,NoOp()\nexten => _1!,1,NoOp()\nexten => _1X,1,NoOp()\nexten => _1N,1,NoOp()\nexten => 12,1,NoOp()\nexten => _[a-c]X,1,NoOp()\n"
+                          "exten => _X-X,1,NoOp()\ninclude => d\ninclude => c\n[d]\nexten => zz,1,NoOp()\ninclude => c\n")
+        assert next((extension.pattern for extension in config.matching("c", exten)), None) == found
+
+    @rows("text, words",
+        ("an application that is not known", "exten => 1,1,Dial(SIP/x)", "extensions.conf:2: the application Dial is not known"), ("what is no step", "exten => 1", "extensions.conf:2: no EXTEN,PRIORITY"),
+        ("a hint", "exten => 1,hint,SIP/x", "extensions.conf:2: no EXTEN,PRIORITY"), ("a step of nothing", "same => n,NoOp()", "extensions.conf:2: no EXTEN,PRIORITY"),
+        ("another line", "switch => Realtime", "extensions.conf:2: switch has no effect"))
+    def test_warns_of(self, text, words):
+        """What is passed over, with file and line."""
+        assert any(words in warning for warning in plan_of(text).warnings)
+
+    def test_globals_know_those_before_them(self):
+        """[globals]: variables in the values (pbx_config.c)."""
+        assert ari_ref.parse_extensions(b"[globals]\nA = one\nB = ${A}x${C}\n").globals == {"A": "one", "B": "onex"}
+
+    @rows("text, value",
+        ("the last characters", "${EXTEN:-2}", "45"), ("some", "${EXTEN:1:2}", "23"), ("all but the last", "${EXTEN:1:-1}", "234"), ("none", "${EXTEN:10}", ""),
+        ("more than there are", "${EXTEN:-9}", "12345"), ("what is not set", "${NOSUCH}x", "x"), ("a name made of names", "${${V}TEN}", "12345"), ("a function", "${CALLERID(num)}y", "7y"),
+        ("what is no variable", "a$b{c}[d]", "a$b{c}[d]"), ("equal texts", '$["a" = "a"]', "1"), ("texts of digits", '$["2" > "10"]', "1"), ("numbers", "$[2 > 10]", "0"),
+        ("no number", '$["b" > "a"]', "1"), ("and", "$[1 & 0]", "0"), ("two comparisons", '$["x" = "x" & 1 = 1]', "1"), ("or", "$[0 | 5]", "5"), ("nothing", "$[]", ""),
+        ("a text", '$["a"]', '"a"'), ("a sum", "$[2+3]", "5"), ("a product before a sum", "$[2+3*4]", "14"), ("a difference from the left", "$[10-2-3]", "5"), ("a negative number", "$[-2 + 1]", "-1"),
+        ("a division by nothing", "$[1/0]", "1/0"), ("a variable in it", "$[${EXTEN} = 12345]x", "1x"), ("what does not end", "${EXTEN", "12345"),
+        ("a place that is there", "${DIALPLAN_EXISTS(c,12345,1)}", "1"), ("a place that is not", "${DIALPLAN_EXISTS(c,9)}", "0"), ("a context", "${DIALPLAN_EXISTS(c)}", "1"))
+    def test_replaces(self, text, value):
+        """Variables, functions and expressions, inner ones first (pbx_variables.c; ast_expr2.y)."""
+        stasis = stasis_with("demo")
+        stasis.dialplan.contexts.update(plan_of("exten => 12345,1,NoOp()").contexts)
+        channel = originate(stasis)
+        channel.place, channel.caller = ari_ref.Place("c", "12345", 1), ("", "7")
+        channel.set_variable("V", "EX")
+        assert ari_ref.substitute(channel, text) == value
+
+    def run(self, text, exten="1"):
+        """What a far leg is told that runs a dialplan, 10 s long, and how it ends: `what place application`."""
+        stasis = stasis_with("demo")
+        stasis.dialplan.contexts.update(plan_of(text).contexts)
+        near = ari_ref.new_pair(stasis, exten + "@c", "near", "far")
+        far = near.far_leg
+        far.follow(stasis.applications["demo"])
+        ari_ref.originate(near, "", None, {}, "demo", "", None, 30)
+        stasis.advance(1010.0)
+        lines = []
+        for event, _ in stasis.outbox:
+            channel = event.get("channel") or {}
+            if channel.get("id") == "far":
+                plan = channel["dialplan"]
+                what = {"ChannelVarset": "%s=%s" % (event.get("variable"), event.get("value")), "ChannelDestroyed": "destroyed %s" % event.get("cause"),
+                        "ChannelStateChange": channel["state"], "ChannelDialplan": "%s(%s)" % (plan["app_name"], plan["app_data"])}.get(event["type"])
+                lines += ["%s,%s %s" % (plan["exten"], plan["priority"], what)] if what else []
+        return lines, stasis
+
+    @rows("text, lines",
+        ("set and go on where that says", "exten => 1,1,Set(F=${EXTEN}x)\n same => n,GotoIf($[\"${F}\" = \"1x\"]?yes:no)\n same => n(no),NoOp(no)\n same => n(yes),Hangup(17)",
+         ["1,1 Set(F=1x)", "1,1 F=1x", "1,2 GotoIf(1?yes:no)", "1,4 Hangup(17)", "1,4 destroyed 17"]),
+        ("go on at another place", "exten => 1,1,Goto(2,lab)\nexten => 2,1,NoOp()\n same => n(lab),NoOp(x)", ["1,1 Goto(2,lab)", "2,2 NoOp(x)", "2,3 destroyed 0"]),
+        ("go on where a condition does not say", "exten => 1,1,GotoIf(0?5)\n same => n,NoOp()", ["1,1 GotoIf(0?5)", "1,2 NoOp()", "1,3 destroyed 0"]),
+        ("end where there is no such label", "exten => 1,1,Goto(nope)", ["1,1 Goto(nope)", "1,1 destroyed 0"]), ("end where there is nothing", "exten => 1,1,Goto(none,s,1)", ["1,1 Goto(none,s,1)", "s,1 destroyed 0"]),
+        ("answer and play", "exten => 1,1,Playback(a&b)\n same => n,Hangup()", ["1,1 Playback(a&b)", "1,1 Up", "1,1 PLAYBACKSTATUS=SUCCESS", "1,2 Hangup()", "1,2 destroyed 16"]),
+        ("play without an answer", "exten => 1,1,Playback(a,noanswer)", ["1,1 Playback(a,noanswer)", "1,1 PLAYBACKSTATUS=SUCCESS", "1,2 destroyed 0"]),
+        ("wait", "exten => 1,1,Wait(0.5)\n same => n,NoOp()", ["1,1 Wait(0.5)", "1,2 NoOp()", "1,3 destroyed 0"]),
+        ("pass over what is not known", "exten => 1,1,Dial(SIP/x)\n same => n,NoOp()", ["1,2 NoOp()", "1,3 destroyed 0"]),
+        ("end with extension h", "exten => 1,1,Hangup()\nexten => h,1,Set(E=${EXTEN})\n same => n,NoOp()", ["1,1 Hangup()", "h,1 Set(E=h)", "h,1 E=h", "h,2 NoOp()", "h,3 destroyed 16"]))
+    def test_steps(self, text, lines):
+        """What is told, step by step (pbx.c, __ast_pbx_run)."""
+        told, stasis = self.run(text)
+        assert told == lines and not stasis.channels and stasis.next_due() is None
+
+    @rows("text", ("in a step", "exten => 1,1,Goto(1,1)"), ("in extension h", "exten => 1,1,NoOp()\nexten => h,1,Goto(h,1)"))
+    def test_that_goes_round_ends(self, text):
+        """Nothing is held up by a dialplan that never waits (MAX_STEPS)."""
+        told, stasis = self.run(text)
+        assert len(told) <= ari_ref.MAX_STEPS + 3 and not stasis.channels
+
+    def test_enters_an_application_and_goes_on_behind_it(self):
+        """Stasis with arguments, then the next step."""
+        told, stasis = self.run("exten => 1,1,Stasis(demo,a,${EXTEN})\n same => n,Verbose(1,${STASISSTATUS})\n same => n,Wait(99)")
+        far = stasis.channels["far"]
+        assert [event["args"] for event, _ in stasis.outbox if event["type"] == "StasisStart" and event["channel"]["id"] == "far"] == [["a", "1"]]
+        far.queue.do(lambda: far.stay.continue_at(far.place._replace(priority=2)))
+        assert far.app == ("Wait", "99") and far.place.priority == 3
+
+    def test_is_asked_for_by_the_command_line(self, tmp_path):
+        """--extensions FILE, or extensions.conf in --etc; a label leads into it, and a global variable is there."""
+        (tmp_path / "ari.conf").write_text("[asterisk]\ntype = user\npassword = asterisk\n")
+        (tmp_path / "extensions.conf").write_text("[globals]\nG = g\n[c]\nexten => 1,1,Wait(9)\n same => n(lab),Wait(9)\n")
+        for options in (["--etc", str(tmp_path)], ["--config", SAMPLE, "--extensions", str(tmp_path / "extensions.conf")]):
+            with serving(*options) as (_, url), Client(ServerUnderTest(url), "plan") as client:
+                expect(client.post("/channels", {"endpoint": "Local/1@c", "app": "x", "channelId": "n"}), status=200)
+                expect(client.get("/channels/n%3B2"), status=200, has={"dialplan": {"context": "c", "exten": "1", "priority": 1, "app_name": "Wait", "app_data": "9"}})
+                expect(client.post("/channels", {"endpoint": "Local/1@c", "extension": "1", "context": "c", "label": "nope"}), status=404)
+                expect(client.post("/channels", {"endpoint": "Local/1@c", "extension": "1", "context": "c", "label": "lab"}), status=200)
+                expect(client.get("/asterisk/variable", {"variable": "G"}), status=200, json={"value": "g"})
+                call = answered(client, client.events())
+                expect(client.post("/channels/%s/continue" % call.far, {"extension": "1", "context": "c", "label": "lab"}), status=204)
+                client.eventually("/channels/" + call.far, has={"dialplan": {"context": "c", "exten": "1", "priority": 2, "app_name": "Wait", "app_data": "9"}})
+
+
 def with_users(**users):
     """A Config with users of (password, whether it is a hash)."""
     text = "".join("[%s]\ntype = user\npassword = %s\npassword_format = %s\n" % (name, password, "crypt" if is_hash else "plain")
