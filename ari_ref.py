@@ -20,7 +20,7 @@ Sections, in the order of what they need:
      5. HTTP: a connection              heads and bodies, read by line; Request and Response; credentials, CORS, admit()
      6. The REST machine                parameters, operations, routes, answer(), the API description
      7. Stasis                          the model; its parts: time and events, the dialplan, the queue of a stay, a channel,
-                                        what runs on it, calls, bridges, files, media and digits, devices with mailboxes
+                                        what runs on it, calls, bridges, files, media and digits, telephones, devices
      8. Operations                      the 98, each declared above its behaviour
      9. Server                          sockets, threads, timers, the lock
     10. Command line                    options, signals, exit status
@@ -717,6 +717,7 @@ class HttpConfig:
         self.inactivity, self.keep_alive = 30.0, 15.0
         self.has_tls, self.tls_address, self.tls_port = False, "", HTTPS_PORT
         self.tls_certificate, self.tls_key = "asterisk.pem", ""
+        self.has_control = False                        # no option of the file: whether /control is served
         self.where: dict[str, str] = {}                 # file:line of each attribute that a file has set
         self.warnings: list[str] = []
 
@@ -1808,7 +1809,8 @@ def api_document(name: str, request: Request) -> dict:
 #   7.7 Bridges                         members, technology, peers; internal channels and music
 #   7.8 Sounds and files                formats, sounds, stored recordings
 #   7.9 Media and digits                the tasks that take time: digits, playbacks, recordings
-#   7.10 Devices, mailboxes, globals
+#   7.10 Telephones                     endpoints and their calls
+#   7.11 Devices, mailboxes, globals
 #
 # The theory: programs run on a channel, one inside the other, and the innermost is what it shows. An application may act on a
 # channel while its stay there is the innermost. What it asks for are tasks in the queue of that stay; continue and move say where
@@ -1884,6 +1886,10 @@ class Stasis:
         self.channels: dict[str, Channel] = {}          # by id
         self.channels_by_name: dict[str, Channel] = {}  # by name and by id, in lower case
         self.bridges: dict[str, Bridge] = {}            # by id
+        self.endpoints: dict[str, Endpoint] = {}        # by TECHNOLOGY/RESOURCE
+        self.phone_states: dict[str, str] = {}          # device states of all that ever were, by the same
+        self.phone_serials: dict[str, Iterator[int]] = {}               # in the names of their channels, by technology
+        self.technologies: dict[str, Subject] = {}      # all telephones of a technology, by its name
         self.playbacks: dict[str, list[Playback]] = {}  # by id, which need not be one's own
         self.live_recordings: dict[str, LiveRecording] = {}             # by the name of the file
         self.is_audio_new = self.is_reckoning = False   # for audio_changed()
@@ -1946,8 +1952,8 @@ class Stasis:
         return [application for application in self.applications.values() if kind in application.all_of]
 
     def audience(self, subject: Subject) -> list[Application]:
-        """The applications that follow the subject, or everything of its kind, each once."""
-        return list(dict.fromkeys([*subject.followers, *self.followers_of_all(subject.kind)]))
+        """The applications that follow the subject, or everything of its kind, each once; again those that follow its endpoint."""
+        return [*dict.fromkeys([*subject.followers, *self.followers_of_all(subject.kind)]), *subject.endpoint_followers()]
 
     def emit(self, applications: list[Application], event_type: str, head: dict | None = None, **members) -> None:
         """Put an event into the outbox for those of the applications that are active and let it through.
@@ -1988,8 +1994,8 @@ class Stasis:
         idle = [application for application in self.applications.values() if not application.socket]
         if not idle:
             return
-        busy = {application for subjects in (self.channels, self.bridges) for subject in subjects.values()
-                for application in subject.followers}
+        busy = {application for subjects in (self.channels, self.bridges, self.endpoints, self.technologies)
+                for subject in subjects.values() for application in subject.followers}
         kept = [application for application in idle if application.all_of or application in busy][-MAX_IDLE_APPLICATIONS:]
         for application in set(idle).difference(kept):
             del self.applications[application.name]
@@ -2011,7 +2017,8 @@ class Stasis:
                 ids.append(ALL_TOPICS[kind])
             return sorted(ids, key=str.encode)
         return {"name": application.name, "channel_ids": followed("channel", self.channels),
-                "bridge_ids": followed("bridge", self.bridges), "endpoint_ids": followed("endpoint", {}),
+                "bridge_ids": followed("bridge", self.bridges),
+                "endpoint_ids": followed("endpoint", {**self.endpoints, **self.technologies}),
                 "device_names": list(application.device_names), "events_allowed": application.allowed,
                 "events_disallowed": application.disallowed}
 
@@ -2065,6 +2072,10 @@ class Subject:
         elif count:
             del self.followers[application]
         return count > 0
+
+    def endpoint_followers(self) -> list[Application]:
+        """Those who follow the endpoint of a channel: they hear of it beside who follows the channel."""
+        return []
 
     def emit(self, event_type: str, **members) -> None:
         """Tell whoever follows this subject; the members are those of Stasis.emit()."""
@@ -2288,7 +2299,7 @@ CAUSE_TEXTS = {
     19: "User alerting, no answer", 21: "Call Rejected", 26: "Answered elsewhere", 28: "Invalid number format",
     31: "Normal, unspecified", 34: "Circuit/channel congestion", 38: "Network out of order",
     58: "Bearer capability not available", 127: "Interworking, unspecified"}
-NORMAL_CLEARING = 16
+NORMAL_CLEARING, CALL_REJECTED, INTERWORKING = 16, 21, 127
 SOFT_HANGUP_REQUESTED = 32              # a flag, not a cause: ChannelHangupRequest events with soft=true carry it
 FIXED_CHANNEL_ITEMS = {                 # what CHANNEL() reads as on every channel here
     "lastexten": "", "lastcontext": "", "callid": "", "checkhangup": "0", "onhold": "0", "secure_bridge_foo": "",
@@ -2412,16 +2423,19 @@ class Channel(Subject):
     kind = "channel"
     __slots__ = ("name", "state", "caller", "connected", "place", "language", "variables", "programs", "timer", "cause", "is_over",
                  "near_leg", "far_leg", "dialstring", "bridge", "absorbs_dtmf", "is_announcer", "told_connected", "muted",
-                 "is_silence_on", "snoops", "target", "items")
+                 "is_silence_on", "snoops", "target", "items", "phone")
 
-    def __init__(self, stasis: Stasis, channel_id: str, name: str, state: str, place: Place) -> None:
+    def __init__(self, stasis: Stasis, channel_id: str, name: str, state: str, place: Place,
+                 phone: PhoneCall | None = None) -> None:
         super().__init__(stasis, channel_id)
+        self.phone = phone                              # what a telephone has to do with it
         self.name, self.state, self.place, self.language = name, state, place, "en"
-        self.caller: tuple[str, str] = ("", "")         # (name, number)
+        self.caller: tuple[str, str] = phone.caller if phone else ("", "")              # (name, number)
         self.connected: tuple[str, str] = ("", "")      # of who is on the other side, as far as it was told
         self.told_connected: tuple[str, str] | None = None              # as a bridge has told the other leg last
         self.variables: dict[str, tuple[str, str]] = {}                 # bare name: (name with its _ marks, value), oldest first
-        self.items: dict[tuple, object] = {}            # what functions keep: (function, item), or (function, party, item): value
+        # What functions keep: (function, item), or (function, party, item): value.
+        self.items: dict[tuple, object] = dict(phone.items) if phone else {}
         self.programs: list[Program] = []               # what runs on it, outermost first; none: nobody has called it yet
         self.timer = Timer(stasis)                      # of the call, or of a step of the dialplan
         self.cause = 0                                  # the hangup cause, as far as there is one before the end
@@ -2474,8 +2488,11 @@ class Channel(Subject):
 
     @property
     def is_dialled(self) -> bool:
-        """True for a near leg whose far leg has been called."""
-        return self.far_leg is not None and bool(self.far_leg.programs)
+        """True for a near leg whose far leg, or telephone, has been called."""
+        return bool(self.far_leg and self.far_leg.programs or self.phone and self.phone.is_called)
+
+    def endpoint_followers(self) -> list[Application]:
+        return [*self.phone.endpoint.followers, *self.phone.endpoint.technology.followers] if self.phone else []
 
     @property
     def is_in_dial_bridge(self) -> bool:
@@ -2488,7 +2505,7 @@ class Channel(Subject):
         app_name, app_data = self.app
         context, exten, priority = self.place
         value = {
-            "id": self.id, "name": self.name, "state": self.state, "protocol_id": "",
+            "id": self.id, "name": self.name, "state": self.state, "protocol_id": self.phone.call_id if self.phone else "",
             "caller": {"name": self.caller[0], "number": self.caller[1]},
             "connected": {"name": self.connected[0], "number": self.connected[1]},
             "accountcode": self.items.get(("CHANNEL", "accountcode"), ""),
@@ -2518,9 +2535,9 @@ class Channel(Subject):
         if old["connected"] != new["connected"]:
             self.emit("ChannelConnectedLine", channel=new)
 
-    def announce_hangup(self, cause: int, soft: bool) -> None:
-        """`cause` is a flag where `soft` holds: somebody here asks for it."""
-        head = {"cause": cause, "soft": True} if soft else {"cause": cause}
+    def announce_hangup(self, cause: int | None, soft: bool) -> None:
+        """`cause` is a flag where `soft` holds: somebody here asks for it; None: it is not told."""
+        head = {"cause": cause, "soft": True} if soft else {"cause": cause} if cause is not None else {}
         self.emit("ChannelHangupRequest", head=head, channel=self.snapshot())
 
     def announce_dial(self, status: str) -> None:
@@ -2587,12 +2604,17 @@ class Channel(Subject):
     # What the two legs of a call tell each other
     def ring(self) -> None:
         """Let the near leg ring; without effect once the far one is Up."""
-        near = self.near_leg
-        if near and self.state == "Ring" and not self.is_over:
-            if near.state == "Down":
-                near.state = "Ringing"
-                near.publish()
-            near.announce_dial("RINGING")
+        if self.near_leg and self.state == "Ring" and not self.is_over:
+            self.near_leg.other_side_rings()
+        elif self.phone:
+            self.phone.reckon()
+
+    def other_side_rings(self) -> None:
+        """The far leg, or the telephone, of this near leg rings, for the first time or again."""
+        if self.state == "Down":
+            self.state = "Ringing"
+            self.publish()
+        self.announce_dial("RINGING")
 
     def progress(self) -> None:
         """Early media on an unanswered far leg: the near one hears of it."""
@@ -2602,21 +2624,31 @@ class Channel(Subject):
     def answer(self) -> None:
         """Answer a far leg that rings: both legs are Up, and the near one goes on; else without effect."""
         near = self.near_leg
-        if not near or self.state == "Up" or self.is_over:
+        if self.state != "Ring" or self.is_over or not (near or self.phone):
             return
-        self.state = near.state = "Up"
+        self.state = "Up"
+        if near:
+            near.state = "Up"
         self.publish()
-        near.timer.cancel()
-        near.publish()
-        near.announce_dial("ANSWER")
-        near.programs[0].answered()
+        if near:
+            near.other_side_answers()
+        else:
+            self.phone.reckon()
+
+    def other_side_answers(self) -> None:
+        """The far leg, or the telephone, of this near leg has answered."""
+        self.state = "Up"
+        self.timer.cancel()
+        self.publish()
+        self.announce_dial("ANSWER")
+        self.programs[0].answered()
 
     def hear_digit(self, digit: str, duration_ms: int) -> None:
         """ChannelDtmfReceived here, then on the far sides of the other members of a mixing bridge, however far that goes."""
         hearers, heard = collections.deque([self]), {self}
         while hearers:
             channel = hearers.popleft()
-            if channel.is_over:
+            if channel.is_over or channel.bridge and channel.bridge.technology == "native_rtp":
                 continue
             channel.emit("ChannelDtmfReceived", digit=digit, duration_ms=duration_ms, channel=channel.published)
             tasks = [channel.queue and channel.queue.current]
@@ -2630,12 +2662,20 @@ class Channel(Subject):
                 if task:
                     task.hear_digit(digit)
 
+    def set_peer_call_id(self, peer: Channel | Internal | None) -> None:
+        """BRIDGEPVTCALLID: the SIP call of the one telephone on the other side (bridge.c, set_bridge_peer_vars)."""
+        phone = getattr(peer, "phone", None)
+        if phone:
+            self.set_variable("BRIDGEPVTCALLID", phone.call_id)
+        elif self.own_variable("BRIDGEPVTCALLID"):
+            self.set_variable("BRIDGEPVTCALLID", None)
+
     def set_muted(self, directions: set[str], is_on: bool) -> None:
         """Mute or unmute `in` and `out`; a bridge tells BRIDGEPEER anew when muting begins or ends."""
         before = bool(self.muted)
         self.muted = self.muted | directions if is_on else self.muted - directions
         if self.bridge and before != bool(self.muted):
-            self.bridge.settle()
+            self.bridge.rearrange(exchanges_lines=False)
 
     def set_silence(self, is_on: bool) -> None:
         """Start or stop the silence generator."""
@@ -2648,9 +2688,15 @@ class Channel(Subject):
         """True while a playback, a tone or a silence generator writes to this channel."""
         return self.is_silence_on or bool(self.queue and self.queue.sends_audio())
 
+    def hears_phone(self) -> bool:
+        """True while a telephone sends to this channel: always once it is Up, if only silence."""
+        return self.phone is not None and self.state == "Up"
+
     def hears_audio(self) -> bool:
         """True while frames arrive from the other leg: it sends some, or the bridge that it is in passes some on."""
         listeners, asked = [self], {self}
+        if self.hears_phone():
+            return True
         while listeners:
             other = listeners.pop().other_leg
             if not other:
@@ -2703,9 +2749,13 @@ class Channel(Subject):
             ending.insert(0, (other, cause if other.programs else 0))
             if other.programs:
                 other.announce_hangup(cause, False)
+        if self.phone:
+            self.phone.end()
         self.publish()
         self.emit("ChannelDestroyed", cause=cause, cause_txt=CAUSE_TEXTS[cause], channel=self.published)
         self.forget()
+        if self.phone:
+            self.phone.forget()
         return ending
 
     def forget(self) -> None:
@@ -2717,6 +2767,8 @@ class Channel(Subject):
                 del self.stasis.channels_by_name[name]
         if self.target:
             self.target.snoops.remove(self)
+            if self.target.bridge and self.target.bridge.is_native():
+                self.target.bridge.rearrange(exchanges_lines=False)
 
 def bare_name(name: str) -> str:
     """A variable's name without the one or two underscores that say how it is inherited."""
@@ -2808,12 +2860,14 @@ def read_item(stasis: Stasis, channel: Channel, argument: str) -> str | None:
     if name in CHANNEL_ITEMS:
         return channel.items.get(("CHANNEL", name), CHANNEL_ITEMS[name].first)
     peers = channel.bridge.channels() if channel.bridge else []
+    phone = {"audionativeformat": "(ulaw)", "audioreadformat": "ulaw", "audiowriteformat": "ulaw",
+             "pjsip,call-id": channel.phone.call_id, "endpoint": channel.phone.endpoint.resource} if channel.phone else {}
     return {"name": channel.name, "channame": channel.name, "state": channel.state, "language": channel.language,
             "uniqueid": channel.id, "linkedid": channel.near_leg.id if channel.near_leg else channel.id,
             "context": channel.place.context, "exten": channel.place.exten, "appname": channel.app[0], "appdata": channel.app[1],
             "channeltype": channel.name.partition("/")[0],
             "peer": "".join(peer.name for peer in peers if peer is not channel) if len(peers) == 2 else "",
-            **FIXED_CHANNEL_ITEMS}.get(name)
+            **FIXED_CHANNEL_ITEMS, **phone}.get(name)
 
 def write_item(stasis: Stasis, channel: Channel, argument: str, value: str) -> None:
     """CHANNEL()=, on both legs; the account code of one is the peer's on the other. Nothing is told (func_channel_write)."""
@@ -3022,7 +3076,7 @@ class Dialplan(Program):
         if app == "Answer" and channel.state != "Up":
             channel.answer()
             if not channel.is_over:                     # the near leg may have gone on to its end
-                channel.timer.set(ANSWER_SECONDS, self.go_on)
+                channel.timer.set(0.0 if channel.phone else ANSWER_SECONDS, self.go_on)
             return True
         if app == "Playback":
             self.play(*split_quoted(data)[:2])
@@ -3091,8 +3145,9 @@ class Dialplan(Program):
         if any(isinstance(program, InStasis) for program in channel.programs[:channel.programs.index(self)]):
             self.app = None
             return
+        nothing = ("", "") if channel.programs[0] is self else None     # what is shown then is the call
         if self.app:                    # else no step was ever run
-            self.app = ("", "")
+            self.app = nothing
         channel.announce_hangup(SOFT_HANGUP_DIALPLAN_ENDED, True)
         place, stasis = channel.place._replace(exten="h", priority=1), channel.stasis
         for _ in range(MAX_STEPS if dialplan_step(stasis, place) else 0):
@@ -3103,7 +3158,7 @@ class Dialplan(Program):
                 channel.publish()
                 self.run_at_once(*self.app)             # what would wait, or end the channel, does nothing now
             self.end_step()
-            place = channel.place
+            self.app, place = nothing, channel.place
             if dialplan_step(stasis, place) is None:
                 break
 
@@ -3132,8 +3187,14 @@ def new_pair(stasis: Stasis, resource: str, near_id: str, far_id: str) -> Channe
     near.far_leg, far.near_leg, near.dialstring = far, near, resource
     return near
 
-def call_far_leg(near: Channel) -> bool:
-    """Call ;2: it takes over variables and lines, and starts its dialplan; False when it has nowhere to go."""
+def call_other_side(near: Channel) -> bool:
+    """Call the telephone, or ;2: that takes over variables and lines, and starts its dialplan; False when it has nowhere to go."""
+    if near.phone:
+        near.phone.is_called = True
+        near.announce_dial("")
+        near.phone.media_change()
+        near.phone.follow_habit()
+        return True
     far = near.far_leg
     far.caller, far.connected, far.language = near.connected, near.caller, near.language
     far.items["CHANNEL", "peeraccount"] = near.items.get(("CHANNEL", "accountcode"), "")
@@ -3154,22 +3215,27 @@ def originate(near: Channel, caller_id: str | None, originator: Channel | None, 
     """Call the far leg of a new pair; the near one enters `app`, or the dialplan at `place`, when it is answered.
 
     What comes back is the near leg as it is before it is dialled; it waits `seconds` for an answer, None: for ever."""
+    if originator and near.phone:
+        near.connected = originator.caller
     call = Outgoing(near, stasis_data(app or "", app_args), place)
     if originator:
         near.inherit_variables(originator)
         near.language, near.connected = originator.language, originator.caller
     if caller_id:
-        near.caller = parse_caller_id(caller_id)
+        given, has_name = parse_caller_id(caller_id), "<" in caller_id
+        near.caller = given[0] if given[0] or has_name else near.caller[0], given[1] or near.caller[1]
+        if near.phone:
+            near.publish()
         # Asterisk: what the caller id leaves out stays the originator's (pbx.c, pbx_outgoing_attempt).
-        near.connected = near.caller[0] or near.connected[0], near.caller[1] or near.connected[1]
+        near.connected = given[0] or near.connected[0], given[1] or near.connected[1]
     if originator or caller_id:
         near.publish()
     for name, value in variables.items():
         near.set_variable(name, value)
-    for leg in (near, near.far_leg):
+    for leg in filter(None, (near, near.far_leg)):
         leg.follow(near.stasis.active_application(app or ""))
     shown = near.published
-    if not call_far_leg(near):
+    if not call_other_side(near):
         call.fail()
     elif seconds is not None and call.is_waiting and not near.is_over:
         near.timer.set(seconds, call.fail)
@@ -3195,7 +3261,7 @@ def dial(near: Channel, caller: Channel | None, seconds: int) -> None:
         near.inherit_variables(caller)
         near.connected = caller.caller
         near.publish()
-    if not call_far_leg(near):
+    if not call_other_side(near):
         near.end(NORMAL_CLEARING)
     elif seconds > 0 and near.state != "Up" and not near.is_over:
         near.timer.set(seconds, near.hang_up)
@@ -3212,7 +3278,7 @@ def snoop_on(target: Channel, snoop_id: str | None, app: str, app_args: str | No
     channel.target = target
     target.snoops.append(channel)
     if target.bridge:
-        target.bridge.settle()
+        target.bridge.rearrange(exchanges_lines=False)
     shown = channel.published
     run_stasis_only(channel, stasis_data(app, app_args))
     return shown
@@ -3264,7 +3330,7 @@ class Internal:
         self.queue = TaskQueue(bridge.stasis, self.leave)
         bridge.members.append(self)
         bridge.publish()
-        bridge.rearrange()
+        bridge.rearrange(has_joined=True)
 
     def leave(self) -> None:
         """Leave the bridge unseen."""
@@ -3280,10 +3346,13 @@ class Bridge(Subject):
     join or leave first publishes and tells, then changes the technology, then tells the members who their peers are, and
     publishes again. Internal channels count as members, but leave when no other is left."""
     kind = "bridge"
-    __slots__ = ("name", "is_holding", "is_smart", "technology", "video_mode", "video_source", "members", "announcer", "music")
+    __slots__ = ("name", "is_holding", "is_smart", "allows_native", "technology", "video_mode", "video_source", "members",
+                 "announcer", "music")
 
-    def __init__(self, stasis: Stasis, bridge_id: str, name: str, is_holding: bool, video_mode: str) -> None:
+    def __init__(self, stasis: Stasis, bridge_id: str, name: str, is_holding: bool, video_mode: str,
+                 allows_native: bool = True) -> None:
         super().__init__(stasis, bridge_id)
+        self.allows_native = allows_native              # two telephones may exchange their packets themselves
         self.name, self.is_holding, self.video_mode = name, is_holding, video_mode
         self.is_smart = not is_holding and video_mode != "sfu"
         self.technology = "holding_bridge" if is_holding else "simple_bridge" if self.is_smart else "softmix"
@@ -3339,12 +3408,13 @@ class Bridge(Subject):
         self.publish()
         channel.publish()
         self.emit("ChannelEnteredBridge", bridge=self.published, channel=channel.published)
-        self.rearrange()
+        self.rearrange(has_joined=True)
 
     def remove(self, channel: Channel, leaves_app: bool = False, is_last: bool = False) -> None:
         """Let a channel leave; `is_last` when the bridge itself ends."""
         if channel.own_variable("BRIDGEPEER"):
             channel.set_variable("BRIDGEPEER", None)
+        channel.set_peer_call_id(None)
         channel.bridge, channel.absorbs_dtmf, channel.is_announcer = None, False, False
         channel.set_cause_of_leaving()
         self.members.remove(channel)
@@ -3366,16 +3436,24 @@ class Bridge(Subject):
         for internal in self.internals():
             internal.queue.fail()
 
-    def rearrange(self) -> None:
+    def rearrange(self, has_joined: bool = False, exchanges_lines: bool = True) -> None:
         """What follows a join or leave: a smart bridge chooses its technology by its members, then as settle().
 
         Asterisk: the last to join is the first in a technology that changes by that (smart_bridge_operation)."""
         before = self.technology
         if self.is_smart:
-            self.technology = "softmix" if len(self.members) > 2 else "simple_bridge"
-        if before == "simple_bridge" != self.technology:
+            self.technology = "softmix" if len(self.members) > 2 else "native_rtp" if self.is_native() else "simple_bridge"
+        if has_joined and before != self.technology:
             self.members.insert(0, self.members.pop())
-        self.settle(exchanges_lines=True)
+        changes_native = "native_rtp" in (before, self.technology) and before != self.technology and len(self.members) > 1
+        for _ in range(2 if changes_native else 0):     # once more for each telephone whose packets go another way
+            self.update_peers(exchanges_lines=False)
+        self.settle(exchanges_lines)
+
+    def is_native(self) -> bool:
+        """True for two telephones with which nobody else has to do (bridge_native_rtp.c)."""
+        return self.allows_native and len(self.members) == 2 and all(
+            isinstance(member, Channel) and member.hears_phone() and not (member.muted or member.snoops) for member in self.members)
 
     def settle(self, exchanges_lines: bool = False) -> None:
         """What follows every change (bridge_reconfigured): peers are told, the bridge is published, audio may flow anew."""
@@ -3388,12 +3466,13 @@ class Bridge(Subject):
         peers = self.members[:MAX_BRIDGEPEER_MEMBERS]
         if self.is_holding or len(peers) < 2:
             return
-        exchanges_lines = exchanges_lines and len(peers) == 2 and self.technology == "simple_bridge" and not any(
+        exchanges_lines = exchanges_lines and len(peers) == 2 and self.technology != "softmix" and not any(
             member.is_over for member in peers)
         for member in peers:
             if isinstance(member, Channel):
                 others = [other for other in peers if other is not member]
                 member.set_variable("BRIDGEPEER", ",".join(other.name for other in others))
+                member.set_peer_call_id(others[0] if len(others) == 1 else None)
                 if exchanges_lines:
                     self.tell_connected_line(member, others[0].caller)
 
@@ -3598,6 +3677,7 @@ DIGITS = frozenset("0123456789*#ABCDabcd")
 DIGIT_PAUSES_MS = {"w": 500, "W": 1000}         # main/app.c, dtmf_stream
 QUIET_MS = 100                          # before the first digit
 MIN_DIGIT_MS = 100                      # the shortest digit (AST_DEFAULT_EMULATE_DTMF_DURATION), and the gap that 0 asks for
+TALK_SILENCE_MS = 2500                  # of TALK_DETECT without a number (func_talkdetect.c)
 DEFAULT_SKIP_MS = 3000                  # of forward and reverse
 KEPT_SILENCE_MS = 200                   # of the silence at the end of a recording (main/app.c)
 NO_AUDIO_SECONDS = 4                    # a recording that hears no frame for so long ends (main/app.c)
@@ -3818,6 +3898,8 @@ class Playback(Task):
         if others:
             self.stasis.playbacks[self.id] = others
         super().forget()
+        if isinstance(self.target, Channel) and self.target.bridge and self.target.bridge.technology == "native_rtp":
+            self.target.bridge.settle()                 # its packets went through here meanwhile
         self.stasis.audio_changed()
 
 class LiveRecording(Task):
@@ -4046,7 +4128,291 @@ class LiveRecording(Task):
             del self.stasis.live_recordings[file_name(self.name)]
         super().forget()
 
-# --- 7.10 Devices, mailboxes, globals
+# --- 7.10 Telephones
+class Technology(Subject):
+    """All telephones of a technology, as something to follow."""
+    kind = "endpoint"
+
+class Endpoint(Subject):
+    """A telephone: whether it is registered, where its calls go, and what it says of itself. It does nothing by itself."""
+    kind = "endpoint"
+
+    def __init__(self, stasis: Stasis, technology: str, resource: str) -> None:
+        super().__init__(stasis, "%s/%s" % (technology, resource))
+        self.technology = stasis.technologies.setdefault(technology, Technology(stasis, technology))
+        self.resource, self.context, self.caller = resource, "default", ("", "")
+        self.is_registered = False
+        self.habit: tuple[float, str] | None = None     # what it does of itself when it is called: (seconds, action)
+        self.channel_ids: list[str] = []
+        self.calls: list[Channel] = []                  # the newest last
+        stasis.endpoints[self.id] = self
+        stasis.phone_states.setdefault(self.id, "UNAVAILABLE")
+
+    def to_json(self, state: str = "") -> dict:
+        return {"technology": self.technology.id, "resource": self.resource,
+                "state": state or ("online" if self.is_registered else "offline"), "channel_ids": list(self.channel_ids)}
+
+    def tell_state(self, state: str = "") -> None:
+        """EndpointStateChange, to who follows it or its technology."""
+        for application in (*self.followers, *self.technology.followers):
+            self.stasis.emit([application], "EndpointStateChange", endpoint=self.to_json(state))
+
+    def register(self, is_on: bool) -> None:
+        """Come or go; nothing where that is so already."""
+        if is_on == self.is_registered:
+            return
+        self.is_registered = is_on
+        self.tell_state()
+        contact = {"uri": "sip:%s@127.0.0.1:5060" % self.resource, "contact_status": "NonQualified" if is_on else "Removed",
+                   "aor": self.resource, "roundtrip_usec": "0"}
+        hearers = [*self.followers, *self.technology.followers, *self.stasis.followers_of_all("endpoint")]
+        self.stasis.emit(hearers, "PeerStatusChange", endpoint=self.to_json(),
+                         peer={"peer_status": "Reachable" if is_on else "Unreachable"})
+        self.stasis.emit(hearers, "ContactStatusChange", endpoint=self.to_json(), contact_info=contact)
+        self.reckon()
+
+    def reckon(self) -> None:
+        """Compute the device state anew over all calls, and tell it when it is another one."""
+        rings = any(channel.state == "Ringing" for channel in self.calls)
+        is_used = any(channel.state in ("Up", "Ring") for channel in self.calls)
+        idle = "NOT_INUSE" if self.is_registered else "UNAVAILABLE"
+        holds = any(channel.phone.is_held_here for channel in self.calls)
+        state = "RINGINUSE" if rings and is_used else "RINGING" if rings else "ONHOLD" if holds else "INUSE" if is_used else idle
+        if self.stasis.phone_states[self.id] != state:
+            self.stasis.phone_states[self.id] = state
+            tell_device(self.stasis, self.id)
+
+    def new_channel(self, channel_id: str, state: str, exten: str) -> Channel:
+        """A channel of this telephone: called (Down) or calling (Ring)."""
+        serial = self.stasis.phone_serials.setdefault(self.technology.id, itertools.count())
+        name, number = self.caller
+        if state == "Ring" and not number:
+            name, number = "", self.resource
+        call = PhoneCall(self, (name, number), state == "Ring", exten)
+        self.channel_ids.append(channel_id)
+        self.tell_state()
+        channel = Channel(self.stasis, channel_id, "%s-%08x" % (self.id, next(serial)), state, Place(self.context, exten, 1), call)
+        call.channel, call.call_id = channel, self.stasis.new_id()
+        channel.dialstring = self.resource
+        self.calls.append(channel)
+        channel.publish()
+        return channel
+
+    # What the telephone does
+
+    def call(self, extension: str) -> Channel | None:
+        """Call an extension of its context; None where there is none (the telephone is told 404)."""
+        if dialplan_step(self.stasis, Place(self.context, extension, 1)) is None:
+            return None
+        channel = self.new_channel(self.stasis.unique_id(), "Ring", extension)
+        channel.set_variable("SIPDOMAIN", "127.0.0.1")
+        Dialplan(channel).run()
+        return channel
+
+    def newest(self, *states: str) -> Channel | None:
+        """Its newest call in one of these states; one that is being called counts only once it has been."""
+        return next((channel for channel in reversed(self.calls) if channel.state in states and not channel.is_over and (
+            channel.phone.is_incoming or channel.phone.is_called)), None)
+
+class PhoneCall:
+    """What a telephone has to do with its channel."""
+
+    def __init__(self, endpoint: Endpoint, caller: tuple[str, str], is_incoming: bool, exten: str) -> None:
+        self.endpoint, self.caller, self.is_incoming = endpoint, caller, is_incoming
+        self.items = {("CALLERID", "ani-", "party"): ("", caller[1]), **({("CALLERID", "", "dnid"): exten} if is_incoming else {})}
+        self.channel: Channel | None = None
+        self.call_id = ""                               # of SIP: "" at the first publication and at the last
+        self.is_called = False                          # a telephone that is called
+        self.has_media = False                          # before the answer
+        self.is_held = False                            # by the telephone
+        self.silence_ms: int | None = None              # of TALK_DETECT(set); None: nobody wants to know
+        self.is_talking, self.talks_since = False, None
+        self.silence = Timer(endpoint.stasis)
+        self.is_held_here = False                       # over HTTP
+
+    def reckon(self) -> None:
+        self.endpoint.reckon()
+
+    def follow_habit(self) -> None:
+        """Ring, and do by and by what the telephone does of itself when it is called."""
+        if self.endpoint.habit:
+            seconds, action = self.endpoint.habit
+            def act_now() -> None:
+                if self.channel.state in ("Down", "Ringing") and not self.channel.is_over:
+                    PHONE_ACTIONS[action][1](self)
+            self.ring()
+            Timer(self.channel.stasis).set(seconds, act_now)
+
+    def media_change(self) -> None:
+        """Its media are set up anew, of which a bridge makes a round."""
+        if self.channel.bridge:
+            self.channel.bridge.settle()
+
+    def ring(self) -> None:
+        self.channel.other_side_rings()
+        self.reckon()
+
+    def answer(self) -> None:
+        self.channel.other_side_answers()
+        if not self.has_media:
+            self.has_media = True
+            self.media_change()
+        self.reckon()
+
+    def progress(self) -> None:
+        """Early media."""
+        self.channel.announce_dial("PROGRESS")
+        if not self.has_media:
+            self.has_media = True
+            self.media_change()
+
+    def refuse(self, cause: int) -> None:
+        """The telephone does not take the call."""
+        self.channel.announce_hangup(cause, False)
+        self.channel.end(cause)
+
+    def hang_up(self) -> None:
+        """The telephone ends the call, whatever it is."""
+        channel = self.channel
+        if channel.state == "Up":
+            channel.announce_hangup(None if channel.cause else NORMAL_CLEARING, False)
+            channel.end(channel.cause or NORMAL_CLEARING)
+        else:
+            self.refuse(INTERWORKING if self.is_incoming else CALL_REJECTED)
+
+    def press(self, digits: str) -> None:
+        """Digits of 100 ms. Not Asterisk: they are heard at once, where a telephone takes 200 ms for each."""
+        for digit in digits.upper():
+            if digit in DIGITS and not self.channel.is_over:
+                self.channel.hear_digit(digit, MIN_DIGIT_MS)
+
+    def hold(self, is_on: bool) -> None:
+        """Put the call on hold, or take it back."""
+        if is_on != self.is_held:
+            self.is_held = is_on
+            self.media_change()
+            for peer in self.channel.bridge.channels() if self.channel.bridge else ():
+                if peer.phone and peer is not self.channel:
+                    peer.phone.is_held_here = is_on
+                    peer.phone.reckon()
+            music = {"musicclass": "default"} if is_on else {}
+            self.channel.emit("ChannelHold" if is_on else "ChannelUnhold", **music, channel=self.channel.published)
+
+    def talk(self, is_on: bool) -> None:
+        """Begin or cease to talk; told where TALK_DETECT(set) was set, the end once it has been silent for so long."""
+        stasis, channel = self.channel.stasis, self.channel
+        self.is_talking = is_on
+        if is_on and self.silence_ms is not None and self.talks_since is None:
+            self.talks_since = stasis.now
+            channel.emit("ChannelTalkingStarted", channel=channel.published)
+        elif not is_on and self.talks_since is not None:
+            self.silence.set(self.silence_ms / 1000, self.talk_is_over)
+        if is_on:
+            self.silence.cancel()
+
+    def talk_is_over(self) -> None:
+        duration = int((self.channel.stasis.now - self.talks_since) * 1000)
+        self.talks_since = None
+        self.channel.emit("ChannelTalkingFinished", head={"duration": duration}, channel=self.channel.published)
+
+    def detect_talk(self, argument: str, value: str) -> None:
+        """TALK_DETECT(set)=SILENCE_MS,THRESHOLD or TALK_DETECT(remove)= (func_talkdetect.c)."""
+        self.silence.cancel()
+        self.talks_since = None
+        if argument.lower().startswith("set"):
+            self.silence_ms = c_integer(value) or TALK_SILENCE_MS
+            self.talk(self.is_talking)
+        else:
+            self.silence_ms = None
+
+    def end(self) -> None:
+        """The last publication of the channel is to come."""
+        self.silence.cancel()
+        if not self.is_incoming and not self.is_called:
+            self.channel.announce_hangup(None, False)
+        self.call_id = ""
+
+    def forget(self) -> None:
+        self.endpoint.calls.remove(self.channel)
+        self.endpoint.channel_ids.remove(self.channel.id)
+        self.endpoint.tell_state()
+        self.reckon()
+
+# What a telephone does with its newest call: in which states of it, and what that comes to.
+PHONE_ACTIONS = {
+    "ring": (("Down", "Ringing"), PhoneCall.ring), "progress": (("Down", "Ringing"), PhoneCall.progress),
+    "answer": (("Down", "Ringing"), PhoneCall.answer), "busy": (("Down", "Ringing"), lambda call: call.refuse(17)),
+    "reject": (("Down", "Ringing"), lambda call: call.refuse(CALL_REJECTED)),
+    "unavailable": (("Down", "Ringing"), lambda call: call.refuse(19)),
+    "hangup": (("Down", "Ringing", "Ring", "Up"), PhoneCall.hang_up), "hold": (("Up",), lambda call: call.hold(True)),
+    "unhold": (("Up",), lambda call: call.hold(False)), "talk": (("Up",), lambda call: call.talk(True)),
+    "silence": (("Up",), lambda call: call.talk(False))}
+
+def habit_of(given: dict) -> tuple[float, str] | None:
+    """What a telephone does when it is called: 400 for what it cannot."""
+    refuses, answers = given.get("refuses"), given.get("answers")
+    require(refuses in (None, "busy", "reject", "unavailable"), 400, "refuses is busy, reject or unavailable")
+    is_number = answers is None or re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", str(answers)) is not None
+    require(is_number, 400, "answers is a number of seconds")
+    return (float(answers or 0), refuses or "answer") if refuses or answers is not None else None
+
+def move_phone(stasis: Stasis, technology: str, resource: str, action: str, given: dict) -> object:
+    """Make, change, remove or move a telephone: what /control/phones and Server.phone() come to; AriError 400, 404, 409.
+
+    `given`: of put context, callerId, registered, answers (seconds) or refuses (busy, reject, unavailable); of call extension;
+    of digits digits."""
+    phone = stasis.endpoints.get("%s/%s" % (technology, resource))
+    if action == "put":
+        require_room(stasis.endpoints)
+        require(bool(technology and resource) and technology.lower() not in ("local", "snoop", "unicastrtp"), 400,
+                "A telephone is TECHNOLOGY/NAME, and not of a technology that is there already")
+        require_utf8(technology, resource, given)
+        if phone is None:
+            phone = Endpoint(stasis, technology, resource)
+            phone.tell_state("unknown")
+            phone.tell_state()
+        phone.context, phone.caller = given.get("context") or "default", parse_caller_id(given.get("callerId") or "")
+        phone.habit = habit_of(given)
+        phone.register(str(given.get("registered", True)).lower() in TRUE_WORDS)
+        return phone.to_json()
+    existing(phone, "There is no such telephone")
+    if action == "delete":
+        phone.register(False)
+        del stasis.endpoints[phone.id]
+        return None
+    if action == "call":
+        channel = phone.call(str(given.get("extension") or ""))
+        return {"channel_id": channel.id if channel else None}
+    if action == "digits":
+        channel = existing(phone.newest("Up"), "The telephone has no call for that", 409)
+        channel.phone.press(str(given.get("digits") or ""))
+        return None
+    states, do = PHONE_ACTIONS[action]
+    do(existing(phone.newest(*states), "The telephone has no call for that", 409).phone)
+    return None
+
+def set_talk_detect(stasis: Stasis, channel: Channel, argument: str, value: str) -> None:
+    if channel.phone:
+        channel.phone.detect_talk(argument, value)
+
+def channel_names(stasis: Stasis, channel: Channel | None, argument: str) -> str:
+    """CHANNELS(regex): the names of the channels that it is found in (func_channel.c)."""
+    return " ".join(known.name for known in stasis.channels.values() if argument in known.name)
+
+def endpoint_item(stasis: Stasis, channel: Channel | None, argument: str) -> str | None:
+    """PJSIP_ENDPOINT(name,context) (func_pjsip_endpoint.c)."""
+    name, _, item = argument.partition(",")
+    endpoint = stasis.endpoints.get("PJSIP/" + name)
+    return endpoint.context if endpoint and item == "context" else None
+
+def write_nothing(stasis: Stasis, channel: Channel | None, argument: str, value: str) -> None:
+    """A function that is only read."""
+
+FUNCTIONS["TALK_DETECT"] = Function(lambda stasis, channel, argument: None, set_talk_detect)
+FUNCTIONS["CHANNELS"] = Function(channel_names, write_nothing, is_global=True)
+FUNCTIONS["PJSIP_ENDPOINT"] = Function(endpoint_item, write_nothing, is_global=True)
+
+# --- 7.11 Devices, mailboxes, globals
 DEVICE_STATES = ("UNKNOWN", "NOT_INUSE", "INUSE", "BUSY", "INVALID", "UNAVAILABLE", "RINGING", "RINGINUSE", "ONHOLD")
 FIXED_GLOBALS = {
     "SYSTEMNAME": "", "ASTCACHEDIR": "/var/cache/asterisk", "ASTETCDIR": "/etc/asterisk", "ASTSBINDIR": "/usr/sbin",
@@ -4091,6 +4457,8 @@ def device_state(stasis: Stasis, device: str) -> str:
         return states.get(name, "UNKNOWN")
     if kind == "MWI" and name in stasis.known_mailboxes:
         return "INUSE" if stasis.mailboxes.get(name, Mailbox(0, 0)).new_messages > 0 else "NOT_INUSE"
+    if device in stasis.phone_states:
+        return stasis.phone_states[device]
     # Not Asterisk: Local devices have a state, but nobody is told when it changes.
     technology, _, resource = device.partition("/")
     exten, context = local_place(resource)
@@ -4150,7 +4518,7 @@ def dialplan_exists(stasis: Stasis, channel: Channel | None, argument: str) -> s
     found = labelled_priority(stasis, context, exten, priority or "1")
     return "%d" % (found is not None and dialplan_step(stasis, Place(context, exten, found)) is not None)
 
-FUNCTIONS["DIALPLAN_EXISTS"] = Function(dialplan_exists, lambda stasis, channel, argument, value: None, is_global=True)
+FUNCTIONS["DIALPLAN_EXISTS"] = Function(dialplan_exists, write_nothing, is_global=True)
 FUNCTIONS["DEVICE_STATE"] = Function(lambda stasis, channel, argument: device_state(stasis, argument), write_custom_state,
                                      is_global=True)
 
@@ -4362,8 +4730,6 @@ def asterisk_set_global_var(stasis, variable=VariableName, value=Text):
     set_global(stasis, variable, value)
 
 # --- 8.2 /endpoints
-# Not Asterisk: there is no endpoint technology, and Local is none.
-
 RESOURCES["endpoints"] = Resource("What can be called.", """
 ~Endpoint (Something outside that can be called.): technology!, resource!, state?=unknown|offline|online, channel_ids!:List[string]
 ~TextMessage (A text message.): from!, to!, body!, variables?:object
@@ -4378,30 +4744,45 @@ def string_variables(value) -> dict[str, str]:
 
 Variables = Member(absent={}, from_json=string_variables)              # so they are refused before anything else
 
+def found_endpoint(stasis: Stasis, technology: str, resource: str) -> Endpoint:
+    """A telephone: 404."""
+    return existing(find_endpoint(stasis, technology, resource), "Endpoint not found")
+
+def send_text(phone: Endpoint | None) -> Response:
+    """202 for a telephone that is registered: 404. Nothing is seen of it."""
+    require(phone is not None and phone.is_registered, 404, "Endpoint not found")
+    return Response(202)
+
 @operation("GET /endpoints", returns="List[Endpoint]")
-def endpoint_list():
+def endpoint_list(stasis):
     """List the endpoints."""
-    return []
+    return [endpoint.to_json() for endpoint in stasis.endpoints.values()]
 
 @operation("PUT /endpoints/sendMessage", errors="400 404")
-def endpoint_send_message(to=Text.needed("To must be specified"), from_=Text.needed(), body=Text, variables=Variables):
-    """Send a text message. 404, as there is nobody."""
-    raise AriError(404, "Endpoint not found")
+def endpoint_send_message(stasis, to=Text.needed("To must be specified"), from_=Text.needed(), body=Text, variables=Variables):
+    """Send a text message. 202, to a registered telephone."""
+    technology, _, resource = to.partition(":")
+    return send_text(find_endpoint(stasis, technology, resource))
 
 @operation("GET /endpoints/{tech}", returns="List[Endpoint]", errors="404")
-def endpoint_list_by_tech(tech=EndpointPart):
-    """List the endpoints of a technology. 404, as there is none."""
-    raise AriError(404, "No Endpoints found - invalid tech %s" % tech)
+def endpoint_list_by_tech(stasis, tech=EndpointPart):
+    """List the endpoints of a technology. 404 where there never was one."""
+    existing(stasis.technologies.get(tech), "No Endpoints found - invalid tech %s" % tech)
+    return [endpoint.to_json() for endpoint in stasis.endpoints.values() if endpoint.technology.id == tech]
 
 @operation("GET /endpoints/{tech}/{resource}", returns="Endpoint", errors="400 404")
-def endpoint_get(tech=EndpointPart, resource=EndpointPart):
-    """Show an endpoint. 404, as there is none."""
-    raise AriError(404, "Endpoint not found")
+def endpoint_get(stasis, tech=EndpointPart, resource=EndpointPart):
+    """Show an endpoint."""
+    return found_endpoint(stasis, tech, resource).to_json()
 
 @operation("PUT /endpoints/{tech}/{resource}/sendMessage", errors="400 404")
-def endpoint_send_message_to_endpoint(tech=EndpointPart, resource=EndpointPart, from_=Text.needed(), body=Text, variables=Member):
-    """Send a text message to an endpoint. 404, as there is none."""
-    raise AriError(404, "Endpoint not found")
+def endpoint_send_message_to_endpoint(stasis, tech=EndpointPart, resource=EndpointPart, from_=Text.needed(), body=Text,
+                                      variables=Member):
+    """Send a text message to an endpoint. 202, to a registered telephone."""
+    phone = find_endpoint(stasis, tech, resource)
+    if phone and phone.is_registered:
+        string_variables(variables)
+    return send_text(phone)
 
 # --- 8.3 /channels
 RESOURCES["channels"] = Resource("Channels.", """
@@ -4462,12 +4843,28 @@ def endpoint_parts(endpoint: str) -> tuple[str, str]:
     require(bool(technology and resource), 400, "Invalid endpoint specified")
     return technology, resource
 
-def leg_ids(stasis: Stasis, technology: str, channel_id: str | None, other_id: str | None) -> tuple[str, str]:
-    """Ids for both legs of a new pair: 500 for another technology than Local, 409 for an id that is in use."""
+def find_endpoint(stasis: Stasis, technology: str, resource: str) -> Endpoint | None:
+    """The telephone of that technology, in any case, and that name."""
+    return next((endpoint for endpoint in stasis.endpoints.values()
+                 if endpoint.resource == resource and endpoint.technology.id.lower() == technology.lower()), None)
+
+def new_near_leg(stasis: Stasis, technology: str, resource: str, ids: tuple[str, str]) -> Channel:
+    """The near leg of a new call: of a Local pair, or to a telephone."""
+    if technology.lower() == "local":
+        return new_pair(stasis, resource, *ids)
+    return find_endpoint(stasis, technology, resource).new_channel(ids[0], "Down", "s")
+
+def leg_ids(stasis: Stasis, technology: str, resource: str, channel_id: str | None, other_id: str | None) -> tuple[str, str]:
+    """Ids for both legs of a new pair, or for one: 500 where nobody can be called, 409 for an id that is in use."""
     if technology.lower() != "local":
-        stasis.hint("there is no endpoint %s/...: only Local channels exist here; Local/EXTEN@stasis-APP rings in the application "
-                    "APP" % technology)
-        raise allocation_failed()
+        phone = find_endpoint(stasis, technology, resource)
+        if not (phone and phone.is_registered):
+            stasis.hint("there is no endpoint %s/...: Local/EXTEN@stasis-APP rings in the application APP, and with --control "
+                        "there are telephones: PUT /control/phones/%s/NAME" % (technology, technology))
+            raise allocation_failed()
+        require_room(stasis.channels)
+        require(not (channel_id and stasis.find_channel(channel_id)), 409, "Channel with given unique ID already exists")
+        return channel_id or stasis.unique_id(), ""
     require_room(stasis.channels)
     if not channel_id:
         return stasis.unique_id(), stasis.unique_id()
@@ -4496,9 +4893,10 @@ def channel_create(stasis, endpoint=Text.needed(), app=Text.needed(), app_args=T
     require(bool(endpoint), 400, "Endpoint must be specified")
     technology, resource = endpoint_parts(endpoint)
     check_formats(formats)
-    ids = leg_ids(stasis, technology, channel_id, other_channel_id)
+    ids = leg_ids(stasis, technology, resource, channel_id, other_channel_id)
     require_utf8(resource, app, app_args, variables, ids)
-    return create(new_pair(stasis, resource, *ids), app or "", app_args, stasis.find_channel(originator or ""), variables)
+    near = new_near_leg(stasis, technology, resource, ids)
+    return create(near, app or "", app_args, stasis.find_channel(originator or ""), variables)
 
 @operation("GET /channels/{channelId}", returns="Channel", errors="404")
 def channel_get(channel=one_of("channels", "Channel not found")):
@@ -4522,10 +4920,11 @@ def channel_originate(stasis, endpoint=Text.needed(), extension=Text, context=Te
     parent = stasis.find_channel(originator or "")
     require(parent is not None or not originator, 400, "Provided originator channel was not found")
     check_formats(formats)
-    ids = leg_ids(stasis, technology, channel_id, other_channel_id)
+    ids = leg_ids(stasis, technology, resource, channel_id, other_channel_id)
     require_utf8(resource, app, app_args, caller_id, variables, ids, place)
     limit = None if timeout == -1 else timeout if timeout > 0 else CALL_SECONDS
-    return originate(new_pair(stasis, resource, *ids), caller_id, parent, variables, app, app_args, place, limit)
+    near = new_near_leg(stasis, technology, resource, ids)
+    return originate(near, caller_id, parent, variables, app, app_args, place, limit)
 
 @operation("DELETE /channels/{channelId}", errors="400 404")
 def channel_hangup(channel=any_channel, reason=Text("normal", allowed=tuple(HANGUP_REASONS), keys=[
@@ -4563,6 +4962,9 @@ def channel_redirect(channel=answerable, endpoint=Text.needed()):
     own = channel.name.partition("/")[0]
     require(own.lower().startswith(technology.lower()), 422,
             "Endpoint technology '%s' does not match channel technology '%s'" % (technology, own))
+    if channel.phone and channel.state == "Ring":
+        channel.announce_hangup(NORMAL_CLEARING, False)
+        channel.end(NORMAL_CLEARING)
 
 @operation("POST /channels/{channelId}/answer", errors="404 409 412")
 def channel_answer(channel=answerable):
@@ -4590,7 +4992,10 @@ def channel_mute_or_unmute(is_on, channel=answerable, direction=Text("both", all
 
 @operation("POST /channels/{channelId}/hold", "DELETE /channels/{channelId}/hold", errors="404 409 412")
 def channel_hold_or_unhold(is_on, channel=answerable):
-    """Hold, or hold no more. A Local channel accepts it, and nothing happens."""
+    """Hold, or hold no more. Event of a telephone: DeviceStateChanged; a Local channel accepts it, and nothing happens."""
+    if channel.phone:
+        channel.phone.is_held_here = is_on
+        channel.phone.reckon()
 
 @operation("POST /channels/{channelId}/moh", errors="404 409 412")
 def channel_start_moh(channel=answerable, moh_class=Text):
@@ -4695,8 +5100,15 @@ def channel_dial(stasis, channel=controlled, caller=Text, timeout=Limit):
 
 @operation("GET /channels/{channelId}/rtp_statistics", returns="RTPstat", errors="404")
 def channel_rtpstatistics(channel=any_channel):
-    """Tell how RTP fares. 403, as no channel here has any."""
-    raise AriError(403, "Unsupported channel type")
+    """Tell how RTP fares. 404 before there are media, 403 of a channel that has none."""
+    require(channel.phone is not None, 403, "Unsupported channel type")
+    require(channel.state == "Up" or channel.phone.has_media, 404, "RTP info not found")
+    sides = [side + what for side in ("remote_", "local_") for what in ("max", "min", "normdev", "stdev")]
+    counts = "txcount rxcount txploss rxploss local_ssrc remote_ssrc txoctetcount rxoctetcount".split()
+    return {**dict.fromkeys(counts, 0),
+            "channel_uniqueid": channel.id, "txjitter": 0.0, "rxjitter": 0.0,
+            **{side + "jitter": 0.0 for side in sides}, **{side + "rxploss": 0.0 for side in sides},
+            **dict.fromkeys(("rtt", "maxrtt", "minrtt", "normdevrtt", "stdevrtt"), 0.0)}
 
 @operation("POST /channels/externalMedia", returns="Channel", errors="400 409")
 def channel_external_media(stasis, channel_id=Text, app=Text.needed("app cannot be empty"), variables=Variables,
@@ -4753,7 +5165,8 @@ def bridge_create(stasis, type=Text, bridge_id=Text, name=Text):
     require_room(stasis.bridges)
     require_utf8(bridge_id, name)
     video_mode = "sfu" if is_sfu else "single" if "video_single" in kinds else "talker"
-    return Bridge(stasis, bridge_id or stasis.new_id(), name or "", "holding" in kinds and not is_sfu, video_mode).published
+    return Bridge(stasis, bridge_id or stasis.new_id(), name or "", "holding" in kinds and not is_sfu, video_mode,
+                  allows_native=not kinds & {"dtmf_events", "proxy_media"}).published
 
 @operation("GET /bridges/{bridgeId}", returns="Bridge", errors="404")
 def bridge_get(bridge=one_of("bridges", "Bridge not found")):
@@ -5121,8 +5534,9 @@ def parse_source(uri: str | None, kinds: dict | tuple) -> tuple[str, str]:
     return kind, name
 
 def followed_subject(stasis: Stasis, kind: str, subject_id: str) -> Channel | Bridge | None:
-    """The channel or bridge of an event source; there are no endpoints."""
-    return {"channel": stasis.channels, "bridge": stasis.bridges}.get(kind, {}).get(subject_id)
+    """The channel, bridge, telephone or technology of an event source."""
+    return {"channel": stasis.channels, "bridge": stasis.bridges}.get(
+        kind, {**stasis.technologies, **stasis.endpoints}).get(subject_id)
 
 @operation("POST /events/user/{eventName}", errors="404 422 400")
 def event_user_event(stasis, event_name, application=Text.needed("Missing parameter application"), source=List,
@@ -5133,7 +5547,11 @@ def event_user_event(stasis, event_name, application=Text.needed("Missing parame
     shown = {}
     for uri in source:
         kind, subject_id = parse_source(uri, FOLLOWED_KINDS)
-        shown[kind] = existing(followed_subject(stasis, kind, subject_id), "Event source was not found", 422).published
+        if kind == "endpoint":
+            subject = find_endpoint(stasis, *subject_id.partition("/")[::2])
+            shown[kind] = existing(subject, "Event source was not found", 422).to_json()
+        else:
+            shown[kind] = existing(followed_subject(stasis, kind, subject_id), "Event source was not found", 422).published
     require_utf8(event_name)
     stasis.emit([hearer], "ChannelUserevent", eventname=event_name, userevent={**variables, "eventname": event_name},
                 **{kind: shown[kind] for kind in FOLLOWED_KINDS if kind in shown})
@@ -5179,8 +5597,8 @@ def subscribe(stasis: Stasis, application: Application, kind: str, subject_id: s
     elif not subject_id:
         application.all_of.add(kind)
     else:
-        if kind == "endpoint":
-            stasis.hint("there are no endpoints here, so that endpoint:%s cannot be followed" % subject_id)
+        if kind == "endpoint" and not followed_subject(stasis, kind, subject_id):
+            stasis.hint("there is no endpoint:%s, so that it cannot be followed" % subject_id)
         subject = stasis.find_channel(subject_id) if kind == "channel" else followed_subject(stasis, kind, subject_id)
         existing(subject, "Event source does not exist", 422).follow(application)
 
@@ -5538,6 +5956,7 @@ class HttpConnection(socketserver.BaseRequestHandler):
             self.head, decision = self.incoming.read_head(), None
         if decision is None:
             is_read = config.is_enabled and ari_path(self.head, http_config.prefix) is not None
+            is_read = is_read or is_control(self.head, http_config)
             body = self.incoming.read_body(self.head) if is_read else b""
             if body and logger.isEnabledFor(logging.DEBUG):
                 logger.debug("%s asked %s", self.peer, masked_pairs(decode(body)))
@@ -5575,10 +5994,30 @@ def decide(request: Request, config: Config, http_config: HttpConfig) -> Respons
     """The response to a request, or what the model is to do for it: follows from these arguments alone, as errors do."""
     if http_config.has_status and request.head.path.rstrip("/").lower() == http_config.prefix.lower() + "/httpstatus":
         return status_page(request.head.method, http_config)
+    if is_control(request.head, http_config):
+        return control(request, config)
     if not config.is_enabled or request.path is None:
         raise HttpError(404, "The requested URL was not found on this server.", close=False)
     admit(request, config)
     return resolve(request, config)
+
+def is_control(head: Head, settings: HttpConfig) -> bool:
+    return settings.has_control and head.path.startswith("/control/")
+
+def control(request: Request, config: Config) -> Callable[[Stasis], object]:
+    """What a request below /control is to do: PUT, DELETE and POST .../ACTION of /control/phones/TECHNOLOGY/NAME."""
+    read_parameters(request)
+    user = authenticate(request, config)
+    if user is None:
+        raise AriError(401, "Authentication required", headers=(("WWW-Authenticate", 'Basic realm="%s"' % config.auth_realm),))
+    require(not user.is_read_only, 403, "Write access denied")
+    parts = [percent_decode(part) for part in request.head.path.split("/")[2:]]
+    require(len(parts) in (3, 4) and parts[0] == "phones" and all(parts), 404, "Resource not found")
+    given = {**dict(request.pairs), **(request.json if isinstance(request.json, dict) else {})}
+    action = {"PUT": "put", "DELETE": "delete"}.get(request.head.method, "") if len(parts) == 3 else parts[3]
+    require(action in ("put", "delete") or len(parts) == 4 and request.head.method == "POST", 405, "Invalid method")
+    require(action in ("put", "delete", "call", "digits", *PHONE_ACTIONS), 404, "Resource not found")
+    return lambda stasis: move_phone(stasis, parts[1], parts[2], action, given)
 
 def masked(head: Head) -> str:
     """Method and target for the log."""
@@ -5729,6 +6168,59 @@ class RecordingFiles:
         size = os.fstat(file.fileno()).st_size
         return Content(size, pieces())
 
+class Phone:
+    """A telephone of a Server, for tests: alice = server.phone("PJSIP/alice", context="stasis-demo"); alice.call("100").
+
+    What it cannot do now is an AriError."""
+
+    def __init__(self, server: Server, name: str) -> None:
+        self.server, self.name = server, name
+
+    def move(self, action: str, **given) -> Phone:
+        """Do what /control/phones/NAME/ACTION does."""
+        technology, _, resource = self.name.partition("/")
+        given = {wire_name(name): value for name, value in given.items()}
+        self.server.change(lambda stasis: move_phone(stasis, technology, resource, action, given))
+        return self
+
+    def call(self, extension: str) -> Phone:
+        """Call an extension of its context."""
+        return self.move("call", extension=extension)
+
+    def ring(self) -> Phone:
+        return self.move("ring")
+
+    def progress(self) -> Phone:
+        """Early media."""
+        return self.move("progress")
+
+    def answer(self) -> Phone:
+        return self.move("answer")
+
+    def refuse(self, how: str = "busy") -> Phone:
+        """busy, reject or unavailable."""
+        return self.move(how)
+
+    def digits(self, digits: str) -> Phone:
+        return self.move("digits", digits=digits)
+
+    def hold(self, is_on: bool = True) -> Phone:
+        return self.move("hold" if is_on else "unhold")
+
+    def talk(self, is_on: bool = True) -> Phone:
+        return self.move("talk" if is_on else "silence")
+
+    def hang_up(self) -> Phone:
+        return self.move("hangup")
+
+@contextlib.contextmanager
+def refusing(option: str) -> Iterator[None]:
+    """An AriError inside becomes a ConfigError that names the option."""
+    try:
+        yield
+    except AriError as error:
+        raise ConfigError(option, error.message) from None
+
 @contextlib.contextmanager
 def naming(option: str) -> Iterator[None]:
     """An OSError inside becomes a ConfigError that names the option."""
@@ -5773,6 +6265,10 @@ class Server:
         self.listeners: list[Listener] = []
         self.listen(tls)
         self.stasis.local_address = self.listeners[0].server_address[0]
+
+    def phone(self, name: str, **given) -> Phone:
+        """A telephone TECHNOLOGY/NAME, made or changed: context, caller_id, registered, answers (seconds), refuses."""
+        return Phone(self, name).move("put", **given)
 
     def listen(self, tls: ssl.SSLContext | None) -> None:
         """Bind all that http.conf asks for; ConfigError when that is nothing, or something that cannot be."""
@@ -5983,6 +6479,9 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("--recordings", metavar="DIR", help="where recordings are stored (default: in memory)")
     parser.add_argument("--tls-cert", metavar="FILE", help="certificate chain, PEM: serve https")
     parser.add_argument("--tls-key", metavar="FILE", help="its private key (default: in the same file)")
+    parser.add_argument("--control", action="store_true", help="serve /control: telephones that are moved over HTTP")
+    parser.add_argument("--phone", metavar="TECH/NAME[@CONTEXT]", action="append", default=[],
+                        help="a telephone, such as PJSIP/alice@stasis-demo; may be given again and again")
     parser.add_argument("--log-level", default="warning", choices=("debug", "info", "warning", "error"),
                         help="warning (default): what an author of an application should know; info: a line per request; "
                              "debug: bodies and events")
@@ -6061,6 +6560,7 @@ def read_settings(path: str, options: argparse.Namespace) -> tuple[Config | None
         settings.is_enabled, settings.has_tls = False, True
         settings.tls_address, settings.tls_port = settings.address, settings.port
     settings.prefix = settings.prefix if options.prefix is None else url_prefix(options.prefix)
+    settings.has_control = options.control
     return config, settings, problems
 
 def usable_tls(settings: HttpConfig, problems: list[str], is_asked: bool) -> ssl.SSLContext | None:
@@ -6133,6 +6633,9 @@ def serve(config: Config | None, settings: HttpConfig, path: str, options: argpa
     """Serve until SIGTERM or SIGINT; SIGHUP reads ari.conf again, unless it says that the terminal is gone."""
     server = Server(config, http_config=settings, sounds=options.sounds, recordings=options.recordings, config_path=path, tls=tls,
                     dialplan=dialplan)
+    for name in options.phone:
+        with refusing("--phone"):
+            server.phone(name.partition("@")[0], context=name.partition("@")[2])
     signals = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)   # before any thread starts: only the wait below takes them
     handler = LogHandler()

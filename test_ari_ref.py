@@ -9844,7 +9844,7 @@ class TestCommandLine:
             process.terminate()
             lines = process.stderr.read().decode().splitlines()
         warnings = [line.partition(" WARNING ")[2] for line in lines if " WARNING " in line]
-        for words in ("no endpoint PJSIP/...: only Local", "nobody is at Local/200@nowhere", "the function in NOSUCH(x) does not exist",
+        for words in ("there is no endpoint PJSIP/...", "nobody is at Local/200@nowhere", "the function in NOSUCH(x) does not exist",
                       "the Origin http://b is not among allowed_origins"):
             assert sum(words in warning for warning in warnings) == 1
         assert any('POST /ari/channels?endpoint=PJSIP/alice&app=a 500 {"error": "Allocation failed"}' in line for line in lines)
@@ -10456,6 +10456,186 @@ def left_over(stasis):
 
 
 @in_process
+class TestTelephones:
+    """Telephones without SIP: endpoints, their calls, and how they are moved (Server.phone, /control, --phone)."""
+
+    @pytest.fixture
+    def stasis(self):
+        stasis = stasis_with("demo")
+        for name, number in (("alice", "100"), ("bob", "200")):
+            self.move(stasis, "put", name, context="stasis-demo", callerId="%s <%s>" % (name.title(), number))
+        return stasis
+
+    def move(self, stasis, action, name="alice", **given):
+        return ari_ref.move_phone(stasis, "PJSIP", name, action, given)
+
+    def call(self, stasis, name="alice", **more):
+        """A call to a telephone, for the application demo."""
+        near = ari_ref.new_near_leg(stasis, "pjsip", name, ("to-" + name, ""))
+        ari_ref.originate(near, more.get("caller_id"), None, {}, "demo", "", None, more.get("seconds", 30))
+        return near
+
+    def lines(self, stasis):
+        """What was told since: `event state cause or status`."""
+        events, stasis.outbox = stasis.outbox, []
+        return [" ".join(filter(None, (event["type"], event.get("dialstatus"), str(event.get("cause", "")), event.get("variable"),
+                                       (event.get("channel") or {}).get("state") if event["type"] == "ChannelStateChange" else ""))) for event, _ in events]
+
+    def test_that_is_called_rings_and_answers(self, stasis):
+        """One channel; Dial and ChannelStateChange tell how far it is (chan_pjsip.c; dial.c)."""
+        near = self.call(stasis)
+        assert re.fullmatch(r"PJSIP/alice-[0-9a-f]{8}", near.name) and near.caller == ("Alice", "100") and self.lines(stasis) == ["Dial"]
+        self.move(stasis, "ring")
+        assert self.lines(stasis) == ["ChannelStateChange Ringing", "Dial RINGING"]
+        self.move(stasis, "progress")
+        self.move(stasis, "answer")
+        assert self.lines(stasis) == ["Dial PROGRESS", "ChannelStateChange Up", "Dial ANSWER", "ChannelVarset STASISSTATUS", "StasisStart"]
+        self.move(stasis, "hangup")
+        assert self.lines(stasis) == ["ChannelHangupRequest 16", "StasisEnd", "ChannelVarset STASISSTATUS", "ChannelDestroyed 16"] and not stasis.channels
+
+    @rows("action, cause, status", ("busy", "busy", 17, "BUSY"), ("rejecting", "reject", 21, "NOANSWER"), ("unavailable", "unavailable", 19, "NOANSWER"), ("hung up", "hangup", 21, "NOANSWER"))
+    def test_that_is_called_may_be(self, stasis, action, cause, status):
+        """The cause and how dialling ended (chan_pjsip.c)."""
+        self.call(stasis)
+        self.lines(stasis)
+        self.move(stasis, action)
+        assert self.lines(stasis) == ["ChannelHangupRequest %d" % cause, "Dial " + status, "ChannelDestroyed %d" % cause] and not stasis.channels
+
+    def test_that_calls_enters_the_application_of_its_context(self, stasis):
+        """Ring until it is answered; a hang-up before that is cause 127 (res_pjsip_session.c)."""
+        self.move(stasis, "call", extension="700")
+        assert self.lines(stasis) == ["StasisStart"]
+        channel, = stasis.channels.values()
+        assert (channel.state, channel.place, channel.caller) == ("Ring", ("stasis-demo", "700", 1), ("Alice", "100"))
+        channel.queue.do(channel.answer)
+        assert self.lines(stasis) == ["ChannelStateChange Up"]
+        self.move(stasis, "digits", digits="1a#")
+        assert self.lines(stasis) == ["ChannelDtmfReceived"] * 3
+        self.move(stasis, "call", "bob", extension="1")
+        self.lines(stasis)
+        self.move(stasis, "hangup", "bob")
+        assert self.lines(stasis)[0] == "ChannelHangupRequest 127" and list(stasis.channels.values()) == [channel]
+
+    def test_that_calls_nowhere_is_refused_without_a_word(self, stasis):
+        """No channel, no event."""
+        self.move(stasis, "put", context="nowhere")
+        assert self.move(stasis, "call", extension="1") == {"channel_id": None} and self.lines(stasis) == [] and not stasis.channels
+
+    def test_tells_hold_and_talk(self, stasis):
+        """ChannelHold with its class, once; talking where TALK_DETECT(set) asks for it, its end after so much silence (func_talkdetect.c)."""
+        near = self.call(stasis)
+        self.move(stasis, "answer")
+        self.lines(stasis)
+        for action in ("hold", "hold", "unhold", "unhold", "talk"):
+            self.move(stasis, action)
+        assert self.lines(stasis) == ["ChannelHold", "ChannelUnhold"]
+        near.set_variable("TALK_DETECT(set)", "800,256")
+        self.move(stasis, "silence")
+        stasis.advance(1000.7)
+        assert self.lines(stasis) == ["ChannelTalkingStarted"]
+        stasis.advance(1000.8)
+        assert self.lines(stasis) == ["ChannelTalkingFinished"]
+
+    @rows("given, seconds, told",
+        ("answer", {"answers": 2.5}, 2.5, "Dial ANSWER"), ("refuse", {"refuses": "busy"}, 0, "Dial BUSY"), ("refuse after a while", {"refuses": "reject", "answers": "1"}, 1, "Dial NOANSWER"))
+    def test_may_of_itself(self, stasis, given, seconds, told):
+        """What it does when it is called, after so many seconds; nothing when the call is over before."""
+        self.move(stasis, "put", **given)
+        self.call(stasis)
+        stasis.advance(1000.0 + seconds - 0.1)
+        assert told not in self.lines(stasis)
+        stasis.advance(1000.0 + seconds)
+        assert told in self.lines(stasis)
+        self.move(stasis, "put", "bob", answers=5)
+        self.call(stasis, "bob").hang_up()
+        stasis.advance(2000.0)
+        assert "Dial ANSWER" not in self.lines(stasis)
+
+    def test_two_in_a_bridge_exchange_their_packets(self, stasis):
+        """native_rtp while nobody else has to do with them; digits are not seen then (bridge_native_rtp.c)."""
+        legs = [self.call(stasis, name) for name in ("alice", "bob")]
+        bridge = ari_ref.Bridge(stasis, "b", "", False, "talker")
+        for leg, name in zip(legs, ("alice", "bob")):
+            self.move(stasis, "answer", name)
+            bridge.add(leg)
+        assert bridge.technology == "native_rtp" and legs[0].own_variable("BRIDGEPVTCALLID") == legs[1].phone.call_id
+        self.lines(stasis)
+        self.move(stasis, "digits", digits="1")
+        assert self.lines(stasis) == []
+        legs[0].set_muted({"in"}, True)
+        assert bridge.technology == "simple_bridge"
+        self.move(stasis, "digits", digits="1")
+        assert "ChannelDtmfReceived" in self.lines(stasis)
+
+    def test_has_a_device_state(self, stasis):
+        """Computed at its first ring, its answer, its end (chan_pjsip.c, chan_pjsip_devicestate)."""
+        states = [ari_ref.device_state(stasis, "PJSIP/alice")]
+        self.call(stasis)
+        for action in ("ring", "answer", "hangup"):
+            self.move(stasis, action)
+            states.append(ari_ref.device_state(stasis, "PJSIP/alice"))
+        self.move(stasis, "delete")
+        assert states == ["NOT_INUSE", "RINGING", "INUSE", "NOT_INUSE"] and ari_ref.device_state(stasis, "PJSIP/alice") == "UNAVAILABLE"
+
+    def test_is_followed_as_an_endpoint(self, stasis):
+        """Registration, and all events of its channels, beside who follows those (stasis/app.c)."""
+        demo = stasis.applications["demo"]
+        for subject_id in ("PJSIP/alice", "PJSIP"):
+            ari_ref.subscribe(stasis, demo, "endpoint", subject_id)
+        assert stasis.application_json(demo)["endpoint_ids"] == ["PJSIP", "PJSIP/alice"]
+        self.move(stasis, "put", context="stasis-demo", registered=False)
+        assert self.lines(stasis) == ["EndpointStateChange", "EndpointStateChange", "PeerStatusChange", "ContactStatusChange"]
+        self.move(stasis, "call", extension="1")
+        lines = self.lines(stasis)
+        assert lines[:3] == ["EndpointStateChange"] * 2 + ["ChannelCreated"] and len(stasis.endpoints["PJSIP/alice"].channel_ids) == 1
+
+    @rows("action, given, status",
+        ("nobody", ("delete", "none"), {}, 404), ("a call that is not there", ("answer", "alice"), {}, 409), ("digits without a call", ("digits", "alice"), {"digits": "1"}, 409),
+        ("an odd habit", ("put", "alice"), {"refuses": "never"}, 400), ("an odd time", ("put", "alice"), {"answers": "soon"}, 400))
+    def test_is_refused_for(self, stasis, action, given, status):
+        """What cannot be: the state is as before."""
+        with pytest.raises(ari_ref.AriError) as caught:
+            self.move(stasis, *action, **given)
+        assert caught.value.status == status and len(stasis.endpoints) == 2 and not stasis.channels
+
+    @rows("method, path, auth, status",
+        ("to who may write", "PUT", "/alice", "u:p", 200), ("to nobody else", "PUT", "/alice", "u:x", 401), ("not to who may only read", "PUT", "/alice", "r:p", 403),
+        ("by its methods only", "GET", "/alice", "u:p", 405), ("for what it can do only", "POST", "/alice/fly", "u:p", 404), ("for one that is there only", "POST", "/none/ring", "u:p", 404))
+    def test_is_moved_over_http(self, tmp_path, method, path, auth, status):
+        """/control/phones, with --control, and not without."""
+        config = read_config(tmp_path, USER + "[r]\ntype = user\nread_only = yes\npassword = p\n")
+        settings = ari_ref.HttpConfig()
+        for settings.has_control in (True, False):
+            with ari_ref.Server(config, port=0, http_config=settings) as server:
+                assert get(server.url + "/control/phones/PJSIP", auth, path, method) == (status if settings.has_control else 404)
+
+    def test_is_moved_in_python(self, tmp_path):
+        """An application answers a telephone, is sent a digit, and hangs up."""
+        with ari_ref.Server(read_config(tmp_path, "[asterisk]\ntype = user\npassword = asterisk\n"), port=0) as server:
+            with Client(ServerUnderTest(server.url), "phone") as client:
+                events = client.events()
+                alice = server.phone("PJSIP/alice", context="stasis-phone-app", caller_id="Alice <100>").call("700")
+                channel = events.expect("StasisStart", channel={"caller": {"name": "Alice", "number": "100"}})["channel"]["id"]
+                expect(client.post("/channels/%s/answer" % channel), status=204)
+                alice.digits("1")
+                events.expect("ChannelDtmfReceived", digit="1", channel=channel)
+                expect(client.delete("/channels/" + channel), status=204)
+                events.expect("StasisEnd", channel=channel)
+                with pytest.raises(ari_ref.AriError):
+                    alice.hang_up()
+                expect(client.get("/endpoints/PJSIP/alice"), status=200, json={"technology": "PJSIP", "resource": "alice", "state": "online", "channel_ids": []})
+
+    def test_is_there_by_the_command_line(self):
+        """--phone, which can be called without --control; what is none is refused."""
+        with serving("--config", SAMPLE, "--phone", "PJSIP/alice@stasis-x", "--phone", "SIP/100") as (_, url), Client(ServerUnderTest(url), "phones") as client:
+            assert [endpoint["resource"] for endpoint in client.get("/endpoints").json] == ["alice", "100"]
+            expect(client.post("/channels", {"endpoint": "sip/100", "app": "x"}), status=200)
+            expect(client.post("/channels", {"endpoint": "SIP/101", "app": "x"}), status=500)
+        status, _, complained = run("--config", SAMPLE, "--port", "0", "--phone", "alice")
+        assert status == 1 and "--phone" in complained
+
+
+@in_process
 class TestStorm:
     @rows("scheme", ("over TCP", "http"), ("over TLS", "https"))
     def test_leaves_everybody_served_and_nothing_behind(self, tmp_path, monkeypatch, caplog, request, scheme):
@@ -10505,7 +10685,7 @@ class TestReadme:
         """Listen, originate, answer, hang up: the first event is the one shown."""
         if not shutil.which("curl"):
             pytest.skip("no curl")
-        curls = [line for line in self.commands() if line.startswith("curl")]
+        curls = [line for line in self.commands() if line.startswith("curl")][:4]
         with serving("--config", SAMPLE) as (_, url):
             listen, *calls = [line.replace("http://127.0.0.1:8088/ari", url) for line in curls]
             listener = subprocess.Popen(["sh", "-c", "exec " + listen], stdout=subprocess.PIPE)
