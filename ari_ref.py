@@ -945,6 +945,15 @@ def parse_extensions(text: bytes, path: str = "extensions.conf",
                     config.warnings.append("%s: %s has no effect here" % (where, name))
     return config
 
+def parse_phones(text: bytes, path: str = "pjsip.conf", included: Callable[[str], list] = lambda pattern: []) -> list[tuple]:
+    """(name, context, caller id) of the endpoints of pjsip.conf; nothing else of it is looked at (res_pjsip)."""
+    phones = []
+    for section, options in ConfigReader(text, path, included).read():
+        given = {name: value for name, value, _ in options}
+        if given.get("type", "").lower() == "endpoint":
+            phones.append((section.name, given.get("context", "default"), given.get("callerid", "")))
+    return phones
+
 def add_step(context: Context, named: str | None, value: str, last: tuple[Extension, int] | None, where: str,
              warnings: list[str]) -> tuple[Extension, int] | None:
     """Add EXTEN,PRIORITY(LABEL),APPLICATION(DATA), or what stands behind EXTEN in a `same`; (extension, priority) of it."""
@@ -6468,7 +6477,8 @@ def command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ari_ref.py", description="Asterisk %s's REST Interface, without Asterisk." % VERSION,
         epilog="Exit status: 0 ended by a signal, or nothing wrong; 1 it cannot be done, or --check has found something; 2 usage.")
-    parser.add_argument("--etc", metavar="DIR", help="folder with ari.conf and, if they are there, http.conf and extensions.conf")
+    parser.add_argument("--etc", metavar="DIR",
+                        help="folder with ari.conf and, if they are there, http.conf, extensions.conf and pjsip.conf")
     parser.add_argument("--config", metavar="FILE", help="ari.conf (default: %s, else %s)" % CONFIG_PATHS)
     parser.add_argument("--http-conf", metavar="FILE", help="Asterisk's http.conf; what the command line says wins")
     parser.add_argument("--extensions", metavar="FILE", help="Asterisk's extensions.conf: the dialplan of Local/EXTEN@CONTEXT")
@@ -6523,11 +6533,14 @@ def run(options: argparse.Namespace) -> int:
     extensions = beside(options, options.extensions, "extensions.conf")
     dialplan = parse_file(parse_extensions, extensions) if extensions else None
     problems += dialplan.warnings if dialplan else []
+    pjsip = beside(options, None, "pjsip.conf")
+    phones = [("PJSIP/" + name, *more) for name, *more in (parse_file(parse_phones, pjsip) if pjsip else ())]
+    phones += [(*name.partition("@")[::2], "") for name in options.phone]
     if options.check:
         return check(config, settings, options, tls, problems)
     for problem in problems:
         print("ari_ref: %s" % printable(problem), file=sys.stderr)
-    return serve(config, settings, path, options, tls, dialplan)
+    return serve(config, settings, path, options, tls, dialplan, phones)
 
 def beside(options: argparse.Namespace, given: str | None, name: str) -> str | None:
     """The file that was given, else one of that name in --etc, if there is one."""
@@ -6629,13 +6642,13 @@ def has_terminal() -> bool:
         return False
 
 def serve(config: Config | None, settings: HttpConfig, path: str, options: argparse.Namespace, tls: ssl.SSLContext | None,
-          dialplan: DialplanConfig | None) -> int:
+          dialplan: DialplanConfig | None, phones: list[tuple[str, str, str]]) -> int:
     """Serve until SIGTERM or SIGINT; SIGHUP reads ari.conf again, unless it says that the terminal is gone."""
     server = Server(config, http_config=settings, sounds=options.sounds, recordings=options.recordings, config_path=path, tls=tls,
                     dialplan=dialplan)
-    for name in options.phone:
-        with refusing("--phone"):
-            server.phone(name.partition("@")[0], context=name.partition("@")[2])
+    for name, context, caller_id in phones:
+        with refusing("telephone %s" % name):
+            server.phone(name, context=context, caller_id=caller_id)
     signals = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)   # before any thread starts: only the wait below takes them
     handler = LogHandler()

@@ -10632,7 +10632,16 @@ class TestTelephones:
             expect(client.post("/channels", {"endpoint": "sip/100", "app": "x"}), status=200)
             expect(client.post("/channels", {"endpoint": "SIP/101", "app": "x"}), status=500)
         status, _, complained = run("--config", SAMPLE, "--port", "0", "--phone", "alice")
-        assert status == 1 and "--phone" in complained
+        assert status == 1 and "telephone alice: A telephone is TECHNOLOGY/NAME" in complained
+
+    def test_is_there_by_pjsip_conf(self, tmp_path):
+        """The endpoints of pjsip.conf in --etc: context and callerid, templates and all."""
+        (tmp_path / "ari.conf").write_text("[asterisk]\ntype = user\npassword = asterisk\n")
+        (tmp_path / "pjsip.conf").write_text("[transport-udp]\ntype=transport\n[phone](!)\ntype=endpoint\ncontext=from-internal\n[alice](phone)\ncallerid=Alice <100>\n"
+                                             "auth=alice\n[alice]\ntype=auth\n[bob](phone)\n")
+        assert ari_ref.parse_file(ari_ref.parse_phones, str(tmp_path / "pjsip.conf")) == [("alice", "from-internal", "Alice <100>"), ("bob", "from-internal", "")]
+        with serving("--etc", str(tmp_path)) as (_, url), Client(ServerUnderTest(url), "phones") as client:
+            assert [endpoint["resource"] for endpoint in client.get("/endpoints/PJSIP").json] == ["alice", "bob"]
 
 
 @in_process
