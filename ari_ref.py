@@ -3686,6 +3686,7 @@ DIGITS = frozenset("0123456789*#ABCDabcd")
 DIGIT_PAUSES_MS = {"w": 500, "W": 1000}         # main/app.c, dtmf_stream
 QUIET_MS = 100                          # before the first digit
 MIN_DIGIT_MS = 100                      # the shortest digit (AST_DEFAULT_EMULATE_DTMF_DURATION), and the gap that 0 asks for
+MAX_PRESSED = 1000                      # digits that a telephone presses at a time, as they are all heard at once
 TALK_SILENCE_MS = 2500                  # of TALK_DETECT without a number (func_talkdetect.c)
 DEFAULT_SKIP_MS = 3000                  # of forward and reverse
 KEPT_SILENCE_MS = 200                   # of the silence at the end of a recording (main/app.c)
@@ -4380,7 +4381,8 @@ def move_phone(stasis: Stasis, technology: str, resource: str, action: str, give
             phone = Endpoint(stasis, technology, resource)
             phone.tell_state("unknown")
             phone.tell_state()
-        phone.context, phone.caller = given.get("context") or "default", parse_caller_id(given.get("callerId") or "")
+        phone.context = str(given.get("context") or "default")
+        phone.caller = parse_caller_id(str(given.get("callerId") or ""))
         phone.habit = habit_of(given)
         phone.register(str(given.get("registered", True)).lower() in TRUE_WORDS)
         return phone.to_json()
@@ -4393,8 +4395,9 @@ def move_phone(stasis: Stasis, technology: str, resource: str, action: str, give
         channel = phone.call(str(given.get("extension") or ""))
         return {"channel_id": channel.id if channel else None}
     if action == "digits":
-        channel = existing(phone.newest("Up"), "The telephone has no call for that", 409)
-        channel.phone.press(str(given.get("digits") or ""))
+        channel, digits = existing(phone.newest("Up"), "The telephone has no call for that", 409), str(given.get("digits") or "")
+        require(len(digits) <= MAX_PRESSED, 400, "More than %d digits at a time" % MAX_PRESSED)
+        channel.phone.press(digits)
         return None
     states, do = PHONE_ACTIONS[action]
     do(existing(phone.newest(*states), "The telephone has no call for that", 409).phone)
@@ -4405,7 +4408,7 @@ def set_talk_detect(stasis: Stasis, channel: Channel, argument: str, value: str)
         channel.phone.detect_talk(argument, value)
 
 def channel_names(stasis: Stasis, channel: Channel | None, argument: str) -> str:
-    """CHANNELS(regex): the names of the channels that it is found in (func_channel.c)."""
+    """CHANNELS(text): the names that it is found in (func_channel.c). Not Asterisk: no regular expression."""
     return " ".join(known.name for known in stasis.channels.values() if argument in known.name)
 
 def endpoint_item(stasis: Stasis, channel: Channel | None, argument: str) -> str | None:

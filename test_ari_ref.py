@@ -10591,12 +10591,17 @@ class TestTelephones:
 
     @rows("action, given, status",
         ("nobody", ("delete", "none"), {}, 404), ("a call that is not there", ("answer", "alice"), {}, 409), ("digits without a call", ("digits", "alice"), {"digits": "1"}, 409),
-        ("an odd habit", ("put", "alice"), {"refuses": "never"}, 400), ("an odd time", ("put", "alice"), {"answers": "soon"}, 400))
+        ("too many digits", ("digits", "bob"), {"digits": "1" * 1001}, 400), ("an odd habit", ("put", "alice"), {"refuses": "never"}, 400), ("an odd time", ("put", "alice"), {"answers": "soon"}, 400))
     def test_is_refused_for(self, stasis, action, given, status):
         """What cannot be: the state is as before."""
+        if action == ("digits", "bob"):
+            self.call(stasis, "bob")
+            self.move(stasis, "answer", "bob")
+            self.move(stasis, "digits", "bob", digits="1" * ari_ref.MAX_PRESSED)
+            self.lines(stasis)
         with pytest.raises(ari_ref.AriError) as caught:
             self.move(stasis, *action, **given)
-        assert caught.value.status == status and len(stasis.endpoints) == 2 and not stasis.channels
+        assert caught.value.status == status and len(stasis.endpoints) == 2 and not stasis.outbox
 
     @rows("method, path, auth, status",
         ("to who may write", "PUT", "/alice", "u:p", 200), ("to nobody else", "PUT", "/alice", "u:x", 401), ("not to who may only read", "PUT", "/alice", "r:p", 403),
