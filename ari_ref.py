@@ -6649,9 +6649,13 @@ def serve(config: Config | None, settings: HttpConfig, path: str, options: argpa
     """Serve until SIGTERM or SIGINT; SIGHUP reads ari.conf again, unless it says that the terminal is gone."""
     server = Server(config, http_config=settings, sounds=options.sounds, recordings=options.recordings, config_path=path, tls=tls,
                     dialplan=dialplan)
-    for name, context, caller_id in phones:
-        with refusing("telephone %s" % name):
-            server.phone(name, context=context, caller_id=caller_id)
+    try:
+        for name, context, caller_id in phones:
+            with refusing("telephone %s" % name):
+                server.phone(name, context=context, caller_id=caller_id)
+    except ConfigError:
+        server.close()
+        raise
     signals = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)   # before any thread starts: only the wait below takes them
     handler = LogHandler()
