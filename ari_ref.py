@@ -736,7 +736,7 @@ def split_address(address: str, port: int) -> tuple[str, int]:
     if not in_brackets:
         host, rest = (address, "") if address.count(":") > 1 else address.partition(":")[::2]
     digits = rest.lstrip(":")
-    return host, int(digits) if digits.isdigit() and 0 < int(digits) <= MAX_PORT else port
+    return host, int(digits) if C_NUMBER.fullmatch(digits) and 0 < int(digits) <= MAX_PORT else port
 
 def option_number(word: str, least: int = 0, most: int = MAX_OPTION) -> int:
     """A number as an option may hold it; ValueError says what it must be, as with all that read options."""
@@ -2348,7 +2348,7 @@ def numbered_word(words: str, other: str) -> Callable[[str], str | None]:
     """An item that takes one of these words, or its number; `other` stands for numbers behind them, {} for other words."""
     known = words.split()
     def convert(value: str) -> str | None:
-        if value.isdecimal():
+        if value.isdecimal() and len(value) < 10:
             return known[int(value)] if int(value) < len(known) else other
         return value.lower() if value.lower() in known else None
     return convert
@@ -2365,7 +2365,7 @@ def group_numbers(value: str) -> str:
         match = GROUP_RANGE.match(piece)
         if match:
             first = int(match.group(1))
-            found.update(number for number in range(first, int(match.group(2) or first) + 1) if number < 64)
+            found.update(number for number in range(first, min(63, int(match.group(2) or first)) + 1))
     return ", ".join(map(str, sorted(found)))
 
 def group_names(value: str) -> str:
@@ -3597,7 +3597,7 @@ def sound_files(folder: str) -> Iterator[tuple[str, str, float]]:
         for file in sorted(files):
             whole = os.path.join(path, file)
             name, _, suffix = os.path.relpath(whole, folder).rpartition(".")
-            if suffix in FORMATS and os.path.isfile(whole):
+            if os.path.basename(name) and suffix in FORMATS and os.path.isfile(whole):
                 yield name, suffix, file_length_ms(suffix, os.path.getsize(whole))
 
 class Sounds:
@@ -6153,7 +6153,7 @@ class RecordingFiles:
 
     def copy(self, name: str, copied: str, suffix: str) -> None:
         """Copy a file; of one that cannot be completed nothing stays."""
-        if not self.folder:
+        if not self.folder or name == copied:
             return
         with open_plain(self.path(name, suffix)) as file:
             os.makedirs(os.path.dirname(self.path(copied, suffix)), exist_ok=True)
