@@ -594,7 +594,7 @@ class ConfigReader:
                     self.warnings.append("%s: line over %d bytes, ignored" % (where, MAX_CONFIG_LINE_BYTES))
                     continue
                 opened = opened if depth else where
-                line, depth = strip_comments(decode(raw), depth)
+                line, depth = strip_comments(decode(raw.partition(b"\0")[0]), depth)     # C reads no further
                 if line.strip():
                     yield where, line.strip()
         if depth:
@@ -608,7 +608,7 @@ class ConfigReader:
         inside, closed, _ = rest[1:].partition(")")
         if rest.startswith("(") and not closed:
             raise ConfigError(where, "a '(' without its ')'")
-        section = Section(name, where)
+        section, is_new = Section(name, where), True
         for mark in inside.split(",") if rest.startswith("(") else ():
             if mark == "!":
                 section.is_template = True
@@ -618,8 +618,8 @@ class ConfigReader:
                 known = self.find_section(name, where, finds_templates=False)
                 if known is not section:
                     known.options.extend(section.options)
-                    known.is_template, section = section.is_template, known
-        if section not in self.sections:
+                    known.is_template, section, is_new = section.is_template, known, False
+        if is_new:
             self.sections.append(section)
         return section
 

@@ -176,6 +176,7 @@ class TestConfiguration:
         ("it goes on in the section opened last, by whatever file", USER + "#include other.inc\n#include only.inc\n", ("p", False)),
         ("its own sections end with it", USER + "#include other.inc\nread_only = yes\n", ("p", True)),
         ("blanks of any kind stand before the name", USER + "#include\t only.inc\n", ("p", True)),
+        ("its name ends at a NUL", USER + "#include only.inc\0*/\n", ("p", True)),
     )
     def test_included_file(self, tmp_path, text, expected):
         """How far an included file reaches (config_text_file_load)."""
@@ -287,6 +288,7 @@ class TestHttpConf:
         ("HTTP by address and port", "enabled=yes\nbindaddr=::\nbindport=80", [("::", 80, False)]),
         ("HTTP by address alone", "enabled=yes\nbindaddr=h", [("h", 8088, False)]),
         ("HTTP where its address names the port", "enabled=yes\nbindaddr=h:80\nbindport=81", [("h", 80, False)]),
+        ("HTTP where its port is no C number", "enabled=yes\nbindaddr=h:\u00b2", [("h", 8088, False)]),
         ("HTTP in brackets", "enabled=yes\nbindaddr=[::1]:80", [("::1", 80, False)]),
         ("nothing without an address", "enabled=yes", []), ("nothing where it is off", "bindaddr=h", []),
         ("HTTPS beside HTTP", "enabled=yes\nbindaddr=h\ntlsenable=yes", [("h", 8088, False), ("h", 8089, True)]),
