@@ -2738,26 +2738,27 @@ class Channel(Subject):
             self.end(cause)
 
     def end(self, cause: int = 0) -> None:
-        """End this channel and all that lives by it: its other leg, their Snoops, the Snoops of those, however many."""
-        ending = collections.deque([(self, cause)])
-        while ending:
-            channel, cause = ending.popleft()
-            if not channel.is_over:
-                ending.extend(channel.end_alone(cause))
+        """End this channel and all that lives by it: its Snoops, the Snoops of those, however many, then its other leg."""
+        steps = [functools.partial(self.end_programs, cause)]
+        while steps:
+            steps.extend(reversed(steps.pop()()))
 
-    def end_alone(self, cause: int) -> list[tuple[Channel, int]]:
-        """The end of one channel, from the innermost program outwards; (channel, cause) of those that end for its sake."""
+    def end_programs(self, cause: int) -> list[Callable[[], list]]:
+        """The first half of an end, from the innermost program outwards; returns what comes next, in order."""
+        if self.is_over:
+            return []
         self.is_over = True
         self.timer.cancel()
         for program in reversed(self.programs):
             self.stasis.attempt(functools.partial(program.end, cause))
-        cause = cause or self.cause
-        ending = [(snoop, 0) for snoop in self.snoops]
-        other = self.other_leg
-        if other and not other.is_over:
-            ending.insert(0, (other, cause if other.programs else 0))
-            if other.programs:
-                other.announce_hangup(cause, False)
+        return [*(functools.partial(snoop.end_programs, 0) for snoop in self.snoops),
+                functools.partial(self.destroy, cause or self.cause)]
+
+    def destroy(self, cause: int) -> list[Callable[[], list]]:
+        """The second half, ChannelDestroyed; returns what comes next: the end of the other leg."""
+        other = self.other_leg if self.other_leg and not self.other_leg.is_over else None
+        if other and other.programs:
+            other.announce_hangup(cause, False)
         if self.phone:
             self.phone.end()
         self.publish()
@@ -2765,7 +2766,7 @@ class Channel(Subject):
         self.forget()
         if self.phone:
             self.phone.forget()
-        return ending
+        return [functools.partial(other.end_programs, cause if other.programs else 0)] if other else []
 
     def forget(self) -> None:
         """Leave the tables; a name of it stays where that is another channel's by now."""
