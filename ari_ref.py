@@ -4367,27 +4367,31 @@ def habit_of(given: dict) -> tuple[float, str] | None:
     require(is_number, 400, "answers is a number of seconds")
     return (float(answers or 0), refuses or "answer") if refuses or answers is not None else None
 
+def put_phone(stasis: Stasis, technology: str, resource: str, given: dict) -> dict:
+    """Make a telephone, or give one that is there new properties: context, callerId, registered, answers (seconds) or refuses
+    (busy, reject, unavailable). What is not given is as at first."""
+    require(bool(technology and resource) and technology.lower() not in ("local", "snoop", "unicastrtp"), 400,
+            "A telephone is TECHNOLOGY/NAME, and not of a technology that is there already")
+    require_utf8(technology, resource, given)
+    habit, phone = habit_of(given), stasis.endpoints.get("%s/%s" % (technology, resource))
+    if phone is None:
+        require_room(stasis.endpoints)
+        phone = Endpoint(stasis, technology, resource)
+        phone.tell_state("unknown")
+        phone.tell_state()
+    phone.context = str(given.get("context") or "default")
+    phone.caller = parse_caller_id(str(given.get("callerId") or ""))
+    phone.habit = habit
+    phone.register(str(given.get("registered", True)).lower() in TRUE_WORDS)
+    return phone.to_json()
+
 def move_phone(stasis: Stasis, technology: str, resource: str, action: str, given: dict) -> object:
     """Make, change, remove or move a telephone: what /control/phones and Server.phone() come to; AriError 400, 404, 409.
 
-    `given`: of put context, callerId, registered, answers (seconds) or refuses (busy, reject, unavailable); of call extension;
-    of digits digits."""
-    phone = stasis.endpoints.get("%s/%s" % (technology, resource))
+    `given`: what put_phone() takes; of call extension; of digits digits."""
     if action == "put":
-        require_room(stasis.endpoints)
-        require(bool(technology and resource) and technology.lower() not in ("local", "snoop", "unicastrtp"), 400,
-                "A telephone is TECHNOLOGY/NAME, and not of a technology that is there already")
-        require_utf8(technology, resource, given)
-        if phone is None:
-            phone = Endpoint(stasis, technology, resource)
-            phone.tell_state("unknown")
-            phone.tell_state()
-        phone.context = str(given.get("context") or "default")
-        phone.caller = parse_caller_id(str(given.get("callerId") or ""))
-        phone.habit = habit_of(given)
-        phone.register(str(given.get("registered", True)).lower() in TRUE_WORDS)
-        return phone.to_json()
-    existing(phone, "There is no such telephone")
+        return put_phone(stasis, technology, resource, given)
+    phone = existing(stasis.endpoints.get("%s/%s" % (technology, resource)), "There is no such telephone")
     if action == "delete":
         phone.register(False)
         del stasis.endpoints[phone.id]

@@ -10518,6 +10518,33 @@ class TestTelephones:
         self.move(stasis, "hangup", "bob")
         assert self.lines(stasis)[0] == "ChannelHangupRequest 127" and list(stasis.channels.values()) == [channel]
 
+    def test_that_cannot_be_made_so_is_not_made(self, stasis):
+        """What is refused changes nothing; where there is room for no more, one that is there may change all the same."""
+        for name in ("alice", "carol"):
+            with pytest.raises(ari_ref.AriError) as caught:
+                self.move(stasis, "put", name, context="other", answers="soon")
+            assert caught.value.status == 400
+        assert list(stasis.endpoints) == ["PJSIP/alice", "PJSIP/bob"] and stasis.endpoints["PJSIP/alice"].context == "stasis-demo"
+        for number in range(ari_ref.MAX_KEPT - len(stasis.endpoints)):
+            stasis.endpoints[number] = None
+        self.move(stasis, "put", context="other")
+        with pytest.raises(ari_ref.AriError) as caught:
+            self.move(stasis, "put", "carol")
+        assert caught.value.status == 500 and stasis.endpoints["PJSIP/alice"].context == "other"
+
+    def test_ends_its_snoops_before_it_is_destroyed(self, stasis):
+        """However they hear each other (res_stasis_snoop.c)."""
+        self.move(stasis, "call", extension="700")
+        channel, = stasis.channels.values()
+        for target, snoop_id in ((channel.id, "1"), ("1", "2"), (channel.id, "3")):
+            ari_ref.snoop_on(stasis.channels[target], snoop_id, "demo", None)
+        stasis.open_applications(Hearer(), ["all"], True)
+        stasis.outbox = []
+        self.move(stasis, "hangup")
+        told = [(event["channel"]["id"], event["type"]) for event, _ in stasis.outbox if "channel" in event]
+        assert [name for name, what in told if what == "StasisEnd"] == [channel.id, "1", "2", "3"]
+        assert told[-1] == (channel.id, "ChannelDestroyed") and not stasis.channels
+
     def test_that_calls_nowhere_is_refused_without_a_word(self, stasis):
         """No channel, no event."""
         self.move(stasis, "put", context="nowhere")
