@@ -5817,9 +5817,10 @@ class Outbox:
             self.stream.shut_down()     # and whoever waits in write_patiently() wakes up
 
     def write_patiently(self) -> None:
-        """Go on with the pen of another thread."""
+        """Go on with the pen of another thread. Poll wakes it late, once much of the kernel's buffer is free: so it tries again."""
         while not self.write():
-            if not self.stream.wait(select.POLLOUT, self.deadline - time.monotonic()):
+            is_ready = self.stream.wait(select.POLLOUT, self.deadline - time.monotonic())
+            if not is_ready and not self.write() and time.monotonic() >= self.deadline:
                 self.is_broken = True
         self.pen.release()
         self.flush()

@@ -10288,6 +10288,22 @@ class TestServer:
         near.close()
         far.close()
 
+    def test_a_slow_reader_of_large_frames_is_not_cut_off(self):
+        """Whoever takes each frame in time stays, though the kernel wakes a writer only when much of its buffer is free."""
+        near, far = socket.socketpair()
+        outbox = ari_ref.Outbox(ari_ref.Stream(near), 0.5)
+        outbox.open()
+        for _ in range(30):
+            outbox.put(bytes(20_000))
+        outbox.flush()
+        left = 600_000
+        while left and not outbox.is_broken:
+            left -= len(far.recv(min(left, 10_000)))
+            time.sleep(0.04)
+        assert not left and not outbox.is_broken
+        near.close()
+        far.close()
+
     def test_a_fault_of_the_module_is_logged_and_answered(self, tmp_path, monkeypatch, caplog):
         """A bug is a 500 with one traceback in the log; the next request is served."""
         with ari_ref.Server(read_config(tmp_path, USER), port=0) as server:
