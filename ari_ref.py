@@ -6089,7 +6089,11 @@ class Listener(http.server.ThreadingHTTPServer):
             request = self.tls.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
         thread = threading.Thread(target=self.process_request_thread, args=(request, client_address), daemon=True)
         self.ari.sessions[request] = thread
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:            # no thread can be had; over TLS the caller knows another socket
+            self.shutdown_request(request)
+            raise
 
     def shutdown_request(self, request: socket.socket) -> None:
         self.ari.sessions.pop(request, None)

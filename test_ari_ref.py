@@ -9885,6 +9885,19 @@ class TestTls:
             head, _, body = data.partition(b"\r\n\r\n")
             assert head.startswith(answer) and len(body) == int(re.search(rb"Content-Length: (\d+)", head).group(1))
 
+    def test_closes_what_gets_no_thread(self, serve, certificate, monkeypatch):
+        """And counts it no more; the next one is served."""
+        server, address = serve()
+        def fails(thread):
+            monkeypatch.undo()
+            raise RuntimeError("can't start new thread")
+        monkeypatch.setattr(threading.Thread, "start", fails)
+        with socket.create_connection(address, timeout=20) as refused:
+            assert refused.recv(1) == b"" and not server.sessions
+        with certificate.connect(address) as sock:
+            sock.sendall(self.PING + b"Connection: close\r\n\r\n")
+            assert sock.recv(15) == b"HTTP/1.1 200 OK"
+
     def test_answers_who_has_ended_his_side(self, serve, certificate):
         """Half a close: close_notify behind the request, then the answer, then the server's."""
         _, address = serve()
