@@ -1949,10 +1949,11 @@ class Stasis:
         """Tell in the log what the author of an application will want to know."""
         self.notes.append((text, False))
 
-    def recording_lost(self, name: str, problem: str) -> None:
-        """The file of a recording cannot be written; a live one has failed."""
+    def recording_lost(self, name: str, problem: str, left: dict[str, float]) -> None:
+        """The file of a recording cannot be written; a live one has failed. What is `left` of it on the disk stays listed."""
         recording = self.live_recordings.get(name)
-        self.recordings.forget(name)
+        if self.recordings.forget(name) and left:       # else it has been deleted meanwhile
+            self.recordings.lengths[name] = left
         if recording and recording.is_started:
             recording.end_failed("Cannot write the recording: %s" % problem)
         self.hint("recording %s was lost, its file cannot be written: %s" % (name, problem))
@@ -6139,21 +6140,25 @@ class RecordingFiles:
             file.write(b"" if appends else file_head(suffix, 0, is_open=True))
 
     def end(self, name: str, suffix: str, size: int) -> None:
-        """Add silence up to so many bytes of audio; what was there stays. A file that cannot be completed is removed."""
-        head = file_head(suffix, size)
+        """Add silence up to so many bytes of audio. What was there stays, also when the file cannot be completed."""
+        head, file = file_head(suffix, size), open_plain(self.path(name, suffix), "r+b")
+        before = os.fstat(file.fileno()).st_size
         try:
-            with open_plain(self.path(name, suffix), "r+b") as file:
-                missing = len(head) + size - file.seek(0, os.SEEK_END)
+            with file:
+                missing = len(head) + size - before
                 if missing > 0 and not FORMATS[suffix].silence:
                     file.truncate(len(head) + size)     # zeros that take no room
                 else:
+                    file.seek(before)
                     file.writelines(silence(suffix, max(0, missing)))
                 file.seek(max(0, len(head) - 8))
                 for at, length in ((4, len(head) - 8), (40, 0)) if head and file.read(4) == b"data" else ():
                     file.seek(at)
                     file.write(struct.pack("<I", length + size))
         except OSError:
-            self.remove(name, suffix)
+            os.truncate(self.path(name, suffix), before)
+            if before <= len(head):
+                self.remove(name, suffix)
             raise
 
     def remove(self, name: str, *suffixes: str) -> None:
@@ -6167,12 +6172,18 @@ class RecordingFiles:
             return
         with open_plain(self.path(name, suffix)) as file:
             os.makedirs(os.path.dirname(self.path(copied, suffix)), exist_ok=True)
+            target = open_plain(self.path(copied, suffix), "wb")
             try:
-                with open_plain(self.path(copied, suffix), "wb") as target:
+                with target:
                     target.writelines(iter(lambda: file.read(PIECE_BYTES), b""))
             except OSError:
                 self.remove(copied, suffix)
                 raise
+
+    def lengths(self, name: str) -> dict[str, float]:
+        """What lies there of one recording, {suffix: length in ms}."""
+        paths = {suffix: self.path(name, suffix) for suffix in FORMATS}
+        return {suffix: file_length_ms(suffix, os.path.getsize(path)) for suffix, path in paths.items() if os.path.isfile(path)}
 
     def content(self, name: str, suffix: str, size: int, is_open: bool) -> Content:
         """The bytes of a file; in memory, so many bytes of silence."""
@@ -6399,8 +6410,8 @@ class Server:
         try:
             getattr(self.files, what)(name, *rest)
         except OSError as error:
-            problem = error.strerror
-            self.change(lambda stasis: stasis.recording_lost(name, problem))
+            problem, left = error.strerror, self.files.lengths(name)
+            self.change(lambda stasis: stasis.recording_lost(name, problem, left))
 
     def warn(self, text: str) -> None:
         """Log a warning, each once; what a client has put into it may be long."""

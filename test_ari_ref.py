@@ -1216,6 +1216,41 @@ class TestRecordingFiles:
             with pytest.raises(OSError):
                 action()
 
+    def test_a_sound_that_cannot_be_added_to_stays(self, tmp_path, monkeypatch):
+        """The file is cut back to what it was; of a new one nothing stays."""
+        def fails(suffix, size):
+            yield b"\xff" * 10_000
+            raise OSError(28, "No space left on device")
+        monkeypatch.setattr(ari_ref, "silence", fails)
+        files = ari_ref.RecordingFiles(str(tmp_path))
+        (tmp_path / "old.ulaw").write_bytes(b"sound")
+        for name in ("old", "new"):
+            files.begin(name, "ulaw", True)
+            with pytest.raises(OSError):
+                files.end(name, "ulaw", 100_000)
+        assert files.found() == {"old": {"ulaw": 0.625}} and (tmp_path / "old.ulaw").read_bytes() == b"sound"
+
+    def test_a_copy_touches_nothing_but_its_own_file(self, tmp_path):
+        """A pipe that lies in its way stays; copied onto itself a recording stays as it is; a suffix alone is no name."""
+        files = ari_ref.RecordingFiles(str(tmp_path))
+        (tmp_path / "r.wav").write_bytes(b"sound")
+        (tmp_path / ".wav").write_bytes(b"")
+        os.mkfifo(str(tmp_path / "pipe.wav"))
+        with pytest.raises(OSError):
+            files.copy("r", "pipe", "wav")
+        files.copy("r", "r", "wav")
+        assert (tmp_path / "pipe.wav").is_fifo() and (tmp_path / "r.wav").read_bytes() == b"sound" and list(files.found()) == ["r"]
+
+    def test_what_is_left_on_the_disk_stays_listed(self, tmp_path):
+        """A file that may not be overwritten is there as before; one that was deleted meanwhile is not."""
+        (tmp_path / "r.ulaw").write_bytes(bytes(80))
+        left = ari_ref.RecordingFiles(str(tmp_path)).lengths("r")
+        stasis = stasis_with(recordings=ari_ref.Recordings({"r": {"ulaw": 0.0}}))
+        for expected in ({"r": {"ulaw": 10.0}}, {}):
+            stasis.recording_lost("r", "Permission denied", left)
+            assert stasis.recordings.lengths == expected
+            stasis.recordings.forget("r")
+
     def test_one_file_is_one_recording(self, tmp_path):
         """However its name is spelt: it is not recorded to twice, not overwritten, not lost; nothing comes outside the folder."""
         (tmp_path / "in").mkdir()
@@ -1313,7 +1348,7 @@ class TestRecordingFiles:
         stasis = stasis_with("demo")
         far = originate(stasis).far_leg
         far.queue.add(ari_ref.LiveRecording(far, "r", "wav", 0, 0, "fail", "", False))
-        stasis.recording_lost("r", "No space left on device")
+        stasis.recording_lost("r", "No space left on device", {})
         event = stasis.outbox[-1][0]
         assert event["type"] == "RecordingFailed" and event["recording"]["cause"] == "Cannot write the recording: No space left on device"
         assert not stasis.live_recordings and not stasis.recordings.lengths and "No space" in stasis.notes[-1][0]
