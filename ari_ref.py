@@ -88,6 +88,9 @@ class ConfigError(Exception):
     def __str__(self) -> str:
         return "%s: %s" % self.args
 
+class TooLarge(ConfigError):
+    """A configuration that nobody may be kept waiting for, wherever in it that shows."""
+
 class WebSocketError(Exception):
     """A violation of RFC 6455 and the close code that answers it (section 7.4.1)."""
 
@@ -518,6 +521,8 @@ MAX_CONFIG_LINE_BYTES = 8191            # Asterisk's (main/config.c)
 MAX_INCLUDE_DEPTH = 10                  # Asterisk's (main/config.c)
 MAX_CONFIG_FILES = 1000                 # of one configuration, so that files which include each other end
 MAX_CONFIG_BYTES = 2**20                # of one file: the largest in the field has some 100 kB
+MAX_INCLUDED_BYTES = 2**23              # of all that a file includes
+MAX_CONFIG_STEPS = 2_000_000              # lines, inherited options and looks at one in a configuration: seconds
 MAX_OPTION = 2**31 - 1                  # of an option that is a number
 UTF8_BOM = b"\xef\xbb\xbf"
 DIRECTIVE = re.compile(r"([^\x00-\x20]*)[\x00-\x20]*(.*)", re.DOTALL)
@@ -542,8 +547,8 @@ class Section:
         self.name, self.where, self.is_template = name, where, False
         self.options: list[tuple[str, str, str]] = []
 
-    def add(self, line: str, where: str) -> None:
-        """Add `name = value`, `name => value` or `name += more`; a backslash before the name is dropped."""
+    def add(self, line: str, where: str) -> int:
+        """Add `name = value`, `name => value` or `name += more`; a backslash before the name is dropped. What it costs."""
         name, _, value = (line[1:] if line.startswith("\\") else line).partition("=")
         if name.endswith("+"):
             name = name[:-1].strip()
@@ -553,8 +558,9 @@ class Section:
                 at = next(at for at, (known, old, _) in enumerate(self.options)
                           if known.lower() == name.lower() and last.lower() in ("", old.lower()))
                 self.options[at] = (name, (last + value).strip(), where)
-                return
+                return len(self.options) + len(last) // 1000
         self.options.append((name.strip(), value[1:].strip() if value.startswith(">") else value.strip(), where))
+        return 0
 
 class ConfigReader:
     """Reads the text of a file, includes and all, into `sections`; ConfigError for a fault of its syntax.
@@ -563,8 +569,9 @@ class ConfigReader:
 
     def __init__(self, text: bytes, path: str, included: Callable[[str], list[tuple[str, bytes]]]) -> None:
         self.included, self.warnings, self.sections = included, [], []
+        self.named: dict[str, list[Section]] = {}       # the same by name in lower case
         self.current: Section | None = None             # the one that was opened last
-        self.files_left = MAX_CONFIG_FILES
+        self.files_left, self.steps_left = MAX_CONFIG_FILES, MAX_CONFIG_STEPS
         self.read_files([(path, text)], 0)
 
     def read_files(self, files: list[tuple[str, bytes]], depth: int) -> None:
@@ -580,7 +587,13 @@ class ConfigReader:
             elif section is None:
                 raise ConfigError(where, "an option before the first [section]")
             else:
-                section.add(line, where)
+                self.spend(section.add(line, where), where)
+
+    def spend(self, steps: int, where: str) -> None:
+        """Not Asterisk: what files can have this do is bounded, however they name each other."""
+        self.steps_left -= steps
+        if self.steps_left < 0:
+            raise TooLarge(where, "the configuration takes more than %d steps to read" % MAX_CONFIG_STEPS)
 
     def plain_lines(self, files: list[tuple[str, bytes]]) -> Iterator[tuple[str, str]]:
         """Yield (where, line) of the lines that hold something, trimmed and without comments."""
@@ -590,6 +603,7 @@ class ConfigReader:
                 text = text[len(UTF8_BOM):]
             for number, raw in enumerate(text.split(b"\n"), 1):
                 where = "%s:%d" % (path, number)
+                self.spend(1, where)
                 if len(raw) > MAX_CONFIG_LINE_BYTES:
                     self.warnings.append("%s: line over %d bytes, ignored" % (where, MAX_CONFIG_LINE_BYTES))
                     continue
@@ -613,7 +627,9 @@ class ConfigReader:
             if mark == "!":
                 section.is_template = True
             elif mark != "+":
-                section.options.extend(self.find_section(mark, where).options)
+                options = self.find_section(mark, where).options
+                self.spend(len(options), where)
+                section.options.extend(options)
             else:
                 known = self.find_section(name, where, finds_templates=False)
                 if known is not section:
@@ -621,12 +637,14 @@ class ConfigReader:
                     known.is_template, section, is_new = section.is_template, known, False
         if is_new:
             self.sections.append(section)
+            self.named.setdefault(name.lower(), []).append(section)
         return section
 
     def find_section(self, name: str, where: str, finds_templates: bool = True) -> Section:
         """The first section of that name in any case. Asterisk: of any name for an empty one (does_category_match)."""
-        for section in self.sections:
-            if name.lower() in ("", section.name.lower()) and (finds_templates or not section.is_template):
+        for section in self.named.get(name.lower(), ()) if name else self.sections:
+            self.spend(1, where)
+            if finds_templates or not section.is_template:
                 return section
         raise ConfigError(where, "no section [%s] before this line" % name)
 
@@ -648,11 +666,13 @@ class ConfigReader:
             raise ConfigError(where, "%s cannot be included: %s" % (error.filename, error.strerror)) from None
         self.files_left -= len(files)
         if self.files_left < 0:
-            raise ConfigError(where, "more than %d files in all" % MAX_CONFIG_FILES)
+            raise TooLarge(where, "more than %d files in all" % MAX_CONFIG_FILES)
         if not files and word.lower() == "include":
             raise ConfigError(where, "the included file %s is not there" % pattern)
         try:
             self.read_files(files, depth + 1)
+        except TooLarge:
+            raise
         except ConfigError as error:
             self.warnings.append("%s; the rest of the included file is lost" % error)
 
@@ -995,9 +1015,16 @@ def open_plain(path: str, mode: str = "rb"):
 
 def parse_file(parse: Callable, path: str):
     """parse() of a file whose includes are relative to its folder; OSError when it cannot be read."""
-    folder = os.path.dirname(os.path.abspath(path))
-    return parse(read_file(path), path, lambda pattern: [
-        (found, read_file(found)) for found in sorted(glob.glob(os.path.join(folder, pattern))) if not os.path.isdir(found)])
+    folder, left = os.path.dirname(os.path.abspath(path)), MAX_INCLUDED_BYTES
+    def included(pattern: str) -> list[tuple[str, bytes]]:
+        nonlocal left
+        files = []
+        for found in sorted(glob.glob(os.path.join(folder, pattern)))[:MAX_CONFIG_FILES + 1]:
+            if not os.path.isdir(found):
+                files.append((found, read_file(found, min(MAX_CONFIG_BYTES, left))))
+                left -= len(files[-1][1])
+        return files
+    return parse(read_file(path), path, included)
 
 def read_config(path: str) -> Config:
     """ari.conf at `path` as Config; ConfigError when it is refused, OSError when it cannot be read."""

@@ -10101,12 +10101,42 @@ class TestLimits:
 
     def test_bytes_of_a_configuration(self, tmp_path):
         """A file of 1 MiB is read, one of a byte more is not (MAX_CONFIG_BYTES)."""
-        good = USER.encode() + b"\n" * (ari_ref.MAX_CONFIG_BYTES - len(USER))
+        good = USER.encode() + (b";" * 1023 + b"\n") * 1024
+        good = good[:ari_ref.MAX_CONFIG_BYTES]
         (tmp_path / "ari.conf").write_bytes(good)
         assert ari_ref.read_config(str(tmp_path / "ari.conf")).users
         (tmp_path / "ari.conf").write_bytes(good + b"\n")
         with pytest.raises(OSError, match="larger than 1048576 bytes"):
             ari_ref.read_config(str(tmp_path / "ari.conf"))
+
+    @rows("text",
+        ("templates of templates", "[t0](!)\na = b\n" + "".join("[t%d](!,t%d,t%d)\n" % (number, number - 1, number - 1) for number in range(1, 40))),
+        ("many += of one option", "[general]\nx = y\n" + "x += y\n" * 12_000),
+        ("many += among options", "[general]\n" + "x = y\n" * 1000 + "x += y\n" * 10_000),
+        ("sections among templates", "[a](!)\n" * 5000 + "[a]\n" + "[a](+)\n" * 5000))
+    def test_steps_of_a_configuration(self, monkeypatch, text):
+        """However its lines refer to each other, it is read in seconds or refused (MAX_CONFIG_STEPS)."""
+        monkeypatch.setattr(ari_ref, "MAX_CONFIG_STEPS", 20_000)
+        with pytest.raises(ari_ref.ConfigError, match=r"ari.conf:\d+: the configuration takes more than 20000 steps"):
+            ari_ref.parse_config(text.encode())
+
+    def test_numbers_of_an_item(self):
+        """A range of groups is not counted out, and a word of 5,000 digits is no number."""
+        assert ari_ref.group_numbers("61-999999999") == "61, 62, 63" and ari_ref.group_numbers("9" * 5000) == ""
+        assert ari_ref.REASON.convert("9" * 5000) == "9" * 5000 and ari_ref.REASON.convert("3") == "unavailable"
+
+    def test_bytes_of_what_is_included(self, tmp_path, monkeypatch):
+        """In all, and before more is read (MAX_INCLUDED_BYTES)."""
+        monkeypatch.setattr(ari_ref, "MAX_INCLUDED_BYTES", 100)
+        for size, refused in ((40, False), (41, True)):
+            for name in "ab":
+                (tmp_path / (name + ".inc")).write_text("\n" * (60 if name == "a" else size))
+            text = USER + "#include *.inc\n"
+            if refused:
+                with pytest.raises(ari_ref.ConfigError, match=r"b.inc cannot be included: larger than 40 bytes"):
+                    read_config(tmp_path, text)
+            else:
+                assert read_config(tmp_path, text).users
 
     def test_a_pipe_that_is_included(self, tmp_path):
         """It is not waited for, and refuses the file."""
