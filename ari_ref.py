@@ -1714,12 +1714,13 @@ class Later(NamedTuple):
     """What an operation that needs a file comes to: work(server), done when the lock is free, then then(stasis, its result).
 
     All such work is done in the order of the changes to the model. Between the two halves everything may change: what the
-    operation takes or gives away, it does in the first, and `undo` takes it back where the work fails. An OSError or ConfigError
-    goes to the log, and the answer is the refusal."""
+    operation takes or gives away, it does in the first, and where the work fails the recording that it `changes` is listed again as
+    it lies on the disk. An OSError or ConfigError goes to the log, and the answer is the refusal. Work that takes long is an
+    iterator, which is true at each step: others have their turn between."""
     work: Callable[[Server], object]
     then: Callable[[Stasis, object], object]
     refusal: AriError
-    undo: Callable[[Stasis], None] = lambda stasis: None
+    changes: str = ""
 
 class Upgrade(NamedTuple):
     """What GET /events comes to: the applications that its event socket is to hold, and the headers of the 101 answer."""
@@ -3586,8 +3587,10 @@ CODECS = frozenset((                    # names that `formats` may hold
     "lpc10 speex speex16 speex32 ilbc opus siren7 siren14 testlaw silk8 silk12 silk16 silk24 codec2 "
     "none jpeg png h261 h263 h263p h264 h265 mpeg4 vp8 vp9 red t140 t38").split())
 WAV_HEAD = struct.Struct("<4sI4s4sIHHIIHH4sI")
+MAX_WAV_CHUNKS = 100
 MAX_FILE_BYTES = 2**32 - 1 - WAV_HEAD.size              # of audio in a file: what the head of a wav can say
 PIECE_BYTES = 65536                     # of a file that is read or written at a time
+COPIED_BYTES = 2**22                    # of a file that is copied between two looks whether somebody else waits
 STORED_AS = {"wav49": "WAV"}            # the suffix of a format's files where it is another word
 UNKNOWN_LENGTH_MS = 1000.0              # of a sound whose file does not tell, and of every sound where there are no files
 
@@ -3612,6 +3615,16 @@ def file_head(suffix: str, size: int, is_open: bool = False) -> bytes:
     rate = FORMATS[suffix].rate
     return WAV_HEAD.pack(b"RIFF", 0 if is_open else WAV_HEAD.size - 8 + size, b"WAVE", b"fmt ", 16, 1, 1, rate // 2, rate, 2, 16,
                          b"data", size)
+
+def wav_sound(file) -> int:
+    """Where the sound of a wav begins, behind whatever chunks stand before it; 0 where there is none."""
+    file.seek(12)
+    for _ in range(MAX_WAV_CHUNKS):
+        name, size = file.read(4), int.from_bytes(file.read(4), "little")
+        if name == b"data":
+            return file.tell()
+        file.seek(size, os.SEEK_CUR)
+    return 0
 
 def silence(suffix: str, size: int) -> Iterator[bytes]:
     """So many bytes of silence, in pieces."""
@@ -3699,6 +3712,13 @@ class Recordings:
     def delete(self, name: str) -> None:
         """Remove the files of a recording."""
         self.work.append(("remove", file_name(name), *self.forget(name)))
+
+    def relist(self, name: str, left: dict[str, float]) -> None:
+        """List what is left on the disk, unless the recording is being written."""
+        if name not in self.being_written:
+            self.lengths.pop(name, None)
+            if left:
+                self.lengths[name] = left
 
     def forget(self, name: str) -> dict[str, float]:
         """Take a recording off the list; {suffix: length in ms} of its files."""
@@ -5320,10 +5340,8 @@ def recording_delete_stored(stasis, recording=stored_recording):
     """Delete a stored recording."""
     name = recording["name"]
     files = stasis.recordings.forget(name)
-    def undo(stasis: Stasis) -> None:
-        stasis.recordings.lengths.setdefault(name, files)
     return Later(lambda server: server.files.remove(name, *files), lambda stasis, result: None,
-                 AriError(500, "Delete failed"), undo)
+                 AriError(500, "Delete failed"), changes=name)
 
 @operation("GET /recordings/stored/{recordingName}/file", returns="binary", errors="403 404")
 def recording_get_stored_file(stasis, recording=stored_recording):
@@ -5348,10 +5366,11 @@ def recording_copy_stored(stasis, recording=stored_recording, destination_record
     require_utf8(copied)
     stasis.recordings.lengths.setdefault(copied, {})[suffix] = stasis.recordings.lengths[name][suffix]
     shown = stored_recording(stasis, copied)
-    def undo(stasis: Stasis) -> None:
-        stasis.recordings.forget(copied)
-    return Later(lambda server: server.files.copy(name, copied, suffix), lambda stasis, result: shown,
-                 AriError(500, "Copy failed"), undo)
+    def then(stasis: Stasis, result) -> dict:
+        if suffix not in stasis.recordings.lengths.get(copied, ()):     # deleted before it was there
+            stasis.recordings.work.append(("remove", copied, suffix))
+        return shown
+    return Later(lambda server: server.files.copy(name, copied, suffix), then, AriError(500, "Copy failed"), changes=copied)
 
 @operation("GET /recordings/live/{recordingName}", returns="LiveRecording", errors="404")
 def recording_get_live(recording=live_recording):
@@ -6178,10 +6197,10 @@ class RecordingFiles:
                 else:
                     file.seek(before)
                     file.writelines(silence(suffix, max(0, missing)))
-                file.seek(max(0, len(head) - 8))
-                for at, length in ((4, len(head) - 8), (40, 0)) if head and file.read(4) == b"data" else ():
-                    file.seek(at)
-                    file.write(struct.pack("<I", length + size))
+                sound, whole = wav_sound(file) if head else 0, max(before, len(head) + size)
+                for at in (8, sound) if sound else ():  # a size stands before what it counts
+                    file.seek(at - 4)
+                    file.write(struct.pack("<I", whole - at))
         except OSError:
             os.truncate(self.path(name, suffix), before)
             if before <= len(head):
@@ -6193,19 +6212,26 @@ class RecordingFiles:
             if os.path.exists(self.path(name, suffix)):
                 os.remove(self.path(name, suffix))
 
-    def copy(self, name: str, copied: str, suffix: str) -> None:
-        """Copy a file; of one that cannot be completed nothing stays."""
+    def copy(self, name: str, copied: str, suffix: str) -> Iterator[bool]:
+        """Begin to copy a file; each step of what comes back copies some of it, the last puts it into its place."""
         if not self.folder or name == copied:
-            return
-        with open_plain(self.path(name, suffix)) as file:
-            os.makedirs(os.path.dirname(self.path(copied, suffix)), exist_ok=True)
-            target = open_plain(self.path(copied, suffix), "wb")
+            return iter(())
+        source, target = open_plain(self.path(name, suffix)), os.path.realpath(self.path(copied, suffix))
+        def pieces() -> Iterator[bool]:
+            part = "%s.%s.part" % (target, secrets.token_hex(4))
             try:
-                with target:
-                    target.writelines(iter(lambda: file.read(PIECE_BYTES), b""))
-            except OSError:
-                self.remove(copied, suffix)
-                raise
+                with source, open(part, "wb") as file:
+                    for piece in iter(lambda: source.read(COPIED_BYTES), b""):
+                        file.write(piece)
+                        yield True
+                os.replace(part, target)
+            finally:                    # it was given up, or failed
+                with contextlib.suppress(OSError):
+                    os.remove(part)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        if os.path.exists(target):
+            open_plain(target, "ab").close()            # what is no plain file stays
+        return pieces()
 
     def lengths(self, name: str) -> dict[str, float]:
         """What lies there of one recording, {suffix: length in ms}."""
@@ -6460,15 +6486,23 @@ class Server:
         """The response of a request that needs the model; AriError and HttpError for a refusal."""
         def begin(stasis: Stasis) -> tuple[Response | Upgrade | Later, concurrent.futures.Future | None]:
             response = answer(call, stasis)
-            return response, self.worker.submit(response.work, self) if isinstance(response, Later) else None
+            if not isinstance(response, Later):
+                return response, None
+            self.give_files()           # of what fell due before it
+            return response, self.worker.submit(response.work, self)
         response, work = self.change(begin)
         if not work:
             return response
         try:
             result = work.result()
+            while isinstance(result, Iterator) and self.worker.submit(next, result, False).result():
+                if self.is_closing:
+                    raise Gone
         except (ConfigError, OSError) as error:
             logger.error("%s: %s", response.refusal.message, printable(str(error)))
-            self.change(response.undo)
+            if response.changes:
+                left = self.worker.submit(self.files.lengths, response.changes).result()
+                self.change(lambda stasis: stasis.recordings.relist(response.changes, left))
             raise response.refusal from None
         return self.change(functools.partial(answer, functools.partial(response.then, result=result)))
 

@@ -1238,8 +1238,51 @@ class TestRecordingFiles:
         os.mkfifo(str(tmp_path / "pipe.wav"))
         with pytest.raises(OSError):
             files.copy("r", "pipe", "wav")
-        files.copy("r", "r", "wav")
+        assert not list(files.copy("r", "r", "wav"))
         assert (tmp_path / "pipe.wav").is_fifo() and (tmp_path / "r.wav").read_bytes() == b"sound" and list(files.found()) == ["r"]
+
+    def test_a_copy_is_there_when_it_is_whole(self, tmp_path, monkeypatch):
+        """Until its last step what it replaces is there, behind a link, too; one that is given up, or fails, leaves nothing."""
+        monkeypatch.setattr(ari_ref, "COPIED_BYTES", 2)
+        files = ari_ref.RecordingFiles(str(tmp_path))
+        (tmp_path / "r.wav").write_bytes(b"sound")
+        (tmp_path / "old.wav").write_bytes(b"older")
+        (tmp_path / "link.wav").symlink_to("old.wav")
+        given_up, failing, copying = (files.copy("r", "link", "wav") for _ in range(3))
+        assert next(given_up) and next(failing) and next(copying)
+        given_up.close()
+        assert (tmp_path / "old.wav").read_bytes() == b"older" and len(list(tmp_path.glob("*.part"))) == 2
+        os.rename(str(tmp_path), str(tmp_path) + "x")
+        with pytest.raises(OSError):
+            list(failing)
+        os.rename(str(tmp_path) + "x", str(tmp_path))
+        assert list(copying) == [True, True] and (tmp_path / "old.wav").read_bytes() == b"sound" and (tmp_path / "link.wav").is_symlink()
+
+    def test_others_have_their_turn_while_a_file_is_copied(self, tmp_path, monkeypatch):
+        """A copy of 100,000 steps: another recording is made and deleted meanwhile, and the end of the server does not wait for it."""
+        monkeypatch.setattr(ari_ref, "COPIED_BYTES", 1)
+        (tmp_path / "long.ulaw").write_bytes(bytes(100_000))
+        (tmp_path / "other.ulaw").write_bytes(b"sound")
+        with ari_ref.Server(read_config(tmp_path, USER), port=0, recordings=str(tmp_path)) as server:
+            connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=10)
+            connection.request("POST", "/ari/recordings/stored/long/copy?destinationRecordingName=c&api_key=u:p")
+            deadline = time.monotonic() + 10
+            while not list(tmp_path.glob("c.*.part")):
+                assert time.monotonic() < deadline
+                threading.Event().wait(0.002)
+            assert get(server.url + "/ari", "u:p", "/recordings/stored/other", "DELETE") == 204 and not (tmp_path / "c.ulaw").exists()
+        connection.close()
+        assert not list(tmp_path.glob("c.*"))
+
+    def test_what_stands_before_the_sound_of_a_wav_stays(self, tmp_path):
+        """Chunks of other programs are passed over, and the head tells the new length all the same."""
+        files = ari_ref.RecordingFiles(str(tmp_path))
+        head = ari_ref.file_head("wav", 16000)
+        (tmp_path / "r.wav").write_bytes(head[:36] + b"LIST\x04\0\0\0INFO" + head[36:] + b"\1\2" * 8000)
+        files.begin("r", "wav", True)
+        files.end("r", "wav", 32012)
+        with wave.open(str(tmp_path / "r.wav")) as file:
+            assert file.getnframes() == 16000 and file.readframes(16000) == b"\1\2" * 8000 + bytes(16000)
 
     def test_what_is_left_on_the_disk_stays_listed(self, tmp_path):
         """A file that may not be overwritten is there as before; one that was deleted meanwhile is not."""
@@ -1282,13 +1325,13 @@ class TestRecordingFiles:
                 events.expect("RecordingFinished", recording="gone")
                 (tmp_path / "gone.wav").unlink()
                 (tmp_path / "gone.wav").mkdir()
-                for method, path, status, text in (("GET", "/file", 403, "Recording could not be opened"), ("DELETE", "", 500, "Delete failed"),
-                                                   ("POST", "/copy?destinationRecordingName=c", 500, "Copy failed")):
+                for method, path, status, text in (("GET", "/file", 403, "Recording could not be opened"), ("POST", "/copy?destinationRecordingName=c", 500, "Copy failed"),
+                                                   ("DELETE", "", 500, "Delete failed")):
                     expect(client.request(method, "/recordings/stored/gone" + path), status=status, json=message(text))
-                expect(client.get("/recordings/stored/gone"), status=200)
+                expect(client.get("/recordings/stored"), status=200, json=[])
 
     def test_what_is_deleted_or_copied_is_so_for_whoever_asks_meanwhile(self):
-        """The list changes before the file does; where the file cannot follow, it changes back."""
+        """The list changes before the file does; where the file cannot follow, it tells again what is left."""
         store = ari_ref.Recordings({"r": {"wav": 1000.0}})
         stasis = stasis_with(recordings=store)
         def asked(method, path):
@@ -1298,13 +1341,16 @@ class TestRecordingFiles:
         copied = asked("POST", "r/copy?destinationRecordingName=c")
         deleted = asked("DELETE", "r")
         assert store.lengths == {"c": {"wav": 1000.0}} and copied.then(stasis, None) == {"name": "c", "format": "wav"}
+        assert (copied.changes, deleted.changes) == ("c", "r")
         store.begin("r", "ulaw", False)
-        deleted.undo(stasis)
-        copied.undo(stasis)
-        assert store.lengths == {"r": {"ulaw": 0.0}}
-        store.forget("r")
-        deleted.undo(stasis)
-        assert store.lengths == {"r": {"wav": 1000.0}}
+        for name, left, expected in (("r", {"wav": 1000.0}, {"c": {"wav": 1000.0}, "r": {"ulaw": 0.0}}), ("c", {}, {"r": {"ulaw": 0.0}}),
+                                     ("c", {"wav": 500.0}, {"r": {"ulaw": 0.0}, "c": {"wav": 500.0}})):
+            store.relist(name, left)
+            assert store.lengths == expected
+        store.work.clear()
+        store.forget("c")
+        copied.then(stasis, None)
+        assert store.work == [("remove", "c", "wav")]
 
     def test_a_beep_comes_first(self, tmp_path):
         """Its length goes before what is heard; a digit or a stop meanwhile is lost (app.c, __ast_play_and_record)."""
