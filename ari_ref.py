@@ -5948,6 +5948,9 @@ class EventSocket:
             self.ari.change(put)
             self.outbox.flush()
 
+USER_INFO = re.compile(r"//[^/?#\s]*@")                  # of a URL
+API_KEY = "".join("(?:%s|(?:%%|\\\\u00)(?:%02x|%02x))" % (char, ord(char), ord(char.upper())) for char in "api_key")
+SECRET = re.compile(r'(%s=)[^&]*|(%s"\s*:\s*)(?:"(?:[^"\\]|\\.)*"?|[^,}\]]*)' % (API_KEY, API_KEY), re.IGNORECASE | re.DOTALL)
 NO_HEAD = Head("(bad", "request)", [])  # stands in for a head that could not be read
 
 class HttpConnection(socketserver.BaseRequestHandler):
@@ -6002,7 +6005,7 @@ class HttpConnection(socketserver.BaseRequestHandler):
         """Say what was asked and answered: at `info` one line, with the reason of a refusal, at `debug` what was sent."""
         if "origin" in head.by_name and not cors_headers(head, self.ari.config):
             self.ari.warn("the Origin %s is not among allowed_origins in ari.conf, so no page from there sees an answer" % (
-                head.by_name["origin"]))
+                masked_text(head.by_name["origin"])))
         if logger.isEnabledFor(logging.INFO):
             reason = response.value if response.status >= 400 and response.value is not NO_BODY else ""
             logger.info("%s %s %d %s", self.peer, masked(head), response.status, printable(json.dumps(reason) if reason else ""))
@@ -6024,7 +6027,7 @@ class HttpConnection(socketserver.BaseRequestHandler):
             is_read = is_read or is_control(self.head, http_config)
             body = self.incoming.read_body(self.head) if is_read else b""
             if body and logger.isEnabledFor(logging.DEBUG):
-                logger.debug("%s asked %s", self.peer, masked_pairs(decode(body)))
+                logger.debug("%s asked %s", self.peer, masked_text(decode(body)))
             decision = decide(Request(self.head, body, http_config.prefix), config, http_config)
         return decision
 
@@ -6087,13 +6090,11 @@ def control(request: Request, config: Config) -> Callable[[Stasis], object]:
 def masked(head: Head) -> str:
     """Method and target for the log."""
     path, mark, query = head.target.partition("?")
-    return "%s %s" % (printable(head.method), printable(path) + mark + masked_pairs(query))
+    return "%s %s" % (printable(head.method), masked_text(path) + mark + masked_text(query))
 
-def masked_pairs(text: str) -> str:
-    """A query, form or JSON for the log, an api_key made unreadable however it is spelt."""
-    pairs = [pair.partition("=") for pair in text.split("&")]
-    return printable("&".join(
-        name + equals + ("..." if percent_decode(name).lower() == "api_key" else value) for name, equals, value in pairs))
+def masked_text(text: str) -> str:
+    """A path, query, form, JSON or Origin for the log: an api_key, however it is spelt, and what stands before a host are hidden."""
+    return printable(USER_INFO.sub("//...@", SECRET.sub(r"\1\2...", text)))
 
 def printable(text: str) -> str:
     """`text` without characters that would do something to a terminal or a file of lines."""

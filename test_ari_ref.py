@@ -9918,10 +9918,12 @@ class TestCommandLine:
             for method, target, body in (
                     ("POST", "/channels?endpoint=PJSIP/alice&app=a", None), ("POST", "/channels?endpoint=Local/200@nowhere&app=a", None),
                     ("POST", "/asterisk/variable?variable=NOSUCH(x)&value=1", None), ("GET", "/asterisk/ping?Api%5FKey=u:p", None),
-                    ("GET", "/x%C2%9B\u2028".replace("\u2028", "%E2%80%A8"), None), ("POST", "/bridges", "type=mixing&api_key=u:p")):
+                    ("GET", "/x%C2%9B\u2028".replace("\u2028", "%E2%80%A8"), None), ("POST", "/bridges", "type=mixing&api_key=u:p"),
+                    ("GET", "/x//u:p@host", None), ("POST", "/bridges", '{"Api\\u005fKey" : "u:p\\"", "type": "mixing"}')):
                 for _ in range(2):
                     connection.request(method, "/ari" + target, body, {"Authorization": "Basic " + base64.b64encode(b"u:p").decode(),
-                                       "Origin": "http://b", "Content-Type": "application/x-www-form-urlencoded"})
+                                       "Origin": "http://u:p@c" if "@" in target else "http://b",
+                                       "Content-Type": "application/json" if body and body[0] == "{" else "application/x-www-form-urlencoded"})
                     connection.getresponse().read()
             connection.close()
             process.terminate()
