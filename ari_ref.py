@@ -6413,7 +6413,8 @@ class Server:
         self.due_earlier.set()
         deadline = time.monotonic() + CLOSING_SECONDS
         for thread in [*sessions.values(), *self.threads]:
-            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():       # one that was made just now has not begun
+                thread.join(max(0.0, deadline - time.monotonic()))
         self.worker.shutdown(wait=False)
 
     def change(self, action: Callable[[Stasis], object]):
