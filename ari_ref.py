@@ -37,8 +37,8 @@ Marks in comments: "RFC 6455 5.5.2: ..." a rule by its number; "Asterisk: ..." b
 from __future__ import annotations
 
 import argparse, base64, codecs, collections, concurrent.futures, configparser, contextlib, email.utils, enum, errno, functools
-import gc, glob, hashlib, heapq, hmac, html, http.server, itertools, json, logging, math, operator, os, re, secrets, select, signal
-import socket, socketserver, ssl, stat, string, struct, sys, threading, time, traceback, urllib.parse, uuid, warnings
+import gc, glob, hashlib, heapq, hmac, html, http.server, io, itertools, json, logging, math, operator, os, re, secrets, select
+import signal, socket, socketserver, ssl, stat, string, struct, sys, threading, time, traceback, urllib.parse, uuid, warnings
 from typing import Callable, Iterable, Iterator, NamedTuple
 
 # === 1. Words and limits ===
@@ -62,6 +62,7 @@ C_NUMBER = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 C_LITERAL = re.compile(r"([+-]?)(0[xX][0-9a-fA-F]{1,16}|0[0-7]{0,22}|[1-9][0-9]{0,19})")
 OPENING = {")": "(", "]": "["}
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+CONTROL = re.compile("[\x00-\x1f\x7f]")
 
 class AriError(Exception):
     """A refusal of the REST interface: status, reason phrase and the JSON that says why.
@@ -781,6 +782,12 @@ def variable_names(value: str) -> list[str]:
         raise ValueError("UTF-8")
     return list(dict.fromkeys(split_quoted(value))) if value else []
 
+def header_text(value: str) -> str:
+    """What stands in a header of every answer."""
+    if CONTROL.search(value):
+        raise ValueError("without control characters")
+    return value
+
 def url_prefix(path: str) -> str:
     """What stands before /ari: "" or /path."""
     return ("/" + path.strip("/")).rstrip("/")
@@ -788,7 +795,7 @@ def url_prefix(path: str) -> str:
 # Option: the attribute that it sets, and what its value comes to; ValueError says what it must be.
 GENERAL_OPTIONS = {
     "enabled": ("is_enabled", is_true), "pretty": ("is_pretty", is_true),
-    "auth_realm": ("auth_realm", lambda value: decode(encode(value)[:MAX_REALM_BYTES])),
+    "auth_realm": ("auth_realm", lambda value: header_text(decode(encode(value)[:MAX_REALM_BYTES]))),
     "allowed_origins": ("allowed_origins", lambda value: frozenset(value.split(",")) - {""}),
     "channelvars": ("channelvars", variable_names),
     "websocket_write_timeout": ("write_timeout_ms", lambda value: option_number(value, 1))}
@@ -798,7 +805,7 @@ USER_OPTIONS = {
 HTTP_OPTIONS = {
     "enabled": ("is_enabled", is_true), "bindaddr": ("address", str), "enable_status": ("has_status", is_true),
     "bindport": ("port", lambda value: option_number(value, 0, MAX_PORT) or HTTP_PORT),
-    "prefix": ("prefix", lambda value: value and "/" + value), "servername": ("server_name", str),
+    "prefix": ("prefix", lambda value: value and "/" + value), "servername": ("server_name", header_text),
     "sessionlimit": ("session_limit", lambda value: option_number(value, 1)),
     "session_inactivity": ("inactivity", lambda value: from_milliseconds(value, 1)),
     "session_keep_alive": ("keep_alive", from_milliseconds),
@@ -1112,7 +1119,6 @@ BODY_KINDS = {"application/x-www-form-urlencoded": "form", "application/json": "
 PERCENT_ENCODED = re.compile(rb"\+|%(?=[ \t-\r]*([+-][0-9a-fA-F]|[0-9a-fA-F]{1,2}))[^\x00]{2}", re.DOTALL)
 BASE64_ALPHABET = (string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/").encode()
 BASE64_LAX = bytes(byte if byte in BASE64_ALPHABET else ord("/") for byte in range(256))
-CONTROL = re.compile("[\x00-\x1f\x7f]")
 NO_BODY = object()
 HTML_PAGE = """<!DOCTYPE HTML PUBLIC "-//IETF//DTD HTML 2.0//EN">
 <html><head>
@@ -6528,6 +6534,7 @@ __version__ = "1.0"
 CONFIG_PATHS = ("ari.conf", "/etc/asterisk/ari.conf")
 USAGE_ERROR, FAILURE = 2, 1             # exit statuses
 MAX_LOG_LINES = 10_000                  # that wait for who reads stderr
+ANY_ADDRESS = {"0.0.0.0", "::"}
 LOG_SECONDS = 0.5                       # how long the end waits for them
 
 class LogHandler(logging.Handler):
@@ -6590,6 +6597,8 @@ def command_line() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run the server until SIGTERM or SIGINT; the exit status."""
     options = command_line().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")               # as stderr
     try:
         status = print_operations() if options.operations else run(options)
         sys.stdout.flush()
@@ -6700,8 +6709,12 @@ def check(config: Config | None, settings: HttpConfig, options: argparse.Namespa
     """Print what takes effect, never a password, and every problem; the exit status says whether there are any."""
     def yes_no(value: bool) -> str:
         return "yes" if value else "no"
-    for host, port, is_tls in settings.listeners():
+    places = settings.listeners()
+    for host, port, is_tls in places:
         print("listens on %s port %d, %s" % (printable(host), port, "https" if is_tls else "http"))
+    hosts, ports = {host for host, _, _ in places}, {port for _, port, _ in places}
+    if len(places) > len(ports) and ports != {0} and (len(hosts) == 1 or hosts & ANY_ADDRESS):
+        problems.append("http.conf: http and https cannot both listen on port %d" % places[0][1])
     settings.port = settings.tls_port = 0               # any will do, as a server may be listening there now
     try:
         Server(config, http_config=settings, sounds=options.sounds, recordings=options.recordings, tls=tls).close()
@@ -6711,7 +6724,8 @@ def check(config: Config | None, settings: HttpConfig, options: argparse.Namespa
     if config:
         print("enabled = %s\npretty = %s\nauth_realm = %s\nallowed_origins = %s\nchannelvars = %s\nwebsocket_write_timeout = %d" % (
             yes_no(config.is_enabled), yes_no(config.is_pretty), printable(config.auth_realm),
-            printable(",".join(sorted(config.allowed_origins))), ",".join(config.channelvars or []), config.write_timeout_ms))
+            printable(",".join(sorted(config.allowed_origins))), printable(",".join(config.channelvars or [])),
+            config.write_timeout_ms))
         for user in config.users.values():
             print("user %s: %s, %s password" % (printable(user.name), "read-only" if user.is_read_only else "may write",
                                                 "no" if not user.password else "crypted" if user.is_crypted else "plain"))
@@ -6747,7 +6761,7 @@ def serve(config: Config | None, settings: HttpConfig, path: str, options: argpa
     gc.freeze()                         # the garbage collector need not look again at what stays for ever
     had_terminal = has_terminal() and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN         # as nohup leaves it
     with server:
-        print("%s/ari" % server.url, flush=True)
+        print("%s/ari" % printable(server.url), flush=True)
         while signal.sigwait(signals) == signal.SIGHUP and not (had_terminal and not has_terminal()):
             try:
                 server.reload()

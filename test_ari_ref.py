@@ -9847,12 +9847,29 @@ class TestCommandLine:
         ("a name with a colon", "[a:b]\ntype = user\npassword = x", "user 'a:b' has a ':' in the name"),
         ("no hash", "[u]\ntype = user\npassword_format = crypt\npassword = secret", "user 'u' has a password that is no crypt(3) hash"),
         ("a comment of another kind", "#password = secret", "bad.conf:2: '#' is ignored"),
-        ("channelvars that are not UTF-8", "channelvars = \udcff", "bad.conf:2: channelvars must be UTF-8"))
+        ("channelvars that are not UTF-8", "channelvars = \udcff", "bad.conf:2: channelvars must be UTF-8"),
+        ("a header that would be two", "auth_realm = a\rb", "bad.conf:2: auth_realm must be without control characters"))
     def test_check_says_of(self, tmp_path, text, words):
         """What will not do what its author meant, with file and line, and no password."""
         (tmp_path / "bad.conf").write_bytes(("[general]\n" + text + "\n").encode("utf-8", "surrogateescape"))
         status, printed, complained = run("--check", "--port", "0", "--config", str(tmp_path / "bad.conf"))
         assert status == 1 and words in complained and "secret" not in printed + complained
+
+    def test_check_says_where_two_listeners_are_one(self, tmp_path, certificate):
+        """HTTP and HTTPS at one port, though one of them at every address."""
+        (tmp_path / "ari.conf").write_text(USER)
+        for address, complains in (("127.0.0.1:8200", True), ("0.0.0.0:8200", True), ("127.0.0.1:8201", False), ("127.0.0.2:8200", False)):
+            (tmp_path / "http.conf").write_text("[general]\nenabled = yes\nbindaddr = 127.0.0.1\nbindport = 8200\ntlsenable = yes\ntlsbindaddr = %s\n"
+                                                "tlscertfile = %s\ntlsprivatekey = %s\n" % (address, certificate.path, certificate.key))
+            status, _, complained = run("--check", "--etc", str(tmp_path))
+            assert ("http and https cannot both listen on port 8200" in complained) == complains == bool(status)
+
+    def test_prints_whatever_stands_in_a_configuration(self, tmp_path):
+        """Where the output knows ASCII only, and without anything that would move a terminal."""
+        (tmp_path / "ari.conf").write_bytes(b"[general]\nchannelvars = \xc3\xa4\x1b[2J\n[\xc3\xb6]\ntype = user\npassword = p\n")
+        done = subprocess.run([sys.executable, "-c", AS_MODULE, "--check", "--config", str(tmp_path / "ari.conf"), "--prefix", "/\x1b[2J"], capture_output=True,
+                              env={**os.environ, "PYTHONIOENCODING": "ascii"})
+        assert done.returncode == 0 and b"\x1b" not in done.stdout and rb"channelvars = \xe4\x1b[2J" in done.stdout
 
     @rows("name", ("a pipe", "pipe"), ("a file that is too large", "large"), ("a folder", "folder"))
     def test_is_not_held_up_by(self, tmp_path, name):
