@@ -3,7 +3,7 @@
 
 It is a stand-in for Asterisk 16.30.1 where applications of ARI are written, tested and taught: calls are made, answered,
 bridged, recorded and hung up with nothing but HTTP, and every status line, header, error text and event is Asterisk's.
-It is not a telephone system: no audio is mixed or sent, nobody outside can be called, and it belongs on no open network.
+It is not a telephone system: nobody outside can be called, no audio is mixed, and it belongs on no open network.
 
 Three ways in:
 
@@ -36,9 +36,9 @@ Marks in comments: "RFC 6455 5.5.2: ..." a rule by its number; "Asterisk: ..." b
 """
 from __future__ import annotations
 
-import argparse, base64, codecs, collections, concurrent.futures, configparser, contextlib, email.utils, enum, errno, functools
-import gc, glob, hashlib, heapq, hmac, html, http.server, io, itertools, json, logging, math, operator, os, re, secrets, select
-import signal, socket, socketserver, ssl, stat, string, struct, sys, threading, time, traceback, urllib.parse, uuid, warnings
+import argparse, base64, bisect, codecs, collections, concurrent.futures, configparser, contextlib, email.utils, enum, errno
+import functools, gc, glob, hashlib, heapq, hmac, html, http.server, io, itertools, json, logging, math, operator, os, re, secrets
+import select, signal, socket, socketserver, ssl, stat, string, struct, sys, threading, time, traceback, urllib.parse, uuid, warnings
 from typing import Callable, Iterable, Iterator, NamedTuple
 
 # === 1. Words and limits ===
@@ -1727,6 +1727,7 @@ class Later(NamedTuple):
     then: Callable[[Stasis, object], object]
     refusal: AriError
     changes: str = ""
+    is_file: bool = True                # of something else, in no order
 
 class Upgrade(NamedTuple):
     """What GET /events comes to: the applications that its event socket is to hold, and the headers of the 101 answer."""
@@ -1869,7 +1870,6 @@ ALL_TOPICS = {"channel": "__AST_CHANNEL_ALL_TOPIC", "bridge": "__AST_BRIDGE_ALL_
 FOLLOWED_KINDS = ("channel", "bridge", "endpoint")      # what keeps an application without a socket
 MAX_IDLE_APPLICATIONS = 1000            # inactive ones that are kept: each is asked about each event
 LEAST_SWEEP = 1000                      # timers that are not worth a look
-RTP_PORTS = range(10000, 20000, 2)      # rtp.conf's (Not Asterisk: nobody listens there)
 
 class Timer:
     """What is due next for its owner, if anything: set() replaces it, cancel() takes it back."""
@@ -1925,7 +1925,7 @@ class Stasis:
         self.serial = itertools.count()                 # of timers, so that those of one moment keep their order
         self.unique_ids = itertools.count()             # EPOCH.N, of a channel
         self.pair_serial = itertools.count()            # in the names of Local channels and internal ones
-        self.snoop_serial, self.media_serial = itertools.count(), itertools.count()
+        self.snoop_serial = itertools.count()
         self.channels: dict[str, Channel] = {}          # by id
         self.channels_by_name: dict[str, Channel] = {}  # by name and by id, in lower case
         self.bridges: dict[str, Bridge] = {}            # by id
@@ -1935,7 +1935,9 @@ class Stasis:
         self.technologies: dict[str, Subject] = {}      # all telephones of a technology, by its name
         self.playbacks: dict[str, list[Playback]] = {}  # by id, which need not be one's own
         self.live_recordings: dict[str, LiveRecording] = {}             # by the name of the file
+        self.voices: list[Voice] = []                   # of telephones that are in a call, and of external media
         self.is_audio_new = self.is_reckoning = False   # for audio_changed()
+        self.audio_version = 0                          # how often that was called
         self.applications: dict[str, Application] = {}  # by name
         self.device_names_of_gone: dict[str, dict] = {}                 # what applications follow that are gone, by name
         self.channelvars: list[str] = []
@@ -1947,7 +1949,6 @@ class Stasis:
         self.known_mailboxes: set[str] = set()          # and in mailboxes
         self.unloaded_modules: set[str] = set()
         self.added_logs: dict[str, str] = {}            # log channels and their levels
-        self.local_address = "127.0.0.1"                # what external media are told
 
     def next_due(self) -> float | None:
         """When advance() will next have something to do; None when nothing is waiting."""
@@ -2069,6 +2070,7 @@ class Stasis:
     def audio_changed(self) -> None:
         """Somebody began or ceased to send: running recordings reckon anew, and again where one that ends has changed it."""
         self.is_audio_new = True
+        self.audio_version += 1
         while self.is_audio_new and not self.is_reckoning:
             self.is_audio_new, self.is_reckoning = False, True
             for recording in list(self.live_recordings.values()):
@@ -2080,9 +2082,11 @@ class Stasis:
         made = ("%d.%d" % (self.now, number) for number in self.unique_ids)
         return next(channel_id for channel_id in made if channel_id not in self.channels_by_name)
 
-    def rtp_port(self) -> int:
-        """The UDP port of the next external media: even ones in turn (res_rtp_asterisk.c)."""
-        return RTP_PORTS[next(self.media_serial) % len(RTP_PORTS)]
+    def route_audio(self) -> int:
+        """Find out anew whom everybody hears, for who carries the audio; the version that this is of."""
+        for voice in self.voices:
+            voice.hears = tuple(voice.channel.audio(True))
+        return self.audio_version
 
     def find_channel(self, name_or_id: str) -> Channel | None:
         """The channel of an id or a name, both in any case (ast_channel_get_by_name)."""
@@ -2454,7 +2458,7 @@ PARTIES = {                             # whose name and number a function tells
 ITEM_ALIASES = {"ani": "ani-num", "ton": "num-plan", "dnid-num": "dnid", "num-pres": "pres", "name-pres": "pres"}
 
 class Channel(Subject):
-    """One channel: a leg of a Local pair, a Snoop, or external media without packets.
+    """One channel: a leg of a Local pair, of a telephone, a Snoop, or external media.
 
     A Local pair is ;1 (near, `far_leg` set) and ;2 (far, `near_leg` set). Its states:
 
@@ -2467,12 +2471,13 @@ class Channel(Subject):
     kind = "channel"
     __slots__ = ("name", "state", "caller", "connected", "place", "language", "variables", "programs", "timer", "cause", "is_over",
                  "near_leg", "far_leg", "dialstring", "bridge", "absorbs_dtmf", "is_announcer", "told_connected", "muted",
-                 "is_silence_on", "snoops", "target", "items", "phone")
+                 "is_silence_on", "snoops", "target", "spies", "whispers", "items", "phone", "rtp")
 
     def __init__(self, stasis: Stasis, channel_id: str, name: str, state: str, place: Place,
                  phone: PhoneCall | None = None) -> None:
         super().__init__(stasis, channel_id)
-        self.phone = phone                              # what a telephone has to do with it
+        self.phone = phone                              # what a telephone has to do with it,
+        self.rtp: ExternalMedia | None = None           # or a program that takes and gives its audio
         self.name, self.state, self.place, self.language = name, state, place, "en"
         self.caller: tuple[str, str] = phone.caller if phone else ("", "")              # (name, number)
         self.connected: tuple[str, str] = ("", "")      # of who is on the other side, as far as it was told
@@ -2491,7 +2496,8 @@ class Channel(Subject):
         self.absorbs_dtmf = self.is_announcer = False   # as addChannel said for that bridge
         self.muted: set[str] = set()                    # "in", "out"
         self.is_silence_on = False                      # the silence generator
-        self.target: Channel | None = None              # whom a Snoop hears
+        self.target: Channel | None = None              # whom a Snoop hears: what it says ("in"), what is said to it ("out")
+        self.spies = self.whispers = frozenset()        # and to whom it speaks
         self.snoops: list[Channel] = []                 # the Snoops that hear this one
         stasis.channels[channel_id] = stasis.channels_by_name[channel_id.lower()] = self
         stasis.channels_by_name.setdefault(name.lower(), self)          # the id of another channel may spell the same
@@ -2732,26 +2738,37 @@ class Channel(Subject):
         """True while a playback, a tone or a silence generator writes to this channel."""
         return self.is_silence_on or bool(self.queue and self.queue.sends_audio())
 
-    def hears_phone(self) -> bool:
-        """True while a telephone sends to this channel: always once it is Up, if only silence."""
-        return self.phone is not None and self.state == "Up"
+    @property
+    def voice(self) -> Voice | None:
+        """Who is at the other end of it, outside."""
+        return self.phone or self.rtp
 
     def hears_audio(self) -> bool:
-        """True while frames arrive from the other leg: it sends some, or the bridge that it is in passes some on."""
-        listeners, asked = [self], {self}
-        if self.hears_phone():
-            return True
-        while listeners:
-            other = listeners.pop().other_leg
-            if not other:
+        """True while frames arrive: from a telephone or program, or from the other leg, to which somebody sends."""
+        return next(self.audio(False), ABSENT) is not ABSENT
+
+    def audio(self, is_written: bool) -> Iterator[Voice | None]:
+        """Who sends what is written to this channel, or what arrives on it: a voice; None for playbacks, tones and silence."""
+        asked, left = set(), [(self, is_written)]
+        while left:
+            item = channel, is_written = left.pop()
+            if item in asked:           # two pairs between two bridges would pass it round for ever
                 continue
-            if other.sends_audio() or other.bridge and other.bridge.sends_audio():
-                return True
-            if other.bridge and not other.bridge.is_holding:
-                beyond = [member for member in other.bridge.channels() if member is not other and member not in asked]
-                asked.update(beyond)
-                listeners.extend(beyond)
-        return False
+            asked.add(item)
+            if is_written:
+                bridge = channel.bridge
+                if channel.sends_audio() or bridge and bridge.sends_audio():
+                    yield None
+                if bridge and not bridge.is_holding:
+                    left.extend((member, False) for member in bridge.channels() if member is not channel)
+                left.extend((snoop, True) for snoop in channel.snoops if "out" in snoop.whispers)
+            elif channel.voice:
+                if channel.voice.is_heard():
+                    yield channel.voice if "in" not in channel.muted else None
+            elif channel.target:
+                left.extend((channel.target, side == "out") for side in channel.spies)
+            elif channel.other_leg:
+                left.append((channel.other_leg, True))
 
     # The end
     def leave_bridge(self, leaves_app: bool = False) -> None:
@@ -2794,13 +2811,13 @@ class Channel(Subject):
         other = self.other_leg if self.other_leg and not self.other_leg.is_over else None
         if other and other.programs:
             other.announce_hangup(cause, False)
-        if self.phone:
-            self.phone.end()
+        if self.voice:
+            self.voice.end()
         self.publish()
         self.emit("ChannelDestroyed", cause=cause, cause_txt=CAUSE_TEXTS[cause], channel=self.published)
         self.forget()
-        if self.phone:
-            self.phone.forget()
+        if self.voice:
+            self.voice.forget()
         return [functools.partial(other.end_programs, cause if other.programs else 0)] if other else []
 
     def forget(self) -> None:
@@ -3311,7 +3328,8 @@ def dial(near: Channel, caller: Channel | None, seconds: int) -> None:
     elif seconds > 0 and near.state != "Up" and not near.is_over:
         near.timer.set(seconds, near.hang_up)
 
-def snoop_on(target: Channel, snoop_id: str | None, app: str, app_args: str | None) -> Encoded | None:
+def snoop_on(target: Channel, snoop_id: str | None, spies: set[str], whispers: set[str], app: str,
+             app_args: str | None) -> Encoded | None:
     """A new Snoop on `target` in `app`, as it is before it enters; None when the id is in use.
 
     Departure 11: where nobody is in `app`, it is gone at once."""
@@ -3320,7 +3338,7 @@ def snoop_on(target: Channel, snoop_id: str | None, app: str, app_args: str | No
     if snoop_id and stasis.find_channel(snoop_id):
         return None
     channel = Channel(stasis, snoop_id or stasis.unique_id(), name, "Up", Place("default", "s", 1))
-    channel.target = target
+    channel.target, channel.spies, channel.whispers = target, spies, whispers
     target.snoops.append(channel)
     if target.bridge:
         target.bridge.rearrange(exchanges_lines=False)
@@ -3328,13 +3346,14 @@ def snoop_on(target: Channel, snoop_id: str | None, app: str, app_args: str | No
     run_stasis_only(channel, stasis_data(app, app_args))
     return shown
 
-def external_media(stasis: Stasis, channel_id: str | None, host: str, app: str, variables: dict[str, str]) -> dict:
-    """A UnicastRTP channel that sends nothing, answered at once and in `app`; its JSON with all its variables."""
+def external_media(stasis: Stasis, channel_id: str | None, host: str, line: RtpLine, app: str, variables: dict[str, str]) -> dict:
+    """A UnicastRTP channel over `line`, answered at once and in `app`; its JSON with all its variables."""
     name = "UnicastRTP/%s-0x%012x" % (host, next(stasis.pair_serial))
     channel = Channel(stasis, channel_id or stasis.unique_id(), name, "Down", Place("default", "s", 1))
     channel.dialstring = host
-    channel.set_variable("UNICASTRTP_LOCAL_ADDRESS", stasis.local_address)
-    channel.set_variable("UNICASTRTP_LOCAL_PORT", "%d" % stasis.rtp_port())
+    channel.rtp = line.voice = ExternalMedia(channel, line)
+    channel.set_variable("UNICASTRTP_LOCAL_ADDRESS", line.address)
+    channel.set_variable("UNICASTRTP_LOCAL_PORT", "%d" % line.port)
     call = Outgoing(channel, app, None)
     for variable, value in variables.items():
         channel.set_variable(variable, value)
@@ -3345,6 +3364,7 @@ def external_media(stasis: Stasis, channel_id: str | None, host: str, app: str, 
     channel.publish()
     channel.announce_dial("ANSWER")
     call.answered()
+    stasis.audio_changed()
     return shown
 
 def stasis_data(app: str, app_args: str | None) -> str:
@@ -3498,7 +3518,8 @@ class Bridge(Subject):
     def is_native(self) -> bool:
         """True for two telephones with which nobody else has to do (bridge_native_rtp.c)."""
         return self.allows_native and len(self.members) == 2 and all(
-            isinstance(member, Channel) and member.hears_phone() and not (member.muted or member.snoops) for member in self.members)
+            isinstance(member, Channel) and member.phone and member.phone.is_heard() and not (member.muted or member.snoops)
+            for member in self.members)
 
     def settle(self, exchanges_lines: bool = False) -> None:
         """What follows every change (bridge_reconfigured): peers are told, the bridge is published, audio may flow anew."""
@@ -3648,11 +3669,101 @@ def sound_files(folder: str) -> Iterator[tuple[str, str, float]]:
             if os.path.basename(name) and suffix in FORMATS and os.path.isfile(whole):
                 yield name, suffix, file_length_ms(suffix, os.path.getsize(whole))
 
+# What a telephone says, and what packets carry: frames of 20 ms. ulaw is what all others are made from and brought to.
+FRAME_SECONDS, FRAME_BYTES, ULAW_RATE = 0.02, 160, 8000
+KEPT_FRAMES = 1500                      # 30 s
+MAX_SPOKEN_BYTES = 2**24                # of a file
+ULAW = [(1 if byte & 0x80 else -1) * (((~byte & 0x0F) * 8 + 0x84 << ((~byte & 0x70) >> 4)) - 0x84) for byte in range(256)]
+ALAW = [(1 if byte & 0x80 else -1) * (((byte ^ 0x55) & 0x0F) * 16 + (0x108 if (byte ^ 0x55) & 0x70 else 8)
+                                      << max(0, ((byte ^ 0x55) & 0x70) - 0x10 >> 4)) for byte in range(256)]     # ITU-T G.711
+ULAW_SILENCE = b"\xff" * FRAME_BYTES
+
+class Codec(NamedTuple):
+    """How frames are carried: payload type, samples a second, silence ("" where that cannot be made), and how they are made from
+    ulaw and brought to it, where they can be."""
+    payload_type: int
+    rate: int
+    silence: bytes
+    from_ulaw: Callable[[bytes], bytes] | None = None
+    to_ulaw: Callable[[bytes], bytes] | None = None
+
+def nearest(table: list[int]) -> Callable[[int], int]:
+    """A function: the byte whose sample in a table is the nearest."""
+    ordered = sorted((sample, byte) for byte, sample in enumerate(table))
+    def byte_of(sample: int) -> int:
+        at = bisect.bisect(ordered, (sample, 256))
+        return min(ordered[max(0, at - 1):at + 1], key=lambda item: (abs(item[0] - sample), -item[0]))[1]
+    return byte_of
+
+@functools.lru_cache(maxsize=1)
+def ulaw_of_linear() -> bytes:
+    """The byte of ulaw for each sample of 16 bits, of which the last two do not count: by the others as without sign."""
+    byte_of = nearest(ULAW)
+    return bytes(byte_of(wrap_integer(sample << 2, 16)) for sample in range(1 << 14))
+
+def linear_codec(payload_type: int, rate: int, order: str = ">") -> Codec:
+    """Samples of 16 bits, as RTP carries them: the high byte first."""
+    size = rate // 50
+    shown = [struct.pack(order + "h", sample) for sample in ULAW]
+    into, back = [at * FRAME_BYTES // size for at in range(size)], [-(-at * size // FRAME_BYTES) for at in range(FRAME_BYTES)]
+    def to_ulaw(payload: bytes) -> bytes:
+        samples, table = struct.unpack("%s%dh" % (order, size), payload[:2 * size].ljust(2 * size, b"\0")), ulaw_of_linear()
+        return bytes([table[samples[at] >> 2 & 0x3FFF] for at in back])
+    return Codec(payload_type, rate, bytes(2 * size), lambda payload: b"".join([shown[payload[at]] for at in into]), to_ulaw)
+
+def byte_codec(payload_type: int, table: list[int]) -> Codec:
+    """One byte a sample."""
+    from_ulaw, to_ulaw = bytes(map(nearest(table), ULAW)), bytes(map(nearest(ULAW), table))
+    return Codec(payload_type, ULAW_RATE, ULAW_SILENCE.translate(from_ulaw), lambda payload: payload.translate(from_ulaw),
+                 lambda payload: payload.translate(to_ulaw))
+
+ULAW_CODEC = Codec(0, ULAW_RATE, ULAW_SILENCE, bytes, bytes)
+GSM_SILENCE = bytes.fromhex("d820a2e15a" + 4 * "50004924924924")
+PASSED_ON = {                           # payload type, samples a second
+    "gsm": (3, 8000), "g723": (4, 8000), "adpcm": (5, 8000), "lpc10": (7, 8000), "g722": (9, 8000), "g729": (18, 8000),
+    "ilbc": (97, 8000), "siren7": (102, 16000), "opus": (107, 48000), "speex": (110, 8000), "g726": (111, 8000),
+    "g726aal2": (112, 8000), "siren14": (115, 32000), "g719": (116, 48000), "speex16": (117, 16000), "speex32": (119, 32000)}
+LINEAR_TYPES = {12: 122, 16: 118, 24: 123, 32: 124, 44: 125, 48: 126, 96: 127, 192: 96}
+RATES = {"slin": 8000, **{"slin%d" % rate: 44100 if rate == 44 else 1000 * rate for rate in LINEAR_TYPES}}
+
+@functools.lru_cache(maxsize=None)
+def rtp_codec(name: str) -> Codec:
+    """How a format is carried by RTP (rtp_engine.c, chan_rtp.c). Not Asterisk: but ulaw, alaw and linear it is only passed on.
+
+    Asterisk: slin has no payload type of its own there, and is sent as ulaw (derive_format_from_cap)."""
+    if name in ("ulaw", "slin"):
+        return ULAW_CODEC
+    if name == "alaw":
+        return byte_codec(8, ALAW)
+    if name in RATES:
+        return linear_codec(LINEAR_TYPES[int(name[4:])], RATES[name])
+    return Codec(*PASSED_ON.get(name, (0, ULAW_RATE)), GSM_SILENCE if name == "gsm" else b"")
+
+CODECS_SPOKEN = {"ulaw", "alaw", *RATES}
+LOUDNESS = bytes([abs(sample) // 128 for sample in ULAW])
+LOUD = FRAME_BYTES * 256 // 128         # of a frame in which somebody talks (DEFAULT_SILENCE_THRESHOLD, dsp.c)
+TONE = bytes(map(nearest(ULAW), [int(8000 * math.sin(math.pi * at / 10)) for at in range(FRAME_BYTES)]))       # 400 Hz
+
+def speech(path: str, suffix: str) -> tuple[bytes, ...]:
+    """The frames of a file of sound, in ulaw; OSError where it cannot be read."""
+    codec = FORMATS[suffix].codec
+    codec = linear_codec(0, RATES[codec], "<") if codec in RATES else rtp_codec(codec)
+    data, size = read_file(path, MAX_SPOKEN_BYTES)[len(file_head(suffix, 0)):], len(codec.silence)
+    return tuple(codec.to_ulaw(data[at:at + size].ljust(size, codec.silence[:1])) for at in range(0, len(data), size))
+
 class Sounds:
     """The sounds that exist: {language: {name: {suffix: length in ms}}} and their descriptions; None: every sound does."""
 
-    def __init__(self, lengths: dict | None = None, texts: dict[str, str] | None = None) -> None:
-        self.lengths, self.texts = lengths, texts or {}
+    def __init__(self, lengths: dict | None = None, texts: dict[str, str] | None = None, folder: str = "") -> None:
+        self.lengths, self.texts, self.folder = lengths, texts or {}, folder
+
+    def file(self, name: str, language: str) -> tuple[str, str] | None:
+        """(path, suffix) of a file of it that speech() reads."""
+        for known in (language, language.partition("_")[0], "en"):
+            for suffix in (self.lengths or {}).get(known, {}).get(name, ()):
+                if FORMATS[suffix].codec in CODECS_SPOKEN:
+                    return os.path.join(self.folder, known, "%s.%s" % (name, suffix)), suffix
+        return None
 
     def length_ms(self, name: str, language: str) -> float | None:
         """How long a sound plays, in its language, that language's family, or English; None where it does not exist."""
@@ -3681,7 +3792,7 @@ def read_sounds(folder: str) -> Sounds:
     for path in glob.glob(os.path.join(glob.escape(folder), "en", "*-sounds-en.txt")):
         lines = [line.partition(":") for line in decode(read_file(path)).splitlines() if not line.startswith(";")]
         texts.update((name.strip(), text.strip()) for name, colon, text in lines if colon and is_utf8(text))
-    return Sounds(lengths, texts)
+    return Sounds(lengths, texts, folder)
 
 class Recordings:
     """Stored recordings by the names of their files: {name: {suffix: length in ms}}.
@@ -4279,21 +4390,105 @@ class Endpoint(Subject):
         return next((channel for channel in reversed(self.calls) if channel.state in states and not channel.is_over and (
             channel.phone.is_incoming or channel.phone.is_called)), None)
 
-class PhoneCall:
+class Voice:
+    """Who is at the other end of a channel, outside: what is said there and heard.
+
+    `says` are frames of 20 ms in ulaw, which go round while they are said; none are silence. Who carries the audio reads it, and
+    `hears`, without the lock: neither is ever changed, only replaced."""
+
+    def __init__(self, stasis: Stasis) -> None:
+        self.channel: Channel | None = None
+        self.says: tuple[bytes, ...] = ()
+        self.hears: tuple[Voice | None, ...] = ()       # as Channel.audio() says
+        # The carrier's alone: what came from a program, or went to a telephone, in 30 s; how much in all; since when this is said.
+        self.received: collections.deque[bytes] = collections.deque(maxlen=KEPT_FRAMES)
+        self.heard, self.said_since = 0, ((), 0)
+        self.silence_ms: int | None = None              # of TALK_DETECT(set); None: nobody wants to know
+        self.is_talking, self.talks_since = False, None
+        self.silence, self.saying = Timer(stasis), Timer(stasis)
+        stasis.voices.append(self)
+
+    def is_heard(self) -> bool:
+        """True while frames come from there."""
+        return False
+
+    def say(self, frames: tuple[bytes, ...]) -> None:
+        """Say something, once."""
+        self.talk(True)
+        self.says = frames
+        self.saying.set(len(frames) * FRAME_SECONDS, lambda: self.talk(False))
+
+    def talk(self, is_on: bool) -> None:
+        """Begin or cease to talk; told where TALK_DETECT(set) was set, the end once it has been silent for so long."""
+        self.saying.cancel()
+        self.is_talking, self.says = is_on, (TONE,) if is_on else ()
+        if is_on and self.silence_ms is not None and self.talks_since is None:
+            self.talks_since = self.channel.stasis.now
+            self.channel.emit("ChannelTalkingStarted", channel=self.channel.published)
+        elif not is_on and self.talks_since is not None:
+            self.silence.set(self.silence_ms / 1000, self.talk_is_over)
+        if is_on:
+            self.silence.cancel()
+
+    def talk_is_over(self) -> None:
+        duration = int((self.channel.stasis.now - self.talks_since) * 1000)
+        self.talks_since = None
+        self.channel.emit("ChannelTalkingFinished", head={"duration": duration}, channel=self.channel.published)
+
+    def detect_talk(self, argument: str, value: str) -> None:
+        """TALK_DETECT(set)=SILENCE_MS,THRESHOLD or TALK_DETECT(remove)= (func_talkdetect.c)."""
+        self.silence.cancel()
+        self.talks_since = self.silence_ms = None
+        if argument.lower().startswith("set"):
+            self.silence_ms = c_integer(value) or TALK_SILENCE_MS
+            if self.is_talking:
+                self.talks_since = self.channel.stasis.now
+                self.channel.emit("ChannelTalkingStarted", channel=self.channel.published)
+
+    def end(self) -> None:
+        """The last publication of the channel is to come."""
+        self.silence.cancel()
+        self.saying.cancel()
+
+    def forget(self) -> None:
+        """The channel is gone."""
+        self.channel.stasis.voices.remove(self)
+        self.channel.stasis.audio_changed()
+
+class ExternalMedia(Voice):
+    """The program behind a UnicastRTP channel."""
+
+    def __init__(self, channel: Channel, line: RtpLine) -> None:
+        super().__init__(channel.stasis)
+        self.channel, self.line, self.sends = channel, line, False
+
+    def is_heard(self) -> bool:
+        return self.sends
+
+    def set_state(self, sends: bool, is_talking: bool) -> None:
+        """Whether packets come, and whether they are loud."""
+        if sends != self.sends:
+            self.sends = sends
+            self.channel.stasis.audio_changed()
+        if is_talking != self.is_talking:
+            self.talk(is_talking)
+
+class PhoneCall(Voice):
     """What a telephone has to do with its channel."""
 
     def __init__(self, endpoint: Endpoint, caller: tuple[str, str], is_incoming: bool, exten: str) -> None:
+        super().__init__(endpoint.stasis)
         self.endpoint, self.caller, self.is_incoming = endpoint, caller, is_incoming
         self.items = {("CALLERID", "ani-", "party"): ("", caller[1]), **({("CALLERID", "", "dnid"): exten} if is_incoming else {})}
-        self.channel: Channel | None = None
         self.call_id = ""                               # of SIP: "" at the first publication and at the last
         self.is_called = False                          # a telephone that is called
         self.has_media = False                          # before the answer
         self.is_held = False                            # by the telephone
-        self.silence_ms: int | None = None              # of TALK_DETECT(set); None: nobody wants to know
-        self.is_talking, self.talks_since = False, None
-        self.silence = Timer(endpoint.stasis)
         self.is_held_here = False                       # over HTTP
+
+    def is_heard(self) -> bool:
+        """Always once it is Up, if only silence."""
+        return self.channel.state == "Up"
 
     def reckon(self) -> None:
         self.endpoint.reckon()
@@ -4363,41 +4558,14 @@ class PhoneCall:
             music = {"musicclass": "default"} if is_on else {}
             self.channel.emit("ChannelHold" if is_on else "ChannelUnhold", **music, channel=self.channel.published)
 
-    def talk(self, is_on: bool) -> None:
-        """Begin or cease to talk; told where TALK_DETECT(set) was set, the end once it has been silent for so long."""
-        stasis, channel = self.channel.stasis, self.channel
-        self.is_talking = is_on
-        if is_on and self.silence_ms is not None and self.talks_since is None:
-            self.talks_since = stasis.now
-            channel.emit("ChannelTalkingStarted", channel=channel.published)
-        elif not is_on and self.talks_since is not None:
-            self.silence.set(self.silence_ms / 1000, self.talk_is_over)
-        if is_on:
-            self.silence.cancel()
-
-    def talk_is_over(self) -> None:
-        duration = int((self.channel.stasis.now - self.talks_since) * 1000)
-        self.talks_since = None
-        self.channel.emit("ChannelTalkingFinished", head={"duration": duration}, channel=self.channel.published)
-
-    def detect_talk(self, argument: str, value: str) -> None:
-        """TALK_DETECT(set)=SILENCE_MS,THRESHOLD or TALK_DETECT(remove)= (func_talkdetect.c)."""
-        self.silence.cancel()
-        self.talks_since = None
-        if argument.lower().startswith("set"):
-            self.silence_ms = c_integer(value) or TALK_SILENCE_MS
-            self.talk(self.is_talking)
-        else:
-            self.silence_ms = None
-
     def end(self) -> None:
-        """The last publication of the channel is to come."""
-        self.silence.cancel()
+        super().end()
         if not self.is_incoming and not self.is_called:
             self.channel.announce_hangup(None, False)
         self.call_id = ""
 
     def forget(self) -> None:
+        super().forget()
         self.endpoint.calls.remove(self.channel)
         self.endpoint.channel_ids.remove(self.channel.id)
         self.endpoint.tell_state()
@@ -4442,7 +4610,7 @@ def put_phone(stasis: Stasis, technology: str, resource: str, given: dict) -> di
 def move_phone(stasis: Stasis, technology: str, resource: str, action: str, given: dict) -> object:
     """Make, change, remove or move a telephone: what /control/phones and Server.phone() come to; AriError 400, 404, 409.
 
-    `given`: what put_phone() takes; of call extension; of digits digits."""
+    `given`: what put_phone() takes; of call extension; of digits digits; of say sound."""
     if action == "put":
         return put_phone(stasis, technology, resource, given)
     phone = existing(stasis.endpoints.get("%s/%s" % (technology, resource)), "There is no such telephone")
@@ -4458,13 +4626,36 @@ def move_phone(stasis: Stasis, technology: str, resource: str, action: str, give
         require(len(digits) <= MAX_PRESSED, 400, "More than %d digits at a time" % MAX_PRESSED)
         channel.phone.press(digits)
         return None
+    if action == "say":
+        call = existing(phone.newest("Up"), "The telephone has no call for that", 409)
+        return say(stasis, call, str(given.get("sound") or ""))
     states, do = PHONE_ACTIONS[action]
     do(existing(phone.newest(*states), "The telephone has no call for that", 409).phone)
     return None
 
+def say(stasis: Stasis, call: Channel, name: str) -> Later:
+    """Let a telephone say a sound: 404 for one that is not there. Where it has no file that can be said, a tone of its length."""
+    length = existing(stasis.sounds.length_ms(name, call.language), "There is no such sound")
+    file = stasis.sounds.file(name, call.language)
+    def then(stasis: Stasis, frames: tuple[bytes, ...]) -> None:
+        if not call.is_over:            # it may be meanwhile
+            call.phone.say(frames or (TONE,) * max(1, int(length / 1000 / FRAME_SECONDS)))
+    return Later(lambda server: server.rtp.read(file), then, AriError(500, "The sound cannot be read"))
+
+def media_json(stasis: Stasis, name: str) -> dict:
+    """What went over a channel of a telephone or of external media, as /control/media tells it: 404 for another."""
+    voice = existing(getattr(stasis.find_channel(name), "voice", None), "There is no such media")
+    heard = {"channel_id": voice.channel.id, "format": "ulaw", "received": voice.heard, "received_bytes": voice.heard * FRAME_BYTES}
+    return voice.line.to_json(voice.channel.id) if isinstance(voice, ExternalMedia) else heard
+
+def received_media(stasis: Stasis, name: str) -> Response:
+    """The last 30 s of what a program has sent, in its format, or of what a telephone has heard, in ulaw: 404."""
+    media_json(stasis, name)
+    return Response(200, content=("Content-type", "application/octet-stream", b"".join(stasis.find_channel(name).voice.received)))
+
 def set_talk_detect(stasis: Stasis, channel: Channel, argument: str, value: str) -> None:
-    if channel.phone:
-        channel.phone.detect_talk(argument, value)
+    if channel.voice:
+        channel.voice.detect_talk(argument, value)
 
 def channel_names(stasis: Stasis, channel: Channel | None, argument: str) -> str:
     """CHANNELS(text): the names that it is found in (func_channel.c). Not Asterisk: no regular expression."""
@@ -5159,7 +5350,8 @@ def channel_snoop_channel(stasis, channel_id, spy=SnoopSide, whisper=SnoopSide, 
     target = provided(stasis, channel_id)                               # after all parameters
     require_room(stasis.channels)
     require_utf8(app, app_args, snoop_id)
-    return existing(snoop_on(target, snoop_id, app, app_args), "Snoop channel could not be created", 500, "Internal error")
+    snoop = snoop_on(target, snoop_id, DIRECTIONS.get(spied, set()), DIRECTIONS.get(whispered, set()), app, app_args)
+    return existing(snoop, "Snoop channel could not be created", 500, "Internal error")
 
 @operation("POST /channels/{channelId}/dial", errors="404 409")
 def channel_dial(stasis, channel=controlled, caller=Text, timeout=Limit):
@@ -5194,12 +5386,17 @@ def channel_external_media(stasis, channel_id=Text, app=Text.needed("app cannot 
             "The encapsulation and/or transport is not supported")
     check_id_length(channel_id)
     check_formats(format)
-    if external_host.startswith(":"):   # Not Asterisk: no name is looked up, no packet is sent or taken
-        raise allocation_failed()
-    require(not (channel_id and stasis.find_channel(channel_id)), 409, "Channel with given unique ID already exists")
-    require_room(stasis.channels)
-    require_utf8(channel_id, app, external_host, variables)
-    return external_media(stasis, channel_id, external_host, app, variables)
+    def check(stasis: Stasis) -> None:
+        require(not (channel_id and stasis.find_channel(channel_id)), 409, "Channel with given unique ID already exists")
+        require_room(stasis.channels)
+        require_utf8(channel_id, app, external_host, variables)
+    def then(stasis: Stasis, line: RtpLine) -> dict:
+        check(stasis)
+        return external_media(stasis, channel_id, external_host, line, app, variables)
+    if not is_utf8(external_host):
+        check(stasis)
+    return Later(lambda server: server.rtp.open(external_host, format.partition(",")[0].strip().lower()), then, allocation_failed(),
+                 is_file=False)
 
 # --- 8.4 /bridges
 RESOURCES["bridges"] = Resource("Bridges.", """
@@ -5723,6 +5920,13 @@ MAX_QUEUED_FRAMES = 10_000              # departure 7: what may wait for one soc
 MAX_QUEUED_BYTES = 16 * 2**20           # and in bytes: 10,000 events of a usual size, so that 100 stuck sockets still fit
 FRAMES_AT_ONCE = 64                     # how many waiting frames go into one write
 KNOWN_HEADS = 256                       # how many heads are remembered with what they come to
+WAIT_SECONDS = 0.005                    # between two looks whether something is so
+RTP_PORTS = range(10000, 20000, 2)      # rtp.conf's
+MAX_PACKET_BYTES = 8192                 # Not Asterisk: of one that comes in; slin192 has 7,692
+MAX_COMING_PACKETS = 1500               # 30 s of what has come ahead of its time: what is older is lost
+MAX_LATE_SECONDS = 0.2                  # what is behind by more is not caught up with
+SILENT_SECONDS = 0.1                    # after which nobody sends any more
+UNUSED_SECONDS = 5.0                    # how long a line may be without its channel
 MAX_TOLD_CHARS = 500                    # of a warning
 MAX_TOLD = 1000                         # how many warnings are remembered, so that each is told once
 ENTITY_ID_BYTES = 6                     # Asterisk's identity looks like a MAC address
@@ -6079,18 +6283,22 @@ def is_control(head: Head, settings: HttpConfig) -> bool:
     return settings.has_control and head.path.startswith("/control/")
 
 def control(request: Request, config: Config) -> Callable[[Stasis], object]:
-    """What a request below /control is to do: PUT, DELETE and POST .../ACTION of /control/phones/TECHNOLOGY/NAME."""
+    """What a request below /control is to do: PUT, DELETE and POST .../ACTION of /control/phones/TECHNOLOGY/NAME, and GET of
+    /control/media/CHANNEL and /control/media/CHANNEL/received."""
     read_parameters(request)
     user = authenticate(request, config)
     if user is None:
         raise AriError(401, "Authentication required", headers=(("WWW-Authenticate", 'Basic realm="%s"' % config.auth_realm),))
     require(not user.is_read_only, 403, "Write access denied")
     parts = [percent_decode(part) for part in request.head.path.split("/")[2:]]
+    if parts[0] == "media" and (len(parts) == 2 or parts[2:] == ["received"]):
+        require(request.head.method == "GET", 405, "Invalid method")
+        return lambda stasis: (media_json if len(parts) == 2 else received_media)(stasis, parts[1])
     require(len(parts) in (3, 4) and parts[0] == "phones" and all(parts), 404, "Resource not found")
     given = {**dict(request.pairs), **(request.json if isinstance(request.json, dict) else {})}
     action = {"PUT": "put", "DELETE": "delete"}.get(request.head.method, "") if len(parts) == 3 else parts[3]
     require(action in ("put", "delete") or len(parts) == 4 and request.head.method == "POST", 405, "Invalid method")
-    require(action in ("put", "delete", "call", "digits", *PHONE_ACTIONS), 404, "Resource not found")
+    require(action in ("put", "delete", "call", "digits", "say", *PHONE_ACTIONS), 404, "Resource not found")
     return lambda stasis: move_phone(stasis, parts[1], parts[2], action, given)
 
 def masked(head: Head) -> str:
@@ -6099,7 +6307,7 @@ def masked(head: Head) -> str:
     return "%s %s" % (printable(head.method), masked_text(path) + mark + masked_text(query))
 
 def masked_text(text: str) -> str:
-    """A path, query, form, JSON or Origin for the log: an api_key, however it is spelt, and what stands before a host are hidden."""
+    """A path, query, form, JSON or Origin for the log: an api_key, however it is spelt, and what stands before a host is hidden."""
     return printable(USER_INFO.sub("//...@", SECRET.sub(r"\1\2...", text)))
 
 def printable(text: str) -> str:
@@ -6261,6 +6469,184 @@ class RecordingFiles:
         size = os.fstat(file.fileno()).st_size
         return Content(size, pieces())
 
+class RtpLine:
+    """The UDP socket of external media and what went over it. Its thread's alone, but that others may read the counts."""
+
+    def __init__(self, sock: socket.socket, remote: tuple, format_name: str) -> None:
+        self.sock, self.remote, self.format, self.codec = sock, remote, format_name, rtp_codec(format_name)
+        self.address, self.port = sock.getsockname()[:2]
+        self.voice: ExternalMedia | None = None         # from the moment that there is a channel
+        self.opened, self.last_heard, self.is_loud = time.monotonic(), -math.inf, False
+        self.sequence, self.timestamp, self.ssrc = secrets.randbits(15), 0, secrets.randbits(32)
+        self.sent = self.sent_bytes = self.received = self.received_bytes = 0
+        self.coming: collections.deque[bytes] = collections.deque(maxlen=MAX_COMING_PACKETS)     # payloads that nobody heard yet
+        self.present: bytes | None = None               # what is heard of it now
+
+    def take(self) -> None:
+        """Read what has come; the next payload is what is heard now."""
+        with contextlib.suppress(OSError):              # nothing more, or an answer of ICMP
+            for _ in range(MAX_COMING_PACKETS):
+                payload = rtp_payload(self.sock.recv(MAX_PACKET_BYTES))
+                if payload is not None:
+                    self.received, self.received_bytes = self.received + 1, self.received_bytes + len(payload)
+                    self.coming.append(payload)
+                    self.voice.received.append(payload)
+                    self.last_heard = time.monotonic()
+        self.present = self.coming.popleft() if self.coming and self.voice.sends else None      # once everybody listens
+        if self.voice.silence_ms is not None and self.present and self.codec.to_ulaw:
+            self.is_loud = sum(self.codec.to_ulaw(self.present).translate(LOUDNESS)) > LOUD
+
+    def send(self, frame: tuple[str, bytes]) -> None:
+        """Send (format, payload), in the format of this line; what the network does not take is lost."""
+        payload, codec = as_carried(frame, self.format), self.codec
+        if not payload:
+            return
+        step = codec.rate // 50 * len(payload) // len(codec.silence) if codec.silence else codec.rate // 50
+        self.sequence, self.timestamp = (self.sequence + 1) & 0xFFFF, (self.timestamp + step) & 0xFFFFFFFF
+        head = struct.pack(">BBHII", 0x80, codec.payload_type, self.sequence, self.timestamp, self.ssrc)       # RFC 3550 5.1
+        with contextlib.suppress(OSError):
+            self.sock.sendto(head + payload, self.remote)
+        self.sent, self.sent_bytes = self.sent + 1, self.sent_bytes + len(payload)
+
+    def to_json(self, channel_id: str) -> dict:
+        return {"channel_id": channel_id, "format": self.format, "local_port": self.port, "sent": self.sent,
+                "sent_bytes": self.sent_bytes, "received": self.received, "received_bytes": self.received_bytes}
+
+def as_carried(frame: tuple[str, bytes], wanted: str) -> bytes:
+    """(format, payload) in another format; silence where that is not known, or nothing is said."""
+    format_name, payload = frame
+    codec, own = rtp_codec(format_name or wanted), rtp_codec(wanted)
+    if codec is own or not format_name:
+        return payload or own.silence
+    return own.from_ulaw(codec.to_ulaw(payload)) if own.from_ulaw and codec.to_ulaw else own.silence
+
+def rtp_payload(packet: bytes) -> bytes | None:
+    """What a packet carries (RFC 3550 5.1, 5.3.1); None for one that is none."""
+    at = 12 + 4 * (packet[0] & 0x0F) if len(packet) >= 12 and packet[0] >> 6 == 2 else None
+    if at is not None and packet[0] & 0x10:
+        at += 4 + 4 * int.from_bytes(packet[at + 2:at + 4], "big")
+    end = len(packet) - (packet[-1] if packet[0] & 0x20 else 0) if at is not None else 0
+    return packet[at:end] if at is not None and at < end else None
+
+class Rtp:
+    """Carries the audio of external media: one thread for all of it, from the first channel on, which looks every 20 ms what has
+    come and sends what is heard. Who hears whom it learns from the model whenever that has changed."""
+
+    def __init__(self, ari: Server) -> None:
+        self.ari, self.lines, self.ports = ari, [], itertools.cycle(RTP_PORTS)
+        self.thread: threading.Thread | None = None
+        self.version, self.asks, self.opening = -1, None, threading.Lock()
+
+    def start(self) -> None:
+        """Begin, if that has not been done."""
+        with self.opening:
+            if not self.thread and not self.ari.is_closing:
+                self.thread = threading.Thread(target=self.run, name="rtp", daemon=True)
+                self.thread.start()
+
+    def read(self, file: tuple[str, str] | None) -> tuple[bytes, ...]:
+        """What a file of sound, (path, suffix), says; nothing without one. OSError where it cannot be read."""
+        self.start()
+        return speech(*file) if file else ()
+
+    def open(self, host: str, format_name: str) -> RtpLine:
+        """A line to HOST:PORT; OSError where there is none (chan_rtp.c, unicast_rtp_request)."""
+        name, _, port = host.rpartition(":")
+        try:
+            found = socket.getaddrinfo(name.strip("[]") or None if name else "", port, type=socket.SOCK_DGRAM)[0]
+        except (UnicodeError, ValueError) as error:
+            raise OSError(errno.EINVAL, str(error), host) from None
+        family, remote = found[0], found[4]
+        with socket.socket(family, socket.SOCK_DGRAM) as asking:
+            asking.connect(remote)
+            own = asking.getsockname()[0]               # Asterisk: the address from which it is reached (ast_ouraddrfor)
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+        with self.opening:
+            for port in itertools.islice(self.ports, len(RTP_PORTS)):
+                with contextlib.suppress(OSError):
+                    sock.bind((own, port))
+                    break
+            else:
+                sock.close()
+                raise OSError(errno.EADDRINUSE, "no port is free for it", host)
+        sock.setblocking(False)
+        line = RtpLine(sock, remote, format_name)
+        self.lines.append(line)
+        self.start()
+        return line
+
+    def run(self) -> None:
+        """Carry audio until the server closes."""
+        due = time.monotonic()
+        for tick in itertools.count():
+            due = max(due + FRAME_SECONDS, time.monotonic() - MAX_LATE_SECONDS)
+            time.sleep(max(0.0, due - time.monotonic()))
+            if self.ari.is_closing:
+                return
+            try:
+                self.look_who_hears()
+                self.carry(tick)
+            except Exception:
+                self.ari.warn("a fault of ari_ref in the audio: %s" % traceback.format_exc())
+
+    def look_who_hears(self) -> None:
+        """Have the model say anew who hears whom, and tell it who sends: by another thread, as the lock may be taken."""
+        recently = time.monotonic() - SILENT_SECONDS
+        states = [(line.voice, bool(line.coming) or line.last_heard > recently, line.is_loud) for line in self.lines if line.voice]
+        news = [(voice, sends, sends and is_loud) for voice, sends, is_loud in states
+                if (sends, sends and is_loud) != (voice.sends, voice.is_talking)]
+        if self.asks and self.asks.done():
+            self.version, self.asks = self.asks.result(), None
+        if not self.asks and (news or self.version != self.ari.stasis.audio_version):
+            def reckon(stasis: Stasis) -> int:
+                for voice, *state in news:
+                    if not voice.channel.is_over:
+                        voice.set_state(*state)
+                return stasis.route_audio()
+            with contextlib.suppress(RuntimeError):     # the server is closing
+                self.asks = self.ari.worker.submit(self.ari.change, reckon)
+
+    def carry(self, tick: int) -> None:
+        """20 ms of all lines."""
+        now, lines = time.monotonic(), list(self.lines)
+        for line in lines:
+            is_over = line.voice.channel.is_over if line.voice else now - line.opened > UNUSED_SECONDS
+            if is_over:
+                line.sock.close()
+                self.lines.remove(line)
+            elif line.voice:
+                line.take()
+        by_voice = {line.voice: line for line in self.lines if line.voice}
+        for voice in list(self.ari.stasis.voices):
+            frame = self.heard(voice, by_voice, tick)
+            if frame and voice in by_voice:
+                by_voice[voice].send(frame)
+            elif frame:
+                voice.received.append(as_carried(frame, "ulaw"))
+                voice.heard += 1
+
+    def heard(self, voice: Voice, lines: dict[Voice, RtpLine], tick: int) -> tuple[str, bytes] | None:
+        """(format, payload) of what somebody hears now, ("", b"") for silence; None where nothing comes."""
+        frame = None
+        for speaker in voice.hears:
+            line = lines.get(speaker)
+            if line and line.present:
+                return line.format, line.present
+            if speaker and speaker.says:
+                says = speaker.says     # which may be replaced meanwhile
+                if speaker.said_since[0] is not says:
+                    speaker.said_since = says, tick
+                return "ulaw", says[(tick - speaker.said_since[1]) % len(says)]
+            frame = frame if line else ("", b"")
+        return frame
+
+    def close(self) -> None:
+        """Send nothing more; Server.is_closing is set."""
+        if self.thread and self.thread.is_alive():
+            self.thread.join(2 * FRAME_SECONDS)
+        for line in self.lines:
+            line.sock.close()
+
 class Phone:
     """A telephone of a Server, for tests: alice = server.phone("PJSIP/alice", context="stasis-demo"); alice.call("100").
 
@@ -6273,7 +6659,7 @@ class Phone:
         """Do what /control/phones/NAME/ACTION does."""
         technology, _, resource = self.name.partition("/")
         given = {wire_name(name): value for name, value in given.items()}
-        self.server.change(lambda stasis: move_phone(stasis, technology, resource, action, given))
+        self.server.perform(lambda stasis: move_phone(stasis, technology, resource, action, given))
         return self
 
     def call(self, extension: str) -> Phone:
@@ -6302,6 +6688,18 @@ class Phone:
 
     def talk(self, is_on: bool = True) -> Phone:
         return self.move("talk" if is_on else "silence")
+
+    def wait(self, state: str, seconds: float = 5.0) -> Phone:
+        """Wait until its newest call is in a state, "Up" or "Ringing"; "" until it has no call. AssertionError when it is not."""
+        def is_reached(stasis: Stasis) -> bool:
+            calls = stasis.endpoints[self.name].calls
+            return (calls[-1].state if calls else "") == state
+        self.server.wait(is_reached, seconds, "%s has %s" % (self.name, "no call that is " + state if state else "a call"))
+        return self
+
+    def say(self, sound: str) -> Phone:
+        """Say a sound once; it goes on while other things happen."""
+        return self.move("say", sound=sound)
 
     def hang_up(self) -> Phone:
         return self.move("hangup")
@@ -6340,6 +6738,7 @@ class Server:
         self.lock = threading.Lock()    # of the model; only change() takes it
         self.clock_offset = time.time() - time.monotonic()
         self.files, self.worker = RecordingFiles(recordings), concurrent.futures.ThreadPoolExecutor(1, "files")
+        self.rtp = Rtp(self)
         with naming("--sounds"):
             found = read_sounds(sounds) if sounds else Sounds()
         with naming("--recordings"):
@@ -6357,11 +6756,30 @@ class Server:
         self.threads: list[threading.Thread] = []
         self.listeners: list[Listener] = []
         self.listen(tls)
-        self.stasis.local_address = self.listeners[0].server_address[0]
 
     def phone(self, name: str, **given) -> Phone:
         """A telephone TECHNOLOGY/NAME, made or changed: context, caller_id, registered, answers (seconds), refuses."""
         return Phone(self, name).move("put", **given)
+
+    def wait(self, condition: Callable[[Stasis], bool], seconds: float = 5.0, failure: str = "it is not so") -> None:
+        """Wait until condition(model) holds; AssertionError, with the words of `failure`, when it does not in time."""
+        deadline = time.monotonic() + seconds
+        while not self.change(condition):
+            if time.monotonic() > deadline:
+                raise AssertionError("%s after %g s" % (failure, seconds))
+            time.sleep(WAIT_SECONDS)
+
+    def wait_for_application(self, name: str, seconds: float = 5.0) -> None:
+        """Wait until somebody listens as the application `name`."""
+        self.wait(lambda stasis: stasis.active_application(name) is not None, seconds, "nobody listens as %s" % name)
+
+    def media(self, channel_id: str) -> dict:
+        """What went over a channel of a telephone or of external media: AriError 404 for another."""
+        return self.change(lambda stasis: media_json(stasis, channel_id))
+
+    def received(self, channel_id: str) -> bytes:
+        """The last 30 s of what a program has sent, in its format, or of what a telephone has heard, in ulaw: AriError 404."""
+        return self.change(lambda stasis: received_media(stasis, channel_id)).content[2]
 
     def listen(self, tls: ssl.SSLContext | None) -> None:
         """Bind all that http.conf asks for; ConfigError when that is nothing, or something that cannot be."""
@@ -6417,6 +6835,7 @@ class Server:
         for sock in sessions:
             Stream(sock).shut_down()
         self.due_earlier.set()
+        self.rtp.close()
         deadline = time.monotonic() + CLOSING_SECONDS
         for thread in [*sessions.values(), *self.threads]:
             if thread.is_alive():       # one that was made just now has not begun
@@ -6497,12 +6916,12 @@ class Server:
             if not isinstance(response, Later):
                 return response, None
             self.give_files()           # of what fell due before it
-            return response, self.worker.submit(response.work, self)
+            return response, self.worker.submit(response.work, self) if response.is_file else None
         response, work = self.change(begin)
-        if not work:
+        if not isinstance(response, Later):
             return response
         try:
-            result = work.result()
+            result = work.result() if work else response.work(self)
             while isinstance(result, Iterator) and self.worker.submit(next, result, False).result():
                 if self.is_closing:
                     raise Gone
@@ -6512,7 +6931,7 @@ class Server:
                 left = self.worker.submit(self.files.lengths, response.changes).result()
                 self.change(lambda stasis: stasis.recordings.relist(response.changes, left))
             raise response.refusal from None
-        return self.change(functools.partial(answer, functools.partial(response.then, result=result)))
+        return self.change(lambda stasis: answer(lambda stasis: response.then(stasis, result), stasis))
 
     def reload(self) -> None:
         """Read ari.conf again; ConfigError or OSError when it is refused, and the old configuration stays."""

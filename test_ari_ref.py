@@ -6989,6 +6989,87 @@ class TestExternalMedia:
                                            "ChannelVarset STASISSTATUS=SUCCESS", "ChannelDestroyed 16"])
 
 
+class Program:
+    """The program behind external media: a UDP socket, and packets as RFC 3550 5.1 has them."""
+
+    def __init__(self, ari, **params):
+        self.ari, self.sock = ari, socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:        # from which address the server is reached
+            asking.connect((ari.server.host, ari.server.port))
+            self.sock.bind((asking.getsockname()[0], 0))
+        self.sock.settimeout(10)
+        self.params = {"app": ari.app, "external_host": "%s:%d" % self.sock.getsockname(), "format": "ulaw", **params}
+
+    def open(self, word, events):
+        """The channel of this program, in its application."""
+        channel = self.ari.post("/channels/externalMedia", {**self.params, "channelId": self.ari.id(word)}).json
+        events.expect("StasisStart", channel=channel["id"])
+        self.place = (channel["channelvars"]["UNICASTRTP_LOCAL_ADDRESS"], int(channel["channelvars"]["UNICASTRTP_LOCAL_PORT"]))
+        return channel["id"]
+
+    def packet(self):
+        """(first byte, second byte, sequence, timestamp, source, payload) of the next packet."""
+        data = self.sock.recv(10_000)
+        return (*struct.unpack(">BBHII", data[:12]), data[12:])
+
+    def send(self, *payloads, payload_type=0):
+        for number, payload in enumerate(payloads):
+            self.sock.sendto(struct.pack(">BBHII", 0x80, payload_type, number, 160 * number, 7) + payload, self.place)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.sock.close()
+
+
+class TestRtp:
+    @rows("name, payload_type, silence, step",
+          ("ulaw", "ulaw", 0, b"\xff" * 160, 160), ("alaw", "alaw", 8, b"\xd5" * 160, 160), ("slin, as ulaw", "slin", 0, b"\xff" * 160, 160),
+          ("slin16", "slin16", 118, bytes(640), 320), ("slin48", "slin48", 126, bytes(1920), 960), ("slin12", "slin12", 122, bytes(480), 240))
+    def test_carries_20_ms_of(self, ari, events, name, payload_type, silence, step):
+        """Silence, where somebody always sends: sequence numbers by one, timestamps by samples (res_rtp_asterisk.c, rtp_engine.c)."""
+        with Program(ari, format=name) as program:
+            channel = program.open("x", events)
+            bridge = ari.post("/bridges", {"type": "mixing,video_sfu"}).json["id"]
+            expect(ari.post("/bridges/%s/addChannel" % bridge, {"channel": channel}), status=204)
+            packets = [program.packet() for _ in range(4)]
+        for before, packet in zip(packets, packets[1:]):
+            assert packet[:2] == (0x80, payload_type) and packet[5] == silence and packet[4] == before[4]
+            assert ((packet[2] - before[2]) & 0xFFFF, (packet[3] - before[3]) & 0xFFFFFFFF) == (1, step)
+
+    def test_sends_nothing_where_nobody_does(self, ari, events):
+        """In no bridge, and alone in one that does not mix; a playback begins it (chan_rtp.c, rtp_write)."""
+        with Program(ari) as program:
+            channel = program.open("x", events)
+            bridge = ari.post("/bridges", {"type": "mixing"}).json["id"]
+            expect(ari.post("/bridges/%s/addChannel" % bridge, {"channel": channel}), status=204)
+            program.sock.settimeout(0.3)
+            with pytest.raises(socket.timeout):
+                program.packet()
+            program.sock.settimeout(10)
+            expect(ari.post("/bridges/%s/play" % bridge, {"media": "tone:ring"}), status=201)
+            assert len(program.packet()[5]) == 160
+
+    def test_passes_on_what_another_program_sends(self, ari, events):
+        """In the order in which it came (bridge_simple.c)."""
+        with Program(ari) as program, Program(ari) as other:
+            channels = [program.open("x", events), other.open("y", events)]
+            bridge = ari.post("/bridges", {"type": "mixing"}).json["id"]
+            expect(ari.post("/bridges/%s/addChannel" % bridge, {"channel": ",".join(channels)}), status=204)
+            payloads = [bytes([number]) * 160 for number in range(1, 20)]
+            for payload in payloads:    # of which the first may come before the bridge knows of them
+                other.send(payload)
+                threading.Event().wait(0.02)
+            heard = [program.packet()[5] for _ in range(10)]
+        assert heard == payloads[payloads.index(heard[0]):][:10]
+
+    def test_knows_no_host_of_that_name(self, ari):
+        """500 (chan_rtp.c, unicast_rtp_request)."""
+        params = {"app": ari.app, "external_host": "nowhere.invalid:4000", "format": "ulaw"}
+        expect(ari.post("/channels/externalMedia", params), **ALLOCATION_FAILED)
+
+
 class TestMembersOfChannelEvents:
     @rows("kind, names, operation",
           ("ChannelStateChange", "ChannelStateChange", "type timestamp channel", "POST /channels/{far}/answer"),
@@ -10234,7 +10315,7 @@ class TestLimits:
 
     @rows("method, target, room",
         ("channels", "POST", "/channels?endpoint=Local/1@stasis-{app}&app={app}", 2), ("created channels", "POST", "/channels/create?endpoint=Local/1@stasis-{app}&app={app}", 2),
-        ("external media", "POST", "/channels/externalMedia?app={app}&external_host=h:1&format=ulaw", 3), ("bridges", "POST", "/bridges", 3),
+        ("external media", "POST", "/channels/externalMedia?app={app}&external_host=127.0.0.1:9&format=ulaw", 3), ("bridges", "POST", "/bridges", 3),
         ("global variables", "POST", "/asterisk/variable?variable=v{n}&value=1", 3), ("devices", "PUT", "/deviceStates/Stasis:d{n}?deviceState=BUSY", 3),
         ("mailboxes", "PUT", "/mailboxes/m{n}?oldMessages=1&newMessages=1", 3),
         ("objects", "PUT", "/asterisk/config/dynamic/res_mwi_external/mailboxes/o{n}", 3), ("log channels", "POST", "/asterisk/logging/l{n}?configuration=error", 3),
@@ -10617,6 +10698,172 @@ def left_over(stasis):
 
 
 @in_process
+class TestMedia:
+    """What telephones and programs say to each other over RTP (Server.rtp, /control/media)."""
+
+    @pytest.fixture
+    def bot(self, tmp_path):
+        """A server, a telephone in a call with a program, and that program."""
+        (tmp_path / "en").mkdir()
+        (tmp_path / "en" / "digits.ulaw").write_bytes(bytes(range(100)) * 16)
+        (tmp_path / "en" / "loud.sln").write_bytes(struct.pack("<h", 8000) * 800)
+        (tmp_path / "en" / "odd.gsm").write_bytes(bytes(330))
+        with ari_ref.Server(read_config(tmp_path, "[asterisk]\ntype = user\npassword = asterisk\n"), port=0, sounds=str(tmp_path)) as server:
+            with Client(ServerUnderTest(server.url), "bot") as client:
+                events = client.events()
+                alice = server.phone("PJSIP/alice", context="stasis-" + client.app).call("700")
+                call = events.expect("StasisStart")["channel"]["id"]
+                expect(client.post("/channels/%s/answer" % call), status=204)
+                with Program(client) as program:
+                    media = program.open("media", events)
+                    expect(client.post("/bridges/%s" % client.id("b")), status=200)
+                    expect(client.post("/bridges/%s/addChannel" % client.id("b"), {"channel": call + "," + media}), status=204)
+                    yield types.SimpleNamespace(server=server, client=client, events=events, alice=alice, call=call, media=media, program=program)
+
+    def heard(self, program, wanted):
+        """The payloads from the first that is not silence on."""
+        deadline, found = time.monotonic() + 10, []
+        while len(found) < wanted and time.monotonic() < deadline:
+            payload = program.packet()[5]
+            if found or payload != b"\xff" * 160:
+                found.append(payload)
+        return found
+
+    def test_a_program_hears_a_telephone(self, bot):
+        """Silence while it is silent, a tone while it talks, and what it says, from the beginning."""
+        assert bot.program.packet()[5] == b"\xff" * 160
+        bot.alice.say("digits")
+        assert self.heard(bot.program, 10) == [(bytes(range(100)) * 16)[at:at + 160] for at in range(0, 1600, 160)]
+        bot.alice.say("loud")
+        assert self.heard(bot.program, 1)[0] == b"\xa0" * 160           # ITU-T G.711: 7932
+        bot.alice.talk()
+        assert self.heard(bot.program, 1)[0] == ari_ref.TONE
+        bot.alice.talk(False)
+        while bot.program.packet()[5] != b"\xff" * 160:
+            pass
+
+    def test_a_telephone_hears_a_program(self, bot):
+        """What it received can be fetched, as what was sent; both are counted."""
+        payloads = [bytes([number]) * 160 for number in range(1, 21)]
+        bot.program.send(*payloads)
+        deadline = time.monotonic() + 10
+        while payloads[-1] not in bot.server.received(bot.call):
+            assert time.monotonic() < deadline
+            threading.Event().wait(0.02)
+        assert b"".join(payloads) in bot.server.received(bot.call)
+        assert bot.server.received(bot.media) == b"".join(payloads)
+        counts = bot.server.media(bot.media)
+        assert (counts["received"], counts["received_bytes"], counts["format"]) == (20, 3200, "ulaw") and counts["sent_bytes"] == 160 * counts["sent"] > 0
+        assert bot.server.media(bot.call)["received"] >= 20
+
+    def test_what_a_program_says_is_talk(self, bot):
+        """TALK_DETECT on its channel, by how loud it is (func_talkdetect.c; dsp.c), and the end after its silence."""
+        expect(bot.client.post("/channels/%s/variable" % bot.media, {"variable": "TALK_DETECT(set)", "value": "100,256"}), status=204)
+        bot.program.send(*[b"\xff" * 160] * 5)
+        bot.program.send(*[ari_ref.TONE] * 10)
+        bot.events.expect("ChannelTalkingStarted", channel=bot.media)
+        assert bot.events.expect("ChannelTalkingFinished", channel=bot.media)["duration"] >= 100
+
+    def test_what_a_telephone_says_is_talk(self, bot):
+        """TALK_DETECT of a sound is over by itself; one without a file that can be read is a tone of its length."""
+        expect(bot.client.post("/channels/%s/variable" % bot.call, {"variable": "TALK_DETECT(set)", "value": "50,256"}), status=204)
+        for sound, milliseconds in (("digits", 200), ("odd", 200)):
+            bot.alice.say(sound)
+            bot.events.expect("ChannelTalkingStarted", channel=bot.call)
+            assert bot.events.expect("ChannelTalkingFinished", channel=bot.call)["duration"] == milliseconds + 50
+
+    def test_a_recording_hears_a_program(self, bot):
+        """While packets come it is written to, and ends for want of them (main/app.c)."""
+        alone = bot.server.stasis.channels[bot.media]
+        assert not alone.hears_audio()
+        bot.program.send(*[ari_ref.TONE] * 30)
+        for hears in (True, False):
+            deadline = time.monotonic() + 10
+            while alone.hears_audio() != hears:
+                assert time.monotonic() < deadline
+                threading.Event().wait(0.01)
+
+    def test_what_is_no_packet_is_dropped(self, bot):
+        """Too short, of another version, with more head or padding than there is; the others are taken (RFC 3550 5.1)."""
+        head = struct.pack(">HII", 1, 2, 3)
+        for packet in (b"", b"x", bytes(11), b"\x40\0" + head + b"x", b"\x8f\0" + head + b"x", b"\x90\0" + head + b"\0\0\xff\xff", b"\xa0\0" + head + b"\xff",
+                       b"\x80\0" + head, b"\xb1\0" + head + b"CSRC" + b"\0\0\0\1" + b"EXTE" + b"good" + b"\0\0\3"):
+            bot.program.sock.sendto(packet, bot.program.place)
+        deadline = time.monotonic() + 10
+        while not bot.server.received(bot.media):
+            assert time.monotonic() < deadline
+            threading.Event().wait(0.02)
+        assert bot.server.received(bot.media) == b"good"
+
+    def test_over_http(self, bot):
+        """GET /control/media/CHANNEL and .../received, POST .../say: with --control, for who may write; 404 and 409 as for telephones."""
+        bot.server.http.has_control = True
+        bot.program.send(b"\1" * 160)
+        deadline = time.monotonic() + 10
+        while not bot.server.received(bot.media):
+            assert time.monotonic() < deadline
+            threading.Event().wait(0.02)
+        for method, path, status in (
+                ("GET", "media/" + bot.media, 200), ("GET", "media/%s/received" % bot.media, 200), ("GET", "media/none", 404), ("POST", "media/" + bot.media, 405),
+                ("GET", "media/%s/sent" % bot.media, 404), ("POST", "phones/PJSIP/alice/say?sound=digits", 204), ("POST", "phones/PJSIP/alice/say?sound=none", 404),
+                ("POST", "phones/PJSIP/nobody/say?sound=digits", 404)):
+            reply = bot.client.request(method, target="/control/" + path)
+            assert reply.status == status, (method, path)
+            if path.endswith("/received") and status == 200:
+                assert reply.body == b"\1" * 160
+        bot.alice.hang_up()
+        assert bot.client.request("POST", target="/control/phones/PJSIP/alice/say?sound=digits").status == 409
+
+    def test_a_line_without_its_channel_is_closed(self, bot, monkeypatch):
+        """Its socket goes with the channel; one that never got a channel after a while (UNUSED_SECONDS)."""
+        monkeypatch.setattr(ari_ref, "UNUSED_SECONDS", 0.05)
+        unused = bot.server.rtp.open("127.0.0.1:9", "ulaw")
+        expect(bot.client.delete("/channels/" + bot.media), status=204)
+        deadline = time.monotonic() + 10
+        while bot.server.rtp.lines:
+            assert time.monotonic() < deadline
+            threading.Event().wait(0.02)
+        assert unused.sock.fileno() == -1
+
+    def test_there_are_so_many_ports(self, monkeypatch):
+        """500 when all are taken (RTP_PORTS), and no channel."""
+        monkeypatch.setattr(ari_ref, "RTP_PORTS", range(20000, 20004, 2))
+        with ari_ref.Server(None, port=0) as server:
+            for _ in range(2):
+                server.rtp.open("127.0.0.1:9", "ulaw")
+            with pytest.raises(OSError, match="no port is free"):
+                server.rtp.open("127.0.0.1:9", "ulaw")
+
+    @rows("name", ("alaw", "alaw"), ("slin12", "slin12"), ("slin16", "slin16"), ("slin44", "slin44"), ("slin192", "slin192"))
+    def test_a_sound_comes_back_as_it_was(self, name):
+        """From ulaw and to it again; alaw has other steps (ITU-T G.711)."""
+        codec, sound = ari_ref.rtp_codec(name), bytes(range(160))
+        back = codec.to_ulaw(codec.from_ulaw(sound))
+        steps = [abs(ari_ref.ULAW[a] - ari_ref.ULAW[b]) for a, b in zip(sound, back)]
+        assert len(codec.from_ulaw(sound)) == len(codec.silence) and (max(steps) == 0 or name == "alaw" and max(steps) <= 512)
+
+    def test_a_snoop_carries_what_it_hears(self):
+        """What the target says, what is said to it, or both; and whispers to it (res_stasis_snoop.c)."""
+        stasis = stasis_with("demo")
+        ari_ref.put_phone(stasis, "PJSIP", "alice", {"context": "stasis-demo"})
+        ari_ref.put_phone(stasis, "PJSIP", "bob", {"context": "stasis-demo"})
+        calls = [stasis.endpoints["PJSIP/" + name].call("1") for name in ("alice", "bob")]
+        bridge = ari_ref.Bridge(stasis, "b", "", False, "talker", allows_native=False)
+        for call in calls:
+            call.answer()
+            bridge.add(call)
+        alice, bob = (call.phone for call in calls)
+        for number, (spies, expected) in enumerate((({"in"}, [alice]), ({"out"}, [bob]), ({"in", "out"}, [alice, bob]), (set(), []))):
+            ari_ref.snoop_on(calls[0], "s%d" % number, spies, {"out"} if not spies else set(), "demo", None)
+            assert sorted(stasis.channels["s%d" % number].audio(False), key=[alice, bob].index) == expected
+        assert stasis.channels["s0"].hears_audio() and not stasis.channels["s3"].hears_audio()
+        stasis.channels["s3"].set_silence(True)
+        assert list(calls[0].audio(True)) == [None, bob]
+        calls[1].set_muted({"in"}, True)
+        assert list(calls[0].audio(True)) == [None, None]
+
+
+@in_process
 class TestTelephones:
     """Telephones without SIP: endpoints, their calls, and how they are moved (Server.phone, /control, --phone)."""
 
@@ -10696,7 +10943,7 @@ class TestTelephones:
         self.move(stasis, "call", extension="700")
         channel, = stasis.channels.values()
         for target, snoop_id in ((channel.id, "1"), ("1", "2"), (channel.id, "3")):
-            ari_ref.snoop_on(stasis.channels[target], snoop_id, "demo", None)
+            ari_ref.snoop_on(stasis.channels[target], snoop_id, {"in"}, {"out"}, "demo", None)
         stasis.open_applications(Hearer(), ["all"], True)
         stasis.outbox = []
         self.move(stasis, "hangup")
@@ -10875,6 +11122,32 @@ class TestStorm:
             pytest.fail("%d requests, %d faults\n%s" % (len(storm.log), len(faults), "\n".join(faults[:20])), pytrace=False)
 
 
+HELLO = """
+import http.client, json, socket, sys
+import ari_ref
+host = sys.argv[1].split("/")[2]
+def ask(method, path):
+    connection = http.client.HTTPConnection(host)
+    connection.request(method, "/ari" + path, headers={"Authorization": "Basic YXN0ZXJpc2s6YXN0ZXJpc2s="})
+    connection.getresponse().read()
+    connection.close()
+events = socket.create_connection(host.split(":"))
+events.sendall(b"GET /ari/events?app=hello&api_key=asterisk:asterisk HTTP/1.1\\r\\nUpgrade: websocket\\r\\nSec-WebSocket-Version: 13\\r\\n"
+               b"Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\\r\\n\\r\\n")
+stream = events.makefile("rb")
+while stream.readline().strip():
+    pass
+while True:
+    size = stream.read(2)[1]
+    size = int.from_bytes(stream.read(2), "big") if size == 126 else size
+    event = json.loads(stream.read(size))
+    if event["type"] == "StasisStart":
+        ask("POST", "/channels/%s/answer" % event["channel"]["id"])
+    if event["type"] == "ChannelDtmfReceived":
+        ask("DELETE", "/channels/%s" % event["channel"]["id"])
+"""
+
+
 @in_process
 class TestReadme:
     """The README's commands work as they stand."""
@@ -10915,9 +11188,14 @@ class TestReadme:
             targets = set(re.findall(r"^(\w+):", file.read(), re.M))
         assert {line.split()[1] for line in self.commands() if line.startswith("make ")} <= targets
 
-    def test_the_library_as_shown(self, tmp_path):
-        """The lines of Python run as they stand."""
+    def test_the_test_as_shown(self, tmp_path):
+        """conftest.py and test run as they stand, with an application that answers, and hangs up at a digit."""
         with open(os.path.join(HERE, "README"), encoding="utf-8") as file:
-            block = re.search(r"^    import ari_ref\n(?:    .*\n)+", file.read(), re.M).group()
-        done = subprocess.run([sys.executable, "-c", textwrap.dedent(block)], cwd=HERE, stdout=subprocess.PIPE, timeout=20)
-        assert re.match(rb"http://127.0.0.1:\d+", done.stdout)
+            blocks = re.findall(r"^    import [^#]*\n(?:    .*\n|\n(?=    ))+", file.read(), re.M)
+        for name, block in zip(("conftest.py", "test_hello.py"), blocks):
+            (tmp_path / name).write_text(textwrap.dedent(block))
+        shutil.copy(SAMPLE, str(tmp_path / "ari.conf.sample"))
+        (tmp_path / "hello.py").write_text(HELLO)
+        done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)], cwd=str(tmp_path), stdout=subprocess.PIPE,
+                              env={**os.environ, "PYTHONPATH": HERE}, timeout=60)
+        assert b"1 passed" in done.stdout, done.stdout.decode()
