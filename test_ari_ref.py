@@ -10825,6 +10825,25 @@ class TestMedia:
             threading.Event().wait(0.02)
         assert unused.sock.fileno() == -1
 
+    def test_over_ipv6(self, bot):
+        """An address in brackets; packets both ways."""
+        try:
+            program = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+            program.bind(("::1", 0))
+        except OSError:
+            pytest.skip("this system has no IPv6")
+        with program:
+            program.settimeout(10)
+            params = {"app": bot.client.app, "external_host": "[::1]:%d" % program.getsockname()[1], "format": "ulaw"}
+            channel = bot.client.post("/channels/externalMedia", params).json
+            expect(bot.client.post("/channels/%s/silence" % channel["id"]), status=204)
+            assert channel["channelvars"]["UNICASTRTP_LOCAL_ADDRESS"] == "::1" and len(program.recv(1000)) == 172
+            program.sendto(b"\x80\0" + bytes(10) + b"x", ("::1", int(channel["channelvars"]["UNICASTRTP_LOCAL_PORT"])))
+            deadline = time.monotonic() + 10
+            while bot.server.received(channel["id"]) != b"x":
+                assert time.monotonic() < deadline
+                threading.Event().wait(0.02)
+
     def test_there_are_so_many_ports(self, monkeypatch):
         """500 when all are taken (RTP_PORTS), and no channel."""
         monkeypatch.setattr(ari_ref, "RTP_PORTS", range(20000, 20004, 2))
