@@ -1743,13 +1743,15 @@ def curl_line(method, url, auth, headers, body):
 class Client:
     """Requests of one case: names of its own, sockets that end with it, and a sweep of what it made."""
 
+    KEPT_SECONDS = 1        # a connection is used again for so long: no server loses patience while a request is on its way
+
     def __init__(self, server, prefix):
         self.server, self.prefix = server, prefix
         self.app = prefix + "-app"
         self.context = setting("ARI_CONTEXT").format(app=self.app)
         self.ping = self.path("/asterisk/ping")
         self.authorization = "Authorization: " + basic(setting("ARI_AUTH"))
-        self.connections, self.changed, self._previous = [], set(), None
+        self.connections, self.changed, self._previous, self._kept_until = [], set(), None, 0.0
 
     # names
 
@@ -1777,11 +1779,12 @@ class Client:
         shell = "printf %s | nc %s %d" % (shlex.quote(re.sub(
             r"(.)\1{99,}", lambda run: "%s[%d times]" % (run.group(1), len(run.group())),
             repr(data)[2:-1].replace("%", "%%"))), self.server.host, self.server.port)
+        self.part()
         return self._exchange(data, shell, half_close)
 
     def request(self, method, path="", params=None, json=UNSET, form=None, body=None, headers=(), auth=UNSET,
                 target=None):
-        """Send one request on a new connection; the reply to it.
+        """Send one request, on the connection of the one before where that was kept; the reply to it.
 
         `path` is below /ari and percent-encoded already; `target` is a whole request target instead.  `params` and
         `form` are dict, pairs, or text as it stands; `json` any value; `body` text or bytes of the type in `headers`.
@@ -1817,13 +1820,22 @@ class Client:
         return self.request("OPTIONS", path, params, **more)
 
     def _exchange(self, data, request, half_close=False):
-        if self._previous:
-            self._previous.close()
-        self._previous = connection = Connection(self.server)
+        if time.monotonic() > self._kept_until:
+            self.part()
+        self._previous = connection = self._previous or Connection(self.server)
         connection.send(data)
         if half_close:
             connection.half_close()
-        return connection.reply(request)
+        reply = connection.reply(request)
+        is_kept = not (reply.problem or reply.status == 101 or connection.unread or (reply.header("Connection") or "").lower() == "close")
+        self._kept_until = time.monotonic() + self.KEPT_SECONDS if is_kept else 0.0
+        return reply
+
+    def part(self):
+        """End the connection of the request before: the next one gets a new one."""
+        if self._previous:
+            self._previous.close()
+            self._previous = None
 
     # event sockets
 
@@ -1903,8 +1915,9 @@ class Client:
 
     def __exit__(self, *exception):
         """Close what is open."""
-        for connection in self.connections + [self._previous] * (self._previous is not None):
+        for connection in self.connections:
             connection.close()
+        self.part()
 
     def sweep(self):
         """Close what is open and delete what this case made, recognised by its prefix."""
@@ -10651,6 +10664,8 @@ class Storm:
         with Client(self.server, "storm") as client:
             while time.monotonic() < self.until:
                 self.request(dice, client)
+                if dice.random() < 0.3:
+                    client.part()
 
     def listen(self, dice):
         """Sockets come, read slowly or hardly, and go, with a close frame or without a word; and ari.conf changes."""
