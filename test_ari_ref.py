@@ -2003,18 +2003,18 @@ class Events:
         Events of other subjects may come before it; they stay for later calls.
         """
         deadline = time.monotonic() + DEADLINE_SECONDS
-        problem = None
-        while not self.find(kind, **members) and problem is None:
+        wanted, at, problem = dict(members, type=kind), 0, None
+        while problem is None:
+            for at in range(at, len(self.waiting)):         # each event is looked at once, however many wait
+                if matches(self.waiting[at], wanted, whole=False):
+                    return self.waiting.pop(at)
+            at = len(self.waiting)
             try:
                 if self._read(deadline).opcode == CLOSE:
                     problem = "close frame"
             except NoReply as silence:
                 problem = str(silence)
-        found = self.find(kind, **members)
-        if not found:
-            self._fail("event %s %s" % (kind, shown(members)), problem, rule)
-        self.waiting.remove(found[0])
-        return found[0]
+        self._fail("event %s %s" % (kind, shown(members)), problem, rule)
 
     def expect_in_order(self, kinds, rule=None, **members):
         """Wait for the next events with these members (all about one channel, say); their types are these, in order."""
