@@ -22,6 +22,7 @@ import base64
 import bisect
 import collections
 import contextlib
+import datetime
 import dis
 import errno
 import functools
@@ -1869,6 +1870,17 @@ class Client:
             fail(reply.request, "101 and an event socket", str(reply))
         return Events(self, reply, app.split(",")[0])
 
+    # time
+
+    def hasten(self, seconds):
+        """For an event that comes within so many seconds and is waited for next: sooner, where the server can be hurried."""
+        self.server.hasten(seconds)
+
+    def let_pass(self, seconds):
+        """For what shows by nothing that it is over: so many seconds of the server go by."""
+        if not self.server.hasten(seconds):
+            time.sleep(seconds)
+
     # what nearly every chapter needs
 
     def application(self, name=None):
@@ -2138,10 +2150,10 @@ def expect(reply, rule=None, grade="must", **expectation):
 # Fixtures: the server, what the contract promises, and a client per case.
 
 class ServerUnderTest:
-    """Where it listens, and who it says it is."""
+    """Where it listens, who it says it is, and the module, where it runs in this process."""
 
-    def __init__(self, url):
-        parts = urlsplit(url)
+    def __init__(self, url, module=None):
+        parts, self.module = urlsplit(url), module
         self.is_tls = parts.scheme == "https"
         self.host, self.port = parts.hostname, parts.port or (443 if self.is_tls else 80)
         self.root = parts.path.rstrip("/") or "/ari"
@@ -2156,6 +2168,13 @@ class ServerUnderTest:
             pytest.exit("GET %s/asterisk/info as %s: %s" % (url, setting("ARI_AUTH").split(":")[0], reply), 2)
         self.name = "%s, version %s, at %s://%s:%d%s" % (
             reply.header("Server"), reply.json["system"]["version"], parts.scheme, self.host, self.port, self.root)
+
+    def hasten(self, seconds):
+        """Bring what is due within so many seconds about now, by the clock of the module; True when that can be done."""
+        if self.module:
+            self.module.clock_offset += seconds
+            self.module.due_earlier.set()       # its thread of timers looks at the clock
+        return bool(self.module)
 
 
 class Report:
@@ -2232,7 +2251,7 @@ def server(tmp_path_factory, report):
     """The server under test."""
     if IN_PROCESS:
         with module_server(tmp_path_factory.mktemp("ari"), "no") as module:
-            under_test = ServerUnderTest(module.url)
+            under_test = ServerUnderTest(module.url, module)
             report.server_name = under_test.name
             yield under_test
     else:
@@ -2246,7 +2265,7 @@ def pretty_server(tmp_path_factory):
     """A server with pretty = yes."""
     if IN_PROCESS:
         with module_server(tmp_path_factory.mktemp("ari-pretty"), "yes") as module:
-            yield ServerUnderTest(module.url)
+            yield ServerUnderTest(module.url, module)
     elif "ARI_PRETTY_URL" in os.environ:
         yield ServerUnderTest(os.environ["ARI_PRETTY_URL"])
     else:
@@ -5371,6 +5390,11 @@ def expect_members(source, value, names):
         fail(source, names, " ".join(value))
 
 
+def seconds_of(message):
+    """When an event or a ping was made, in seconds of the server's clock."""
+    return datetime.datetime.strptime(message["timestamp"], "%Y-%m-%dT%H:%M:%S.%f%z").timestamp()
+
+
 def subjects(event):
     """What an event is about: ids of channel and bridge, id or name of playback or recording, and where that is."""
     things = [event.get(key) or {} for key in ("channel", "peer", "bridge", "playback", "recording")]
@@ -5825,6 +5849,7 @@ class TestOriginate:
     def test_gives_up_after_its_timeout(self, ari, events):
         """timeout=1: ChannelDestroyed with cause 0 after a second, and no more Dial (dial.c; timeout in seconds)."""
         call = originated_call(ari, timeout="1")
+        ari.hasten(1)
         expect_lines(events, call.near, ["Dial", "ChannelDestroyed 0"])
         expect_lines(events, call.far, [
             "ChannelDialplan Stasis({app})", "ChannelVarset STASISSTATUS=", "StasisStart", "ChannelHangupRequest 0",
@@ -5834,9 +5859,10 @@ class TestOriginate:
         """Both legs, with cause 0; the dialplan of the far one does not go on (app_stasis.c; pbx.c, pbx_builtin_answer)."""
         everybody = ari.events(ari.app + "-all", subscribe_all=True)
         call = originated_call(ari, endpoint="Local/answer@default", app=ari.id("none"))
+        ari.hasten(0.5)
         expect_lines(everybody, call.far, ["ChannelCreated", "ChannelDialplan Answer()", "ChannelStateChange Up", "ChannelHangupRequest 0",
                                            "ChannelHangupRequest 16 soft @ default,answer,1 ()", "ChannelDestroyed 0"])
-        time.sleep(0.8)
+        ari.let_pass(0.8)
         everybody.marker()
         if [event for event in everybody.waiting if call.far in subjects(event)]:
             fail(everybody.request, "nothing behind ChannelDestroyed", shown(everybody.waiting[-1]))
@@ -6191,6 +6217,7 @@ class TestDial:
     def test_ends_after_its_timeout(self, ari, events, created):
         """timeout=1: a second later the near leg is hung up as by DELETE (control.c, app_control_dial)."""
         expect(ari.post("/channels/%s/dial" % created.near, {"timeout": 1}), status=204)
+        ari.hasten(1)
         expect_lines(events, created.near, ["Dial", "ChannelHangupRequest 32 soft", "StasisEnd",
                                             "ChannelVarset STASISSTATUS=SUCCESS", "ChannelDestroyed 16"])
 
@@ -6227,13 +6254,13 @@ class TestDial:
         name = record(ari, "/channels/" + created.near)
         events.expect("RecordingStarted", recording=name)
         expect(ari.post("/channels/%s/dial" % created.near, {"timeout": 1}), status=204)
-        time.sleep(0.6)
+        ari.let_pass(0.6)
         expect(ari.post("/recordings/live/%s/stop" % name), status=204)
         events.expect("StasisStart", channel=created.far)
-        time.sleep(0.6)
+        ari.let_pass(0.6)
         expect(ari.post("/channels/%s/answer" % created.far), status=204)
         expect_lines(events, created.near, ["RecordingFinished done", "Dial", "ChannelStateChange Up", "Dial ANSWER"])
-        time.sleep(1.1)
+        ari.let_pass(1.1)
         expect(ari.get("/channels/" + created.near), status=200)
 
     def test_is_not_done_when_its_channel_has_gone(self, ari, events, created):
@@ -6257,7 +6284,7 @@ class TestDial:
         events.expect("StasisStart", channel=created.far)
         expect(ari.post("/channels/%s/answer" % created.far), status=204)
         expect_lines(events, created.near, ["RecordingFinished done", "Dial", "ChannelStateChange Up", "Dial ANSWER"])
-        time.sleep(1.2)
+        ari.let_pass(1.2)
         events.expect_none("Dial", peer=created.near)
         expect(ari.get("/channels/" + created.near), status=200)
 
@@ -6631,17 +6658,20 @@ class TestDigits:
         """0-9 * # A-D, letters in the case that was sent (main/app.c, ast_dtmf_stream)."""
         expect(ari.post("/channels/%s/dtmf" % call.near, json={"dtmf": "0123456789*#ABCDabcd", "between": 1}),
                status=204)
+        ari.hasten(3)
         expect_lines(events, call.far, ["ChannelDtmfReceived " + digit for digit in "0123456789*#ABCDabcd"])
 
     def test_skip_what_is_none(self, ari, events, call):
         """Other characters are left out (main/app.c, ast_dtmf_stream)."""
         expect(ari.post("/channels/%s/dtmf" % call.near, json={"dtmf": "1!x2", "between": 1}), status=204)
+        ari.hasten(1)
         expect_lines(events, call.far, ["ChannelDtmfReceived 1", "ChannelDtmfReceived 2"])
 
     @rows("asked, heard", ("a longer one", 180, 180), ("none below 100 ms", 50, 100))
     def test_have_a_duration(self, ari, events, call, asked, heard):
         """At least 100 ms (AST_MIN_DTMF_DURATION is 80, the default here 100; main/app.c)."""
         expect(ari.post("/channels/%s/dtmf" % call.near, {"dtmf": "1", "duration": asked}), status=204)
+        ari.hasten(1)
         events.expect("ChannelDtmfReceived", channel=call.far, duration_ms=heard)
 
     @rows("more", ("a query", {"params": {"dtmf": "1"}}), ("JSON", {"json": {"dtmf": "1"}}),
@@ -6665,14 +6695,14 @@ class TestDigits:
           ("no time for what is none", {"dtmf": "xyz"}, [0.1]))
     def test_take_their_time_with(self, ari, events, call, params, times):
         """100 ms of quiet, then each digit with its gap, told at its end; the next command waits (main/app.c, dtmf_stream)."""
-        start = time.monotonic()
+        start = seconds_of(ari.get("/asterisk/ping").json)
         expect(ari.post("/channels/%s/dtmf" % call.far, params), status=204)
         expect(ari.post("/channels/%s/variable" % call.far, {"variable": "X", "value": "over"}), status=204)
+        ari.hasten(times[-1])
         digits = [digit for digit in params["dtmf"] if digit.isdigit()]
         for kind, members, due in [("ChannelDtmfReceived", {"digit": digit}, due) for digit, due in zip(digits, times)] + [
                 ("ChannelVarset", {"variable": "X"}, times[-1])]:
-            events.expect(kind, **members)
-            late = time.monotonic() - start - due
+            late = seconds_of(events.expect(kind, **members)) - start - due
             if not -0.02 <= late <= (0.3 if IN_PROCESS else DEADLINE_SECONDS):
                 fail(events.request, "%s %s %g s after the request" % (kind, members, due), "%+.2f s" % late)
 
@@ -7785,6 +7815,7 @@ class TestDigitsInABridge:
         """From a near leg to its far leg, through the bridge, out at the other near leg (bridge_simple.c)."""
         one, two = couple.calls
         expect(ari.post("/channels/%s/dtmf" % one.near, {"dtmf": "2"}), status=204)
+        ari.hasten(0.5)
         events.expect("ChannelDtmfReceived", digit="2", channel=one.far)
         events.expect("ChannelDtmfReceived", digit="2", channel=two.near)
 
@@ -7792,6 +7823,7 @@ class TestDigitsInABridge:
         """They come out at that channel's other leg alone (channel.c, ast_senddigit)."""
         one, two = couple.calls
         expect(ari.post("/channels/%s/dtmf" % one.far, {"dtmf": "3"}), status=204)
+        ari.hasten(0.5)
         events.expect("ChannelDtmfReceived", digit="3", channel=one.near)
         events.expect_none("ChannelDtmfReceived", digit="3", channel=two.near)
 
@@ -7802,8 +7834,10 @@ class TestDigitsInABridge:
         add(ari, bridge, two.far)
         events.expect("ChannelEnteredBridge", channel=two.far)
         expect(ari.post("/channels/%s/dtmf" % one.near, {"dtmf": "4"}), status=204)
+        ari.hasten(0.5)
         events.expect("ChannelDtmfReceived", digit="4", channel=one.far)
         expect(ari.post("/channels/%s/dtmf" % two.near, {"dtmf": "5"}), status=204)
+        ari.hasten(0.5)
         events.expect("ChannelDtmfReceived", digit="5", channel=one.near)
         if events.find("ChannelDtmfReceived", digit="4"):
             fail(events.request, "no digit 4 on the other side", shown(events.waiting))
@@ -8294,6 +8328,7 @@ class TestCommandQueue:
         events.expect("ChannelDialplan", channel=call.far, dialplan_app="Wait")
         events.expect_none("StasisStart", channel=call.far)
         other = originated_call(ari, word="other", timeout=1)
+        ari.hasten(1)
         events.expect("ChannelDestroyed", channel=other.near)
 
 
@@ -8508,6 +8543,7 @@ class TestRecording:
         record(ari, "/channels/" + call.far, terminateOn=terminate)
         events.expect("RecordingStarted")
         expect(ari.post("/channels/%s/dtmf" % call.near, {"dtmf": digit}), status=204)
+        ari.hasten(0.5)
         expect_lines(events, call.far, ["ChannelDtmfReceived " + digit, "RecordingFinished done"])
 
     @rows("digit, terminate", ("another digit", "5", "#"), ("a digit when none counts", "#", "none"),
@@ -8517,6 +8553,7 @@ class TestRecording:
         name = record(ari, "/channels/" + call.far, terminateOn=terminate)
         events.expect("RecordingStarted")
         expect(ari.post("/channels/%s/dtmf" % call.near, {"dtmf": digit}), status=204)
+        ari.hasten(0.5)
         events.expect("ChannelDtmfReceived", channel=call.far)
         expect(ari.get("/recordings/live/" + name), status=200, has={"state": "recording"})
 
@@ -8589,6 +8626,7 @@ class TestDurationOfARecording:
     def test_has_a_maximum(self, ari, events, heard):
         """maxDurationSeconds=1: it ends by itself with duration 1 (res_stasis_recording.c; main/app.c)."""
         name = record(ari, "/channels/" + heard.far, maxDurationSeconds="1")
+        ari.hasten(2)
         events.expect("RecordingFinished", recording={"name": name, "state": "done", "duration": 1})
 
     @rows("method, operation, expected",
@@ -8607,6 +8645,7 @@ class TestDurationOfARecording:
     def test_ends_with_silence(self, ari, events, heard, seconds):
         """maxSilenceSeconds: it ends, and tells talking and silence (res_stasis_recording.c; main/app.c)."""
         name = record(ari, "/channels/" + heard.far, maxSilenceSeconds=str(seconds))
+        ari.hasten(seconds)
         events.expect("RecordingFinished", recording={"name": name, "duration": 1, "talking_duration": 1,
                                                       "silence_duration": 0})
 
@@ -10474,7 +10513,7 @@ class TestServer:
         """Audio and digits pass through a chain of 350 pairs and bridges."""
         patient = "[general]\nwebsocket_write_timeout = 10000\n[asterisk]\ntype = user\npassword = asterisk\n"
         with ari_ref.Server(read_config(tmp_path, patient), port=0) as server:
-            with Client(ServerUnderTest(server.url), "deep") as client:
+            with Client(ServerUnderTest(server.url, server), "deep") as client:
                 events = client.events()
                 query = {"endpoint": "Local/1@stasis-deep-app", "app": "deep-app"}
                 for number in range(350):
@@ -10485,6 +10524,7 @@ class TestServer:
                 record(client, "/channels/near-349", maxDurationSeconds=1)
                 expect(client.post("/channels/far-0/silence"), status=204)
                 expect(client.post("/channels/far-0/dtmf", {"dtmf": "5"}), status=204)
+                client.hasten(2)
                 events.expect("ChannelDtmfReceived", channel="near-349", digit="5")
                 events.expect("RecordingFinished", recording={"name": "deep-r", "duration": 1})
                 expect(client.delete("/channels/near-0"), status=204)
