@@ -10282,11 +10282,11 @@ class TestLimits:
 
     def test_a_large_body_has_more_time(self, tmp_path, monkeypatch):
         """A second more for each so many bytes (TRANSFER_RATE)."""
-        monkeypatch.setattr(ari_ref, "TRANSFER_SECONDS", 0.2)
-        monkeypatch.setattr(ari_ref, "TRANSFER_RATE", 1000)
+        monkeypatch.setattr(ari_ref, "TRANSFER_SECONDS", 0.1)
+        monkeypatch.setattr(ari_ref, "TRANSFER_RATE", 500)
         with ari_ref.Server(read_config(tmp_path, USER), port=0) as server:
-            sent = b"POST /x HTTP/1.1\r\nConnection: close\r\nContent-Length: 2000\r\n\r\n"
-            assert self.talk(server, sent, *[b"a" * 200] * 10, pause=0.05).startswith(b"HTTP/1.1 404")
+            sent = b"POST /ari/x HTTP/1.1\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: 2000\r\n\r\n"
+            assert self.talk(server, sent, b"{}" + b" " * 498, *[b" " * 500] * 3, pause=0.05).startswith(b"HTTP/1.1 401")
 
     def test_time_of_an_answer(self, tmp_path, monkeypatch):
         """A client that asks and does not read (departure 9)."""
