@@ -10045,7 +10045,7 @@ class TestCommandLine:
     def test_prints_whatever_stands_in_a_configuration(self, tmp_path):
         """Where the output knows ASCII only, and without anything that would move a terminal."""
         (tmp_path / "ari.conf").write_bytes(b"[general]\nchannelvars = \xc3\xa4\x1b[2J\n[\xc3\xb6]\ntype = user\npassword = p\n")
-        done = subprocess.run([sys.executable, "-c", AS_MODULE, "--check", "--config", str(tmp_path / "ari.conf"), "--prefix", "/\x1b[2J"], capture_output=True,
+        done = subprocess.run([sys.executable, program(), "--check", "--config", str(tmp_path / "ari.conf"), "--prefix", "/\x1b[2J"], capture_output=True,
                               env={**os.environ, "PYTHONIOENCODING": "ascii"})
         assert done.returncode == 0 and b"\x1b" not in done.stdout and rb"channelvars = \xe4\x1b[2J" in done.stdout
 
