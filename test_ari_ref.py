@@ -10643,7 +10643,8 @@ class TestServer:
 
 STORM_VALUES = """
 channelId: c0 c1 c2 c3 c4 c0;2 c1;2 c2;2 c3;2 s0 s1   otherChannelId: f0 f1   snoopId: s0 s1 s2   originator: $channelId
-endpoint: Local/1@stasis-$app Local/1@stasis-d Local/1@stasis-d Local/answer@default Local/app@default Local/1@nowhere
+endpoint: Local/1@stasis-$app Local/1@stasis-d Local/1@stasis-d Local/answer@default Local/app@default Local/1@nowhere $phone $phone
+phone: PJSIP/alice PJSIP/bob SIP/100   move: call?extension=1 ring progress answer answer reject hangup digits?digits=1%23 hold unhold talk silence say?sound=half
 app: d d d d d d d a b c gone all   application: $app   applicationName: $app   appArgs: x x,,y   callerId: Eve<100> 200
 context: default default stasis-$app nowhere   extension: answer answer app 1   priority: 1 1 2 7   label: 1 start
 formats: ulaw ulaw,none   variables: {"__A":"1","CALLERID(num)":"55"} {"FOO":"2"} {}   timeout: 1 1 30 -1   caller: $channelId
@@ -10689,7 +10690,7 @@ class Observer:
         """A channel or bridge is told of from its creation to its end only; media begin before they end, and end once."""
         kind = event["type"]
         for subject in (event.get("channel"), event.get("peer"), event.get("bridge")):
-            if subject:
+            if subject and "id" in subject:             # the peer of a telephone that comes or goes is no channel
                 is_new = kind in ("ChannelCreated", "BridgeCreated")
                 self.expect((subject["id"] in self.alive) != is_new, subject["id"], kind)
                 self.alive |= {subject["id"]} if is_new else set()
@@ -10727,6 +10728,8 @@ class Storm:
 
     def request(self, dice, client):
         """One operation with values for its path, its required parameters and some of the others."""
+        if dice.random() < 0.1:
+            return self.move_phone(dice, client)
         row = dice.choices(OPERATION_ROWS, self.weights)[0]
         playback_id = "p%d" % next(self.serial)         # a playback's id may be in use twice: no observer could tell those apart
         path = row.path.replace("play/{playbackId}", "play/" + playback_id)
@@ -10745,6 +10748,17 @@ class Storm:
             self.faults.append(self.log[-1])
         elif reply.status == 201 and "media_uri" in reply.json:
             self.playbacks.append(reply.json["id"])
+
+    def move_phone(self, dice, client):
+        """A telephone does something, or comes and goes."""
+        name, action = "/control/phones/" + self.value(dice, "phone"), self.value(dice, "move")
+        if dice.random() < 0.1:
+            reply = client.request(*dice.choice((("DELETE",), ("PUT", "", {"context": "stasis-d", "answers": "0.1"}), ("PUT", "", {"context": "stasis-d"}))), target=name)
+        else:
+            reply = client.request("POST", target="%s/%s" % (name, action))
+        self.log.append("%s %s  %s" % (name, action, reply))
+        if reply.status not in (200, 204, 404, 409):
+            self.faults.append(self.log[-1])
 
     def ask(self, dice):
         """A client that asks for one thing after the other."""
@@ -10795,7 +10809,7 @@ class Storm:
 
 def left_over(stasis):
     """What a model still holds that should have gone with the channels and bridges."""
-    tables = ("channels", "channels_by_name", "bridges", "playbacks", "live_recordings")
+    tables = ("channels", "channels_by_name", "bridges", "playbacks", "live_recordings", "voices")
     return ["left over: " + name for name in tables if getattr(stasis, name)] + ["left over: a timer"] * bool(stasis.next_due())
 
 
@@ -11212,6 +11226,7 @@ class TestStorm:
         """No fault in a thread or the log, no reply or event that Asterisk would not give, and an empty server at the end."""
         seconds, seed, clients = map(int, os.environ.get("ARI_STORM", "1 1 4").split())
         settings, tls = ari_ref.HttpConfig(), None
+        settings.has_control = True
         if scheme == "https":
             vars(settings).update(is_enabled=False, has_tls=True, tls_address="127.0.0.1", tls_port=0)
             tls = request.getfixturevalue("certificate").server_context()
