@@ -10871,6 +10871,8 @@ class TestMedia:
         counts = bot.server.media(bot.media)
         assert (counts["received"], counts["received_bytes"], counts["format"]) == (20, 3200, "ulaw") and counts["sent_bytes"] == 160 * counts["sent"] > 0
         assert bot.server.media(bot.call)["received"] >= 20
+        shown = bot.client.get("/channels/%s/rtp_statistics" % bot.call).json
+        assert shown["txcount"] >= 20 and shown["rxcount"] > 0 and shown["rxoctetcount"] == 160 * shown["rxcount"] and shown["local_ssrc"] != shown["remote_ssrc"]
 
     def test_what_a_program_says_is_talk(self, bot):
         """TALK_DETECT on its channel, by how loud it is (func_talkdetect.c; dsp.c), and the end after its silence."""
