@@ -6437,22 +6437,26 @@ class RecordingFiles:
         """Begin to copy a file; each step of what comes back copies some of it, the last puts it into its place."""
         if not self.folder or name == copied:
             return iter(())
-        source, target = open_plain(self.path(name, suffix)), os.path.realpath(self.path(copied, suffix))
-        def pieces() -> Iterator[bool]:
-            part = "%s.%s.part" % (target, secrets.token_hex(4))
-            try:
-                with source, open(part, "wb") as file:
-                    for piece in iter(lambda: source.read(COPIED_BYTES), b""):
-                        file.write(piece)
-                        yield True
-                os.replace(part, target)
-            finally:                    # it was given up, or failed
-                with contextlib.suppress(OSError):
-                    os.remove(part)
+        target = os.path.realpath(self.path(copied, suffix))
         os.makedirs(os.path.dirname(target), exist_ok=True)
         if os.path.exists(target):
             open_plain(target, "ab").close()            # what is no plain file stays
-        return pieces()
+        steps = self.copy_pieces(self.path(name, suffix), target)
+        next(steps)                     # the file that is copied is the one of now
+        return steps
+
+    def copy_pieces(self, path: str, target: str) -> Iterator[bool]:
+        part = "%s.%s.part" % (target, secrets.token_hex(4))
+        try:
+            with open_plain(path) as source, open(part, "wb") as file:
+                yield True
+                for piece in iter(lambda: source.read(COPIED_BYTES), b""):
+                    file.write(piece)
+                    yield True
+            os.replace(part, target)
+        finally:                        # it was given up, or failed
+            with contextlib.suppress(OSError):
+                os.remove(part)
 
     def lengths(self, name: str) -> dict[str, float]:
         """What lies there of one recording, {suffix: length in ms}."""
