@@ -53,6 +53,7 @@ MAX_KEPT = 100_000                      # Not Asterisk: channels, bridges, names
 PHRASES = {
     101: "Switching Protocols", 200: "OK", 201: "Created", 202: "Accepted", 204: "No Content", 400: "Bad Request",
     401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 409: "Conflict",
+    408: "Request Timeout",
     412: "Precondition Failed", 413: "Request Entity Too Large", 422: "Unprocessable Entity", 426: "Upgrade Required",
     500: "Internal Server Error", 501: "Not Implemented", 503: "Service Unavailable"}
 TRUE_WORDS = frozenset(("yes", "true", "y", "t", "1", "on"))
@@ -1035,8 +1036,8 @@ def parse_file(parse: Callable, path: str):
     return parse(read_file(path), path, included)
 
 def read_config(path: str) -> Config:
-    """ari.conf at `path` as Config; ConfigError when it is refused, OSError when it cannot be read."""
-    return parse_file(parse_config, path)
+    """ari.conf at `path`, or its text, as Config; ConfigError when it is refused, OSError when it cannot be read."""
+    return parse_config(encode(path)) if "\n" in path else parse_file(parse_config, path)
 
 def hash_kind(stored: str) -> str | None:
     """How a crypt(3) hash was made, which is what it costs; None for what is no hash."""
@@ -1626,6 +1627,7 @@ class Operation(NamedTuple):
 
 OPERATIONS: dict[str, dict[str, Operation]] = {}        # path: method: operation; all in the order of the API description
 ROUTES: dict[tuple, dict[str, Operation]] = {}          # the same by segments, None for any, and whatever a path begins with
+CONTROL_ROUTES: dict[tuple, dict[str, Operation]] = {}  # of what stands outside /ari; its operations get the server for `stasis`
 
 def operation(*places: str, returns: str = "void", errors="", path_first: bool = True) -> Callable:
     """Declare the function below as an operation, or as two.
@@ -1650,15 +1652,18 @@ def operation(*places: str, returns: str = "void", errors="", path_first: bool =
         nicknames = [wire_name(name) for name in handler.__name__.partition("_")[2].split("_or_")]
         for place, nickname in zip(places, nicknames + [nicknames[0] + "WithId"]):
             method, path = place.split()
-            parameters = {name: parameter(name, defaults.get(name), path) for name in names if name not in ("stasis", "is_on")}
+            parameters = {name: parameter(name, defaults.get(name), path) for name in names
+                          if name not in ("stasis", "server", "is_on")}
             parameters = dict(sorted(parameters.items(), key=lambda item: path_first and item[1].where != "path"))
             if {kind.name for kind in parameters.values() if kind.where == "path"} != set(WILDCARD.findall(path)):
                 raise TypeError("%s has parts that %s does not name" % (path, handler.__name__))
             done = functools.partial(handler, is_on=method == "POST") if "is_on" in names else handler
             declared = Operation(method, path, (handler.__doc__ or "").partition(".")[0], nickname, returns, codes, done,
-                                 parameters, look_ups, "stasis" in names)
-            if OPERATIONS.setdefault(path, route_to(path)).setdefault(method, declared) is not declared:
+                                 parameters, look_ups, not {"stasis", "server"}.isdisjoint(names))
+            if route_to(path, CONTROL_ROUTES if "server" in names else ROUTES).setdefault(method, declared) is not declared:
                 raise TypeError("%s is declared twice" % place)
+            if "server" not in names:
+                OPERATIONS.setdefault(path, {})[method] = declared
         return handler
     return declare
 
@@ -1672,26 +1677,26 @@ def parameter(argument: str, default, path: str) -> Kind:
         raise TypeError("%s has no kind, and is not in %s" % (argument, path))
     return kind._replace(name=name)
 
-def route_to(path: str) -> dict[str, Operation]:
+def route_to(path: str, routes: dict[tuple, dict[str, Operation]]) -> dict[str, Operation]:
     """The operations of a path that is declared; what it begins with is a route too, if only with none."""
     segments = tuple(None if WILDCARD.fullmatch(segment) else segment for segment in path[1:].split("/"))
     for length in range(len(segments) + 1):
-        ROUTES.setdefault(segments[:length], {})
-    return ROUTES[segments]
+        routes.setdefault(segments[:length], {})
+    return routes[segments]
 
-def find_route(path: str) -> tuple[dict[str, Operation], list[str]]:
+def find_route(path: str, routes: dict[tuple, dict[str, Operation]] = ROUTES) -> tuple[dict[str, Operation], list[str]]:
     """The operations that a raw path leads to, and the values of its wildcards; AriError 404 when it leads nowhere.
 
     Asterisk: an empty segment ends the path (ast_ari_invoke). A literal goes before a wildcard, whatever follows (departure 12)."""
     route, values = (), []
     for segment in map(percent_decode, itertools.takewhile(bool, path.split("/"))):
-        if (*route, segment) in ROUTES:
+        if (*route, segment) in routes:
             route = (*route, segment)
         else:
             route = (*route, None)
-            require(route in ROUTES, 404, "Resource not found")
+            require(route in routes, 404, "Resource not found")
             values.append(segment)
-    return ROUTES[route], values
+    return routes[route], values
 
 def parse_parameters(declared: Operation, request: Request, path_values: list[str]) -> dict:
     """The arguments of an operation: JSON beats query beats form, the last of a name counts, and nothing beats the path."""
@@ -1759,6 +1764,13 @@ def resolve(request: Request, config: Config) -> Response | Callable[[Stasis], o
         upgrade = resolve_handshake(declared, request, values)
         return lambda stasis: upgrade
     return functools.partial(declared.run, parse_parameters(declared, request, values))
+
+def resolve_control(request: Request) -> Callable[[Stasis], object]:
+    """What answers a request outside /ari: an operation that works with the server, without the lock. AriError 404, 405."""
+    operations, values = find_route(request.head.path.lstrip("/"), CONTROL_ROUTES)
+    declared = existing(operations.get(request.head.method), "Invalid method", 405)
+    work = functools.partial(declared.run, parse_parameters(declared, request, values))
+    return lambda stasis: Later(work, lambda stasis, result: result, allocation_failed(), is_file=False)
 
 def resolve_handshake(declared: Operation, request: Request, path_values: list[str]) -> Upgrade:
     """What GET /events comes to: nothing in it needs the model."""
@@ -1996,6 +2008,15 @@ class Stasis:
         if recording and recording.is_started:
             recording.end_failed("Cannot write the recording: %s" % problem)
         self.hint("recording %s was lost, its file cannot be written: %s" % (name, problem))
+
+    def hang_up_all(self) -> None:
+        """End every bridge and channel."""
+        for bridge in list(self.bridges.values()):
+            self.attempt(bridge.end)
+        for channel in list(self.channels.values()):
+            for end in (channel.hang_up, channel.end):  # Asterisk: a ;2 that nobody has called goes only with its ;1
+                if not channel.is_over:
+                    self.attempt(end)
 
     def followers_of_all(self, kind: str) -> list[Application]:
         return [application for application in self.applications.values() if kind in application.all_of]
@@ -4657,10 +4678,10 @@ def media_json(stasis: Stasis, name: str) -> dict:
     heard = {"channel_id": voice.channel.id, "format": "ulaw", "received": voice.heard, "received_bytes": voice.heard * FRAME_BYTES}
     return voice.line.to_json(voice.channel.id) if isinstance(voice, ExternalMedia) else heard
 
-def received_media(stasis: Stasis, name: str) -> Response:
+def received_media(stasis: Stasis, name: str) -> bytes:
     """The last 30 s of what a program has sent, in its format, or of what a telephone has heard, in ulaw: 404."""
     media_json(stasis, name)
-    return Response(200, content=("Content-type", "application/octet-stream", b"".join(stasis.find_channel(name).voice.received)))
+    return b"".join(stasis.find_channel(name).voice.received)
 
 def set_talk_detect(stasis: Stasis, channel: Channel, argument: str, value: str) -> None:
     if channel.voice:
@@ -5911,6 +5932,107 @@ def application_filter(stasis, application=known_application, filter=Document):
         setattr(application, name, entries)
     return stasis.application_json(application)
 
+# --- 8.12 /control
+# Not Asterisk: what a test may do besides. Served where the server has control, for who may write; each is a method of Server.
+Any = Kind("object", str, lambda value: value)
+Real = Kind("double", c_real, lambda value: c_real("%.9f" % value) if type(value) in (int, float) else 0.0, absent=0.0)
+
+def in_time(found: list[dict], count: int, wait: float) -> Response:
+    """200; 408 where too few have come in the time that was given."""
+    return Response(200 if len(found) >= count or not wait else 408, found)
+
+@operation("GET /control/requests", returns="List[object]", errors="408")
+def control_list_requests(server, method=Text, path=Text, since=Number, wait=Real, count=Number):
+    """List the requests to /ari since a number, or wait until there are so many. 408 with what there is."""
+    return in_time(server.requests(method or "", path or "", since, wait, count or 1), count or 1, wait)
+
+@operation("GET /control/events", returns="List[object]", errors="408")
+def control_list_events(server, application=Text, type=Text, since=Number, wait=Real, count=Number):
+    """List the events that were sent since a number, or wait until there are so many. 408 with what there is."""
+    return in_time(server.sent_events(type or "", application or "", since, wait, count or 1), count or 1, wait)
+
+@operation("POST /control/faults", returns="object", errors="400")
+def control_add_fault(server, method=Text, path=Text, times=Number, status=Number, message=Text, delay=Real, drop=Flag, after=Flag):
+    """Let requests fail, each for so many times, or for ever: with a status, after a delay, or without an answer."""
+    return server.add_fault(method or "", path or "", times, status, message or "", delay, drop, after)
+
+@operation("GET /control/faults", returns="List[object]")
+def control_list_faults(server):
+    """List the faults that are still to come."""
+    return [dict(fault) for fault in server.faults]
+
+@operation("DELETE /control/faults")
+def control_clear_faults(server):
+    """Forget all faults."""
+    server.faults.clear()
+
+@operation("DELETE /control/sockets/{application}", errors="400 404")
+def control_drop_events(server, application=Text, code=Number):
+    """End the event socket that holds an application, with a close code; with none, or 1006, TCP just ends."""
+    server.drop_events(application, code)
+
+@operation("POST /control/sockets/{application}/freeze", errors="404")
+def control_freeze_events(server, application=Text, seconds=Real):
+    """Send nothing to the event socket that holds an application for so long."""
+    server.freeze_events(application, seconds)
+
+@operation("POST /control/events/{application}", errors="400 404")
+def control_emit(server, application=Text, event=Document):
+    """Send any JSON object to an application as an event."""
+    server.emit(application, event)
+
+@operation("GET /control/clock", returns="object")
+def control_get_clock(server):
+    """Tell the time of the server, and how many of its seconds pass in one: 0 where it is moved by hand."""
+    return {"time": ari_timestamp(server.now()), "epoch": server.now(), "speed": server.clock[1]}
+
+@operation("PUT /control/clock", errors="400")
+def control_set_clock(server, mode=Text, speed=Real):
+    """Let time pass by itself, at a speed, or only by hand."""
+    server.set_clock(mode or "real", speed or 1.0)
+
+@operation("POST /control/clock/advance", errors="400")
+def control_advance(server, seconds=Real):
+    """Move the time on: all that falls due on the way happens in order, at its own time."""
+    server.advance(seconds)
+
+@operation("POST /control/reset")
+def control_reset(server, keep_sockets=Flag):
+    """Hang up and forget all that was made since the start, the journal and faults, and set the clock as at first."""
+    server.reset(keep_sockets)
+
+@operation("GET /control/quiet", returns="object")
+def control_is_quiet(server):
+    """Tell whether no channel, bridge, playback or live recording is left."""
+    return {"quiet": server.is_quiet()}
+
+@operation("GET /control/media/{channelId}", returns="object", errors="404")
+def control_media(server, channel_id):
+    """Tell what went over a channel of a telephone or of external media."""
+    return server.media(channel_id)
+
+@operation("GET /control/media/{channelId}/received", returns="binary", errors="404")
+def control_received_media(server, channel_id):
+    """Download the last 30 s of what a program has sent, in its format, or of what a telephone has heard, in ulaw."""
+    return Response(200, content=("Content-type", "application/octet-stream", server.received(channel_id)))
+
+@operation("PUT /control/phones/{tech}/{resource}", returns="Endpoint", errors="400")
+def control_put_phone(server, tech, resource, context=Any, caller_id=Any, registered=Any, answers=Any, refuses=Any):
+    """Make a telephone, or give one that is there other properties."""
+    given = {"context": context, "callerId": caller_id, "registered": registered, "answers": answers, "refuses": refuses}
+    return server.move_phone(tech, resource, "put", {name: value for name, value in given.items() if value is not None})
+
+@operation("DELETE /control/phones/{tech}/{resource}", errors="404")
+def control_delete_phone(server, tech, resource):
+    """Remove a telephone."""
+    return server.move_phone(tech, resource, "delete", {})
+
+@operation("POST /control/phones/{tech}/{resource}/{action}", returns="object", errors="400 404 409")
+def control_move_phone(server, tech, resource, action, extension=Any, digits=Any, sound=Any):
+    """Let a telephone do something: call, digits, say, or what it does with its newest call."""
+    require(action in ("call", "digits", "say", *PHONE_ACTIONS), 404, "Resource not found")
+    return server.move_phone(tech, resource, action, {"extension": extension, "digits": digits, "sound": sound})
+
 
 # === 9. Server ===
 # Sockets, threads, timers, files of recordings, and the one lock. http.server accepts connections and gives each a thread; what
@@ -5931,6 +6053,11 @@ MAX_QUEUED_BYTES = 16 * 2**20           # and in bytes: 10,000 events of a usual
 FRAMES_AT_ONCE = 64                     # how many waiting frames go into one write
 KNOWN_HEADS = 256                       # how many heads are remembered with what they come to
 WAIT_SECONDS = 0.005                    # between two looks whether something is so
+MAX_JOURNAL = 10_000                    # requests, and events, that are kept for a test to look at
+MAX_FAULTS = 1000
+NEAREST_MISSES = 10                     # what is shown of them where something was waited for in vain
+ABNORMAL = 1006                         # RFC 6455 7.4.1: said of a connection that ended without a close frame
+CLOCK_MODES = {"real": 1.0, "manual": 0.0}              # seconds that pass in one
 RTP_PORTS = range(10000, 20000, 2)      # rtp.conf's
 MAX_PACKET_BYTES = 8192                 # Not Asterisk: of one that comes in; slin192 has 7,692
 MAX_COMING_PACKETS = 1500               # 30 s of what has come ahead of its time: what is older is lost
@@ -6113,6 +6240,16 @@ class Outbox:
         if size:
             self.frames[0] = self.frames[0][size:]
 
+    def freeze(self, seconds: float) -> None:
+        """Write nothing for so long: somebody keeps the pen."""
+        def thaw() -> None:
+            self.pen.release()
+            self.flush()
+        if self.pen.acquire(timeout=self.write_seconds):
+            timer = threading.Timer(seconds, thaw)
+            timer.daemon = True
+            timer.start()
+
     def wait_sent(self, seconds: float) -> None:
         """Wait until nothing waits any more, or for so long: of all, only the end of a socket waits for the pen."""
         if self.pen.acquire(timeout=max(0.0, seconds)):
@@ -6155,6 +6292,13 @@ class EventSocket:
                            self.peer, names, self.outbox.write_seconds * 1000)
         logger.info("%s event socket of %s closed, code %s", self.peer, names, self.parser.close_code)
 
+    def end(self, code: int = 0) -> None:
+        """End it from outside: with a close frame, or without a word."""
+        if code:
+            self.send(close_frame(code), is_last=True)
+            self.outbox.wait_sent(LINGER_SECONDS)
+        self.stream.shut_down()
+
     def send(self, frames: bytes, is_last: bool = False) -> None:
         """Send frames while it is open; `is_last` of a close frame: its applications end before it."""
         def put(stasis: Stasis) -> None:
@@ -6192,10 +6336,15 @@ class HttpConnection(socketserver.BaseRequestHandler):
 
     def serve_request(self) -> bool:
         """Read one request, answer it; False when the connection is to end."""
-        self.head = NO_HEAD
+        self.head, self.body = NO_HEAD, b""
         try:
             decision = self.read_request()
+            fault = self.ari.next_fault(self.head) if self.ari.faults else None
+            if fault:
+                self.ari.suffer(fault)
             response = decision if isinstance(decision, Response) else self.ari.perform(decision)
+            if fault and fault["drop"]:
+                raise Gone              # behind the deed
         except Gone:
             raise
         except (AriError, HttpError) as error:
@@ -6204,6 +6353,8 @@ class HttpConnection(socketserver.BaseRequestHandler):
             logger.exception("a fault of ari_ref in %s", masked(self.head))
             response = json_error(AriError(500, "Internal error"))
         head = self.head
+        if self.ari.keeps_journal:
+            self.ari.note_request(head, self.body, response)
         if isinstance(response, Upgrade):
             EventSocket(self.ari, self.stream, self.peer).run(response, self.incoming.rest())
             return False
@@ -6245,10 +6396,10 @@ class HttpConnection(socketserver.BaseRequestHandler):
         if decision is None:
             is_read = config.is_enabled and ari_path(self.head, http_config.prefix) is not None
             is_read = is_read or is_control(self.head, http_config)
-            body = self.incoming.read_body(self.head) if is_read else b""
-            if body and logger.isEnabledFor(logging.DEBUG):
-                logger.debug("%s asked %s", self.peer, masked_text(decode(body)))
-            decision = decide(Request(self.head, body, http_config.prefix), config, http_config)
+            self.body = self.incoming.read_body(self.head) if is_read else b""
+            if self.body and logger.isEnabledFor(logging.DEBUG):
+                logger.debug("%s asked %s", self.peer, masked_text(decode(self.body)))
+            decision = decide(Request(self.head, self.body, http_config.prefix), config, http_config)
         return decision
 
     def finish(self) -> None:
@@ -6283,7 +6434,8 @@ def decide(request: Request, config: Config, http_config: HttpConfig) -> Respons
     if http_config.has_status and request.head.path.rstrip("/").lower() == http_config.prefix.lower() + "/httpstatus":
         return status_page(request.head.method, http_config)
     if is_control(request.head, http_config):
-        return control(request, config)
+        log_in(request, config, reads=())
+        return resolve_control(request)
     if not config.is_enabled or request.path is None:
         raise HttpError(404, "The requested URL was not found on this server.", close=False)
     admit(request, config)
@@ -6291,21 +6443,6 @@ def decide(request: Request, config: Config, http_config: HttpConfig) -> Respons
 
 def is_control(head: Head, settings: HttpConfig) -> bool:
     return settings.has_control and head.path.startswith("/control/")
-
-def control(request: Request, config: Config) -> Callable[[Stasis], object]:
-    """What a request below /control is to do: PUT, DELETE and POST .../ACTION of /control/phones/TECHNOLOGY/NAME, and GET of
-    /control/media/CHANNEL and /control/media/CHANNEL/received."""
-    log_in(request, config, reads=())
-    parts = [percent_decode(part) for part in request.head.path.split("/")[2:]]
-    if parts[0] == "media" and (len(parts) == 2 or parts[2:] == ["received"]):
-        require(request.head.method == "GET", 405, "Invalid method")
-        return lambda stasis: (media_json if len(parts) == 2 else received_media)(stasis, parts[1])
-    require(len(parts) in (3, 4) and parts[0] == "phones" and all(parts), 404, "Resource not found")
-    given = {**dict(request.pairs), **(request.json if isinstance(request.json, dict) else {})}
-    action = {"PUT": "put", "DELETE": "delete"}.get(request.head.method, "") if len(parts) == 3 else parts[3]
-    require(action in ("put", "delete") or len(parts) == 4 and request.head.method == "POST", 405, "Invalid method")
-    require(action in ("put", "delete", "call", "digits", "say", *PHONE_ACTIONS), 404, "Resource not found")
-    return lambda stasis: move_phone(stasis, parts[1], parts[2], action, given)
 
 def masked(head: Head) -> str:
     """Method and target for the log."""
@@ -6561,11 +6698,12 @@ class Rtp:
     def __init__(self, ari: Server) -> None:
         self.ari, self.lines, self.ports = ari, [], itertools.cycle(RTP_PORTS)
         self.thread: threading.Thread | None = None
-        self.version, self.asks, self.opening = -1, None, threading.Lock()
+        self.version, self.asks = -1, None
+        self.starting = threading.Lock()
 
     def start(self) -> None:
         """Begin, if that has not been done."""
-        with self.opening:
+        with self.starting:
             if not self.thread and not self.ari.is_closing:
                 self.thread = threading.Thread(target=self.run, name="rtp", daemon=True)
                 self.thread.start()
@@ -6587,14 +6725,13 @@ class Rtp:
             asking.connect(remote)
             own = asking.getsockname()[0]               # Asterisk: the address from which it is reached (ast_ouraddrfor)
         sock = socket.socket(family, socket.SOCK_DGRAM)
-        with self.opening:
-            for port in itertools.islice(self.ports, len(RTP_PORTS)):
-                with contextlib.suppress(OSError):
-                    sock.bind((own, port))
-                    break
-            else:
-                sock.close()
-                raise OSError(errno.EADDRINUSE, "no port is free for it", host)
+        for port in itertools.islice(self.ports, len(RTP_PORTS)):
+            with contextlib.suppress(OSError):
+                sock.bind((own, port))
+                break
+        else:
+            sock.close()
+            raise OSError(errno.EADDRINUSE, "no port is free for it", host)
         sock.setblocking(False)
         line = RtpLine(sock, remote, format_name)
         self.lines.append(line)
@@ -6691,7 +6828,7 @@ class Phone:
         """Do what /control/phones/NAME/ACTION does."""
         technology, _, resource = self.name.partition("/")
         given = {wire_name(name): value for name, value in given.items()}
-        self.server.perform(lambda stasis: move_phone(stasis, technology, resource, action, given))
+        self.server.move_phone(technology, resource, action, given)
         return self
 
     def call(self, extension: str) -> Phone:
@@ -6746,35 +6883,267 @@ def naming(option: str) -> Iterator[None]:
     except OSError as error:
         raise ConfigError(option, "%s: %s" % (error.filename, error.strerror)) from None
 
-class Server:
+def config_of(users: dict[str, str]) -> Config:
+    """A Config of users who may write, by name and plain password; without any, all below /ari is 404."""
+    config = Config(is_enabled=bool(users))
+    for name, password in users.items():
+        user = config.users[name.lower()] = User(name)
+        user.password = password
+    return config
+
+class Journal:
+    """The newest things that happened, each with a number. Whoever adds one tells of it afterwards, when it holds no lock."""
+
+    def __init__(self) -> None:
+        self.entries: collections.deque[tuple] = collections.deque(maxlen=MAX_JOURNAL)
+        self.serial, self.news, self.watchers = itertools.count(1), threading.Condition(), 0
+
+    def add(self, *facts) -> None:
+        self.entries.append((next(self.serial), *facts))
+
+    def tell(self) -> None:
+        """Wake up those who wait for something new."""
+        if self.watchers:
+            with self.news:
+                self.news.notify_all()
+
+    def find(self, shown: Callable[[tuple], dict | None], since: int, count: int, seconds: float) -> list[dict]:
+        """What shown(entry) makes of those behind number `since`, None apart, as soon as there are `count`, or the time is over."""
+        deadline, found = time.monotonic() + seconds, []
+        with self.news:
+            self.watchers += 1
+            try:
+                while True:
+                    new = [entry for entry in list(self.entries) if entry[0] > since]
+                    since = new[-1][0] if new else since
+                    found += filter(None, map(shown, new))
+                    left = deadline - time.monotonic()
+                    if len(found) >= count or left <= 0:
+                        return found
+                    self.news.wait(left)
+            finally:
+                self.watchers -= 1
+
+def path_pattern(path: str) -> re.Pattern:
+    """A regular expression for a path in which each * stands for what is between two slashes; "" for all paths."""
+    return re.compile(re.escape(path).replace(r"\*", "[^/]*") if path else ".*", re.DOTALL)
+
+class Bench:
+    """What a test may do with a Server besides: see, wait, let things fail, move the time, begin anew.
+
+    All of it is outside the model and takes the lock as everybody does, by change()."""
+
+    def __init__(self, keeps_journal: bool, speed: float) -> None:
+        self.keeps_journal, self.first_speed = keeps_journal, speed
+        self.asked, self.sent = Journal(), Journal()    # (number, time, head, body, status, value); (number, time, names, event)
+        self.faults: list[dict] = []                    # belongs to the lock
+        self.clock = time.time() - speed * time.monotonic(), speed      # replaced whole: what to add, and seconds a second
+
+    # To see, and to wait
+
+    def note_request(self, head: Head, body: bytes, response: Response | Upgrade) -> None:
+        if ari_path(head, self.http.prefix) is not None:
+            is_open = isinstance(response, Upgrade)
+            self.asked.add(self.now(), head, body, 101 if is_open else response.status, None if is_open else response.value)
+            self.asked.tell()
+
+    def requests(self, method: str = "", path: str = "", since: int = 0, wait: float = 0.0, count: int = 1) -> list[dict]:
+        """The requests to /ari, in order: number, time, user, method, path, parameters, status, error.
+
+        `path` is as in "/channels/*/play". At most 10,000 are kept; it waits until `count` are there."""
+        pattern = path_pattern(path)
+        def shown(entry: tuple) -> dict | None:
+            number, moment, head, body, status, value = entry
+            request = Request(head, body, self.http.prefix)
+            asked = "/" + percent_decode(request.path)
+            if method.upper() not in ("", head.method) or not pattern.fullmatch(asked):
+                return None
+            with contextlib.suppress(AriError):         # which was its answer
+                read_parameters(request)
+            user, parameters = credentials(request) or ("", ""), dict(request.pairs)
+            parameters.update(request.json if isinstance(request.json, dict) else {})
+            parameters.pop("api_key", None)
+            return {"number": number, "time": ari_timestamp(moment), "user": user[0], "method": head.method, "path": asked,
+                    "parameters": parameters, "status": status, "error": value if status >= 400 and value is not NO_BODY else None}
+        return self.asked.find(shown, since, count, wait)
+
+    def sent_events(self, type: str = "", application: str = "", since: int = 0, wait: float = 0.0, count: int = 1) -> list[dict]:
+        """The events that were sent, in order: number, time, applications, event. Else as requests()."""
+        def shown(entry: tuple) -> dict | None:
+            number, moment, names, event = entry
+            if type not in ("", event.get("type")) or application and application not in names:
+                return None
+            return {"number": number, "time": ari_timestamp(moment), "applications": list(names), "event": event}
+        return self.sent.find(shown, since, count, wait)
+
+    def events(self, type: str = "", application: str = "") -> list[dict]:
+        """The events themselves, in order."""
+        return [item["event"] for item in self.sent_events(type, application)]
+
+    def wait_for(self, method: str, path: str = "", seconds: float = 5.0, count: int = 1, since: int = 0) -> dict:
+        """Wait for a request, or for so many; the last of them. AssertionError that shows what was asked for instead."""
+        found = self.requests(method, path, since, seconds, count)
+        if len(found) >= count:
+            return found[-1]
+        others = ["%(method)s %(path)s %(status)d" % asked for asked in self.requests()[-NEAREST_MISSES:]]
+        raise AssertionError("%d of %d requests %s %s after %g s; asked were last: %s" % (
+            len(found), count, method, path, seconds, ", ".join(others) or "none"))
+
+    def wait_for_event(self, type: str, application: str = "", seconds: float = 5.0, count: int = 1, since: int = 0) -> dict:
+        """Wait until an event was sent, or so many; the last of them. AssertionError that shows what was sent instead."""
+        found = self.sent_events(type, application, since, seconds, count)
+        if len(found) >= count:
+            return found[-1]["event"]
+        others = [event.get("type", "?") for event in self.events("", application)[-NEAREST_MISSES:]]
+        raise AssertionError("%d of %d events %s after %g s; sent were last: %s" % (
+            len(found), count, type, seconds, ", ".join(others) or "none"))
+
+    # To let things fail
+
+    def add_fault(self, method: str, path: str, times: int = 0, status: int = 0, message: str = "", delay: float = 0.0,
+                  drop: bool = False, after: bool = False) -> dict:
+        """Let the next requests fail, `times` of them, 0: all. AriError 400 for a fault that would do nothing."""
+        require(bool(status or delay or drop), 400, "A fault has a status, a delay, or drop")
+        require(not status or status in range(100, 600), 400, "A status is from 100 to 599")
+        fault = {"method": method.upper(), "path": path, "times": max(0, times), "status": status, "message": message,
+                 "delay": delay, "drop": drop, "after": after}
+        def add(stasis: Stasis) -> dict:
+            require(len(self.faults) < MAX_FAULTS, 400, "More than %d faults" % MAX_FAULTS)
+            self.faults.append(fault)
+            return dict(fault)
+        return self.change(add)
+
+    def fail(self, method: str, path: str, status: int = 500, message: str = "Injected", times: int = 0) -> None:
+        """Answer with a status, and do nothing."""
+        self.add_fault(method, path, times, status, message)
+
+    def delay(self, method: str, path: str, seconds: float, times: int = 0) -> None:
+        """Wait before it is done."""
+        self.add_fault(method, path, times, delay=seconds)
+
+    def drop(self, method: str, path: str, after: bool = False, times: int = 0) -> None:
+        """End the connection without an answer, before the request is done, or after."""
+        self.add_fault(method, path, times, drop=True, after=after)
+
+    def next_fault(self, head: Head) -> dict | None:
+        """The first fault that a request to /ari has to suffer; it counts."""
+        path = ari_path(head, self.http.prefix)
+        def take(stasis: Stasis) -> dict | None:
+            for fault in self.faults:
+                if fault["method"] in ("", head.method) and path_pattern(fault["path"]).fullmatch("/" + percent_decode(path)):
+                    fault["times"] -= 1
+                    if not fault["times"]:
+                        self.faults.remove(fault)
+                    return fault
+            return None
+        return self.change(take) if path is not None else None
+
+    def suffer(self, fault: dict) -> None:
+        """What a fault does before the request is done: AriError, or Gone."""
+        deadline = time.monotonic() + fault["delay"]
+        while time.monotonic() < deadline and not self.is_closing:
+            time.sleep(min(ACCEPT_POLL_SECONDS, max(0.0, deadline - time.monotonic())))
+        if fault["status"]:
+            phrase = http.HTTPStatus(fault["status"]).phrase if fault["status"] in set(http.HTTPStatus) else "Injected"
+            raise AriError(fault["status"], fault["message"] or None, phrase)
+        if fault["drop"] and not fault["after"]:
+            raise Gone
+
+    def event_socket(self, application: str) -> EventSocket:
+        """The socket that hears an application: AriError 404."""
+        return existing(self.change(lambda stasis: stasis.active_application(application)), "Nobody hears the application").socket
+
+    def drop_events(self, application: str, code: int = 0) -> None:
+        """End the event socket that holds an application, with a close code, or without a word."""
+        require(code in (0, ABNORMAL) or code in range(1000, 5000), 400, "A close code is from 1000 to 4999")
+        self.event_socket(application).end(0 if code == ABNORMAL else code)
+
+    def freeze_events(self, application: str, seconds: float) -> None:
+        """Send nothing to it for so long."""
+        self.event_socket(application).outbox.freeze(seconds)
+
+    def emit(self, application: str, event: dict) -> None:
+        """Send it any event: AriError 400 for what is no object."""
+        require(isinstance(event, dict), 400, "An event is a JSON object")
+        def send(stasis: Stasis) -> None:
+            hearer = existing(stasis.active_application(application), "Nobody hears the application")
+            stasis.outbox.append((dict(event), [(hearer.socket, hearer.name)]))
+        self.change(send)
+
+    # To move the time, and to begin anew
+
+    def now(self) -> float:
+        """Epoch seconds that never go back."""
+        offset, speed = self.clock
+        return offset + speed * time.monotonic()
+
+    def set_clock(self, mode: str, speed: float = 1.0) -> None:
+        """Let time pass by itself ("real"), at a speed, or only by advance() ("manual"): AriError 400 for another word."""
+        require(mode in CLOCK_MODES and speed > 0, 400, "A clock is real or manual, and its speed more than 0")
+        speed = speed if mode == "real" else 0.0
+        self.clock = self.now() - speed * time.monotonic(), speed
+        self.due_earlier.set()
+
+    def advance(self, seconds: float) -> None:
+        """Move the time on: all that falls due on the way happens in order, at its own time."""
+        offset, speed = self.clock
+        self.clock = offset + seconds, speed
+        self.change(lambda stasis: None)
+        self.due_earlier.set()
+
+    def is_quiet(self) -> bool:
+        """True when no channel, bridge, playback or live recording is left."""
+        return self.change(lambda stasis: not (stasis.channels or stasis.bridges or stasis.playbacks or stasis.live_recordings))
+
+    def reset(self, keep_sockets: bool = False) -> None:
+        """Hang up and forget what was made since the start: but telephones of before, the recordings of before, and who listens
+        where that is asked for. The journal, the faults and the clock are as at first; ids do not come again."""
+        def begin_anew(stasis: Stasis) -> list[EventSocket]:
+            stasis.hang_up_all()
+            fresh = self.new_stasis(stasis)
+            holders = {application.socket: [] for application in stasis.applications.values() if application.socket}
+            for application in stasis.applications.values():
+                holders.get(application.socket, []).append(application.name)
+            for event_socket, names in holders.items() if keep_sockets else ():
+                fresh.open_applications(event_socket, names, False)
+            self.stasis = fresh
+            return [] if keep_sockets else list(holders)
+        for event_socket in self.change(begin_anew):
+            event_socket.end()
+        self.asked.entries.clear()
+        self.sent.entries.clear()
+        self.faults.clear()
+        self.set_clock("real" if self.first_speed else "manual", self.first_speed or 1.0)
+
+class Server(Bench):
     """ARI on sockets: the model, its lock, and the threads around it.
 
     `with Server(config, port=0) as server:` serves server.url from threads of its own until the block ends. `config` is a
     Config, None for one that was refused (then everything below /ari is 404); `address` and `port` win over those of
     `http_config`; `sounds` and `recordings` are folders. ConfigError where it cannot listen, or a folder cannot be used."""
 
-    def __init__(self, config: Config | None, address: str | None = None, port: int | None = None,
+    def __init__(self, config: Config | None = None, address: str | None = None, port: int | None = None,
                  http_config: HttpConfig | None = None, sounds: str | None = None, recordings: str | None = None,
                  config_path: str | None = None, tls: ssl.SSLContext | None = None,
-                 dialplan: DialplanConfig | None = None) -> None:
+                 dialplan: DialplanConfig | None = None, users: dict[str, str] | None = None, channelvars: Iterable[str] = (),
+                 control: bool = False, clock: str = "real", keeps_journal: bool = True) -> None:
+        super().__init__(keeps_journal, CLOCK_MODES[clock])
         self.http = http_config or HttpConfig()
+        self.http.has_control = self.http.has_control or control
         self.http.address = self.http.address if address is None else address
         self.http.port = self.http.port if port is None else port
-        self.config, self.config_path = config or Config(is_enabled=False), config_path
+        self.config, self.config_path = config or config_of(users or {}), config_path
+        self.config.channelvars = list(channelvars) or self.config.channelvars
         self.lock = threading.Lock()    # of the model; only change() takes it
-        self.clock_offset = time.time() - time.monotonic()
         self.files, self.worker = RecordingFiles(recordings), concurrent.futures.ThreadPoolExecutor(1, "files")
         self.rtp = Rtp(self)
         with naming("--sounds"):
-            found = read_sounds(sounds) if sounds else Sounds()
+            self.sounds = read_sounds(sounds) if sounds else Sounds()
         with naming("--recordings"):
-            stored = self.files.found()
-        self.stasis = Stasis(lambda: str(uuid.uuid4()), self.now(), found, Recordings(stored),
-                             secrets.token_bytes(ENTITY_ID_BYTES).hex(":"))
-        self.stasis.channelvars = self.config.channelvars or []
-        if dialplan:                    # over the contexts that are there without one
-            self.stasis.dialplan.contexts.update(dialplan.contexts)
-            self.stasis.global_variables.update(dialplan.globals)
+            self.stored = self.files.found()
+        self.dialplan, self.first_phones = dialplan, {}
+        self.entity_id = secrets.token_bytes(ENTITY_ID_BYTES).hex(":")
+        self.stasis = self.new_stasis()
         self.event_sockets: set[EventSocket] = set()
         self.sessions: dict[socket.socket, threading.Thread] = {}       # the connections and who serves them
         self.is_closing, self.wakes_at, self.due_earlier = False, math.inf, threading.Event()
@@ -6783,8 +7152,28 @@ class Server:
         self.listeners: list[Listener] = []
         self.listen(tls)
 
+    def new_stasis(self, before: Stasis | None = None) -> Stasis:
+        """The model as it is at the start; after another one, with what that has still to tell, and ids that it did not give."""
+        recordings = Recordings({name: dict(files) for name, files in self.stored.items()})
+        stasis = Stasis(lambda: str(uuid.uuid4()), self.now(), self.sounds, recordings, self.entity_id)
+        stasis.channelvars = self.config.channelvars or []
+        if self.dialplan:               # over the contexts that are there without one
+            stasis.dialplan.contexts.update(self.dialplan.contexts)
+            stasis.global_variables.update(self.dialplan.globals)
+        if before:
+            for name in ("outbox", "notes", "unique_ids", "pair_serial", "snoop_serial", "serial", "started"):
+                setattr(stasis, name, getattr(before, name))
+            made = [(name, files) for name, files in before.recordings.lengths.items() if name not in self.stored]
+            recordings.work = before.recordings.work + [("remove", name, *files) for name, files in made]
+        for (technology, resource), given in self.first_phones.items():
+            put_phone(stasis, technology, resource, given)
+        return stasis
+
     def phone(self, name: str, **given) -> Phone:
         """A telephone TECHNOLOGY/NAME, made or changed: context, caller_id, registered, answers (seconds), refuses."""
+        if not self.threads:            # those from before the start stay for ever
+            technology, _, resource = name.partition("/")
+            self.first_phones[technology, resource] = {wire_name(key): value for key, value in given.items()}
         return Phone(self, name).move("put", **given)
 
     def wait(self, condition: Callable[[Stasis], bool], seconds: float = 5.0, failure: str = "it is not so") -> None:
@@ -6805,7 +7194,11 @@ class Server:
 
     def received(self, channel_id: str) -> bytes:
         """The last 30 s of what a program has sent, in its format, or of what a telephone has heard, in ulaw: AriError 404."""
-        return self.change(lambda stasis: received_media(stasis, channel_id)).content[2]
+        return self.change(lambda stasis: received_media(stasis, channel_id))
+
+    def move_phone(self, technology: str, resource: str, action: str, given: dict) -> Response:
+        """Let a telephone do something, as the function of that name says."""
+        return self.perform(lambda stasis: move_phone(stasis, technology, resource, action, given))
 
     def listen(self, tls: ssl.SSLContext | None) -> None:
         """Bind all that http.conf asks for; ConfigError when that is nothing, or something that cannot be."""
@@ -6822,6 +7215,16 @@ class Server:
             raise ConfigError("http.conf", "listens nowhere: [general] needs enabled = yes and a bindaddr, or tlsenable = yes")
 
     @property
+    def ari_url(self) -> str:
+        return self.url + "/ari"
+
+    def events_url(self, application: str) -> str:
+        """Where an application listens, with the name and password of the first user who may write, if that is plain."""
+        user = next((user for user in self.config.users.values() if not (user.is_read_only or user.is_crypted)), User(""))
+        query = urllib.parse.urlencode({"app": application, "api_key": "%s:%s" % (user.name, user.password)})
+        return "ws" + self.ari_url[len("http"):] + "/events?" + query
+
+    @property
     def url(self) -> str:
         """What stands before /ari, of the first place where it listens."""
         host, port = self.listeners[0].server_address[:2]
@@ -6834,10 +7237,6 @@ class Server:
 
     def __exit__(self, *exception) -> None:
         self.close()
-
-    def now(self) -> float:
-        """Epoch seconds that never go back."""
-        return self.clock_offset + time.monotonic()
 
     def start(self) -> None:
         """Accept connections and let time go on, in threads of its own; RuntimeError after close()."""
@@ -6861,6 +7260,8 @@ class Server:
         for sock in sessions:
             Stream(sock).shut_down()
         self.due_earlier.set()
+        self.asked.tell()
+        self.sent.tell()
         self.rtp.close()
         deadline = time.monotonic() + CLOSING_SECONDS
         for thread in [*sessions.values(), *self.threads]:
@@ -6885,6 +7286,8 @@ class Server:
                 concurrent.futures.wait(files, FILE_SECONDS)
             for outbox in outboxes:
                 outbox.flush()
+            if outboxes:
+                self.sent.tell()
             for text, is_fault in notes:
                 logger.error(text) if is_fault else self.warn(text)
 
@@ -6897,6 +7300,8 @@ class Server:
         for event, hearers in events:
             event["asterisk_id"] = self.stasis.entity_id
             text = dump_json(event, pretty)
+            if self.keeps_journal:
+                self.sent.add(self.stasis.now, [name for _, name in hearers], event)
             for event_socket, name in hearers:
                 whole = text if "application" in event else add_member(text, "application", name, pretty)
                 event_socket.outbox.put(encode_frame(Opcode.TEXT, whole.encode()))
@@ -6932,7 +7337,8 @@ class Server:
             self.wakes_at = stasis.next_due() or math.inf
         while not self.is_closing:
             self.change(note_due)
-            self.due_earlier.wait(None if self.wakes_at == math.inf else max(0.0, self.wakes_at - self.now()))
+            speed = self.clock[1]
+            self.due_earlier.wait(None if self.wakes_at == math.inf or not speed else max(0.0, self.wakes_at - self.now()) / speed)
             self.due_earlier.clear()    # behind the wait, so that neither an earlier timer nor the end is overlooked
 
     def perform(self, call: Callable[[Stasis], object]) -> Response | Upgrade:
@@ -7057,7 +7463,7 @@ def main(arguments: list[str] | None = None) -> int:
         return FAILURE
 
 def print_operations() -> int:
-    for declared in itertools.chain.from_iterable(operations.values() for operations in OPERATIONS.values()):
+    for declared in itertools.chain.from_iterable(table.values() for table in (*OPERATIONS.values(), *CONTROL_ROUTES.values())):
         print("%-7s %-60s %s" % (declared.method, declared.path, declared.summary))
     return 0
 
@@ -7191,7 +7597,7 @@ def serve(config: Config | None, settings: HttpConfig, path: str, options: argpa
           dialplan: DialplanConfig | None, phones: list[tuple[str, str, str]]) -> int:
     """Serve until SIGTERM or SIGINT; SIGHUP reads ari.conf again, unless it says that the terminal is gone."""
     server = Server(config, http_config=settings, sounds=options.sounds, recordings=options.recordings, config_path=path, tls=tls,
-                    dialplan=dialplan)
+                    dialplan=dialplan, keeps_journal=settings.has_control)
     try:
         for name, context, caller_id in phones:
             with naming("telephone %s" % name):
