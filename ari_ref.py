@@ -4418,12 +4418,12 @@ class Endpoint(Subject):
 class Voice:
     """Who is at the other end of a channel, outside: what is said there and heard.
 
-    `says` are frames of 20 ms in ulaw, which go round while they are said; none are silence. Who carries the audio reads it, and
-    `hears`, without the lock: neither is ever changed, only replaced."""
+    `says` are frames of 20 ms in ulaw, none are silence, and whether they go round. Who carries the audio reads it, and `hears`,
+    without the lock: neither is ever changed, only replaced."""
 
     def __init__(self, stasis: Stasis) -> None:
         self.channel: Channel | None = None
-        self.says: tuple[bytes, ...] = ()
+        self.says: tuple[tuple[bytes, ...], bool] = ((), False)
         self.hears: tuple[Voice | None, ...] = ()       # as Channel.audio() says
         # The carrier's alone: what came from a program, or went to a telephone, in 30 s; how much in all; since when this is said.
         self.received: collections.deque[bytes] = collections.deque(maxlen=KEPT_FRAMES)
@@ -4439,14 +4439,18 @@ class Voice:
 
     def say(self, frames: tuple[bytes, ...]) -> None:
         """Say something, once."""
-        self.talk(True)
-        self.says = frames
-        self.saying.set(len(frames) * FRAME_SECONDS, lambda: self.talk(False))
+        self.talk(True, (frames, False))
+        self.saying.set(len(frames) * FRAME_SECONDS, lambda: self.note_talk(False))
 
-    def talk(self, is_on: bool) -> None:
-        """Begin or cease to talk; told where TALK_DETECT(set) was set, the end once it has been silent for so long."""
+    def talk(self, is_on: bool, says: tuple[tuple[bytes, ...], bool] = ((TONE,), True)) -> None:
+        """Begin or cease to talk."""
         self.saying.cancel()
-        self.is_talking, self.says = is_on, (TONE,) if is_on else ()
+        self.says = says if is_on else ((), False)
+        self.note_talk(is_on)
+
+    def note_talk(self, is_on: bool) -> None:
+        """Whether somebody talks; told where TALK_DETECT(set) was set, the end once it has been silent for so long."""
+        self.is_talking = is_on
         if is_on and self.silence_ms is not None and self.talks_since is None:
             self.talks_since = self.channel.stasis.now
             self.channel.emit("ChannelTalkingStarted", channel=self.channel.published)
@@ -4467,8 +4471,7 @@ class Voice:
         if argument.lower().startswith("set"):
             self.silence_ms = c_integer(value) or TALK_SILENCE_MS
             if self.is_talking:
-                self.talks_since = self.channel.stasis.now
-                self.channel.emit("ChannelTalkingStarted", channel=self.channel.published)
+                self.note_talk(True)
 
     def end(self) -> None:
         """The last publication of the channel is to come."""
@@ -4496,7 +4499,7 @@ class ExternalMedia(Voice):
             self.sends = sends
             self.channel.stasis.audio_changed()
         if is_talking != self.is_talking:
-            self.talk(is_talking)
+            self.note_talk(is_talking)
 
 class PhoneCall(Voice):
     """What a telephone has to do with its channel."""
@@ -6801,10 +6804,10 @@ class Rtp:
             line = lines.get(speaker)
             if line and line.present:
                 return line.format, line.present
-            if speaker and speaker.says:
-                says = speaker.says     # which may be replaced meanwhile
-                if speaker.said_since[0] is not says:
-                    speaker.said_since = says, tick
+            says, goes_round = speaker.says if speaker else ((), False)
+            if says and speaker.said_since[0] is not says:
+                speaker.said_since = says, tick
+            if says and (goes_round or tick - speaker.said_since[1] < len(says)):
                 return "ulaw", says[(tick - speaker.said_since[1]) % len(says)]
             frame = frame if line else ("", b"")
         return frame
