@@ -308,6 +308,7 @@ class Close(enum.IntEnum):
 SENDABLE_CLOSE_CODES = (range(1000, 1004), range(1007, 1015), range(3000, 5000))   # RFC 6455 7.4, and the IANA registry
 MAX_CONTROL_BYTES = 125                 # RFC 6455 5.5
 MAX_FRAME_BYTES = 65535                 # WebSocket frame with its head, and payload of a whole message
+MAX_EVENT_BYTES = 2**24                 # Not Asterisk: of what a server sends
 LENGTH_16, LENGTH_64 = 126, 127         # RFC 6455 5.2: the length field's escapes
 VERSIONS = (7, 8, 13)                   # of the protocol, that Asterisk takes
 
@@ -322,23 +323,26 @@ def handshake_headers(head: Head) -> list[tuple[str, str]]:
     old_draft = offered and head.last("sec-websocket-key1") and head.last("sec-websocket-key2")
     if old_draft or (offered and chosen is None) or version not in VERSIONS or not key:
         raise AriError(400, None, headers=(("Sec-WebSocket-Version", ", ".join(map(str, VERSIONS))),))
-    # RFC 6455 4.2.2 5.4: the proof that the server read the key.
-    accept = base64.b64encode(hashlib.sha1(encode(key) + WEBSOCKET_GUID.encode()).digest()).decode()
-    headers = [("Upgrade", upgrade), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept)]
+    headers = [("Upgrade", upgrade), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept_key(key))]
     return headers + ([("Sec-WebSocket-Protocol", chosen.rstrip())] if chosen is not None else [])
 
-def encode_frame(opcode: int, payload: bytes) -> bytes:
-    """One unmasked, final frame (RFC 6455 5.2; 5.1: a server never masks)."""
-    size = len(payload)
-    if size < LENGTH_16:
-        return struct.pack(">BB", 0x80 | opcode, size) + payload
-    if size < 1 << 16:
-        return struct.pack(">BBH", 0x80 | opcode, LENGTH_16, size) + payload
-    return struct.pack(">BBQ", 0x80 | opcode, LENGTH_64, size) + payload
+def accept_key(key: str) -> str:
+    """The proof that a server has read the key (RFC 6455 4.2.2 5.4)."""
+    return base64.b64encode(hashlib.sha1(encode(key) + WEBSOCKET_GUID.encode()).digest()).decode()
 
-def close_frame(code: int) -> bytes:
+def encode_frame(opcode: int, payload: bytes, mask: bytes = b"") -> bytes:
+    """One final frame (RFC 6455 5.2; 5.1: a server never masks, a client always)."""
+    size, masked = len(payload), 0x80 if mask else 0
+    payload = mask + (apply_mask(mask, payload) if mask else payload)
+    if size < LENGTH_16:
+        return struct.pack(">BB", 0x80 | opcode, masked | size) + payload
+    if size < 1 << 16:
+        return struct.pack(">BBH", 0x80 | opcode, masked | LENGTH_16, size) + payload
+    return struct.pack(">BBQ", 0x80 | opcode, masked | LENGTH_64, size) + payload
+
+def close_frame(code: int, mask: bytes = b"") -> bytes:
     """A close frame with a code and no reason (RFC 6455 5.5.1)."""
-    return encode_frame(Opcode.CLOSE, struct.pack(">H", code))
+    return encode_frame(Opcode.CLOSE, struct.pack(">H", code), mask)
 
 def apply_mask(mask: bytes, payload: bytes) -> bytes:
     """`payload` with `mask` laid over it: masking and unmasking are the same (RFC 6455 5.3)."""
@@ -365,8 +369,10 @@ class FrameHead(NamedTuple):
     def is_control(self) -> bool:
         return bool(self.opcode & 0x8)
 
-def parse_frame_head(buffer: bytes) -> FrameHead | None:
-    """The frame head at the start of `buffer`, None while it is incomplete; WebSocketError for what no client may send."""
+def parse_frame_head(buffer: bytes, is_client: bool = False) -> FrameHead | None:
+    """The frame head at the start of `buffer`, None while it is incomplete; WebSocketError for what the peer may not send.
+
+    `is_client`: it is read by a client."""
     if len(buffer) < 2:
         return None
     first, second = buffer[0], buffer[1]
@@ -377,13 +383,13 @@ def parse_frame_head(buffer: bytes) -> FrameHead | None:
         return None
     if extra:
         length = int.from_bytes(buffer[2:2 + extra], "big")
-    head = FrameHead(bool(first & 0x80), first & 0x0F, length, bytes(buffer[size - 4:size]), size)
+    head = FrameHead(bool(first & 0x80), first & 0x0F, length, bytes(buffer[size - 4:size]) if second & 0x80 else b"", size)
     if first & 0x70:
         raise WebSocketError(Close.PROTOCOL_ERROR, "reserved bits without an extension (5.2)")
     if head.opcode not in Opcode.__members__.values():
         raise WebSocketError(Close.PROTOCOL_ERROR, "reserved opcode (5.2)")
-    if not second & 0x80:
-        raise WebSocketError(Close.PROTOCOL_ERROR, "unmasked frame from a client (5.1)")
+    if bool(second & 0x80) == is_client:
+        raise WebSocketError(Close.PROTOCOL_ERROR, "unmasked frame from a client, or a masked one from a server (5.1)")
     if extra and length < (LENGTH_16 if extra == 2 else 1 << 16) or length >> 63:
         raise WebSocketError(Close.PROTOCOL_ERROR, "length not in its shortest form, or over 63 bits (5.2)")
     if head.is_control and (not head.is_final or length > MAX_CONTROL_BYTES):
@@ -404,13 +410,14 @@ def close_code(payload: bytes) -> int:
     return code
 
 class FrameParser:
-    """The server's side of a connection after the handshake.
+    """One side of a connection after the handshake, the server's if it is not a client's.
 
     receive() takes bytes as they come, in pieces of any size, and returns the whole messages in them; what must go back
     (pongs, the close frame) is collected for to_send(). After a close, either side's, `close_code` is set, and
     whatever else comes is ignored."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_client: bool = False) -> None:
+        self.is_client = is_client
         self.buffer = bytearray()
         self.head: FrameHead | None = None              # of the frame whose payload is coming in
         self.taken = 0                                  # bytes of that payload so far
@@ -440,7 +447,11 @@ class FrameParser:
         """Send a close frame, once, and hear nothing more (RFC 6455 5.5.1)."""
         if not self.is_closed:
             self.close_code = code
-            self.output += close_frame(code)
+            self.output += close_frame(code, self.new_mask())
+
+    def new_mask(self) -> bytes:
+        """What lies over the next frame that is sent (RFC 6455 5.3)."""
+        return secrets.token_bytes(4) if self.is_client else b""
 
     def receive(self, data: bytes) -> list[tuple[int, bytes]]:
         """The messages that `data` completes, as (opcode, payload)."""
@@ -456,7 +467,7 @@ class FrameParser:
     def step(self, messages: list[tuple[int, bytes]]) -> bool:
         """Take one frame head, or what is there of a payload; False when more bytes are needed."""
         if self.head is None:
-            self.head = parse_frame_head(self.buffer)
+            self.head = parse_frame_head(self.buffer, self.is_client)
             if self.head is None:
                 return False
             self.check_sequence(self.head)
@@ -465,7 +476,8 @@ class FrameParser:
         piece = bytes(self.buffer[:head.length - self.taken])
         del self.buffer[:len(piece)]
         self.taken += len(piece)
-        piece = apply_mask(head.mask[offset:] + head.mask[:offset], piece)
+        if head.mask:
+            piece = apply_mask(head.mask[offset:] + head.mask[:offset], piece)
         whole = self.taken == head.length
         if head.is_control:
             self.control += piece
@@ -482,8 +494,9 @@ class FrameParser:
             return                      # in place anywhere, and at most 125 bytes
         if (head.opcode == Opcode.CONTINUATION) != (self.opcode is not None):
             raise WebSocketError(Close.PROTOCOL_ERROR, "a continuation of nothing, or a message inside another (5.4)")
-        if max(head.size, len(self.message)) + head.length > MAX_FRAME_BYTES:
-            raise WebSocketError(Close.TOO_BIG, "frame or message over %d bytes" % MAX_FRAME_BYTES)
+        limit = MAX_EVENT_BYTES if self.is_client else MAX_FRAME_BYTES
+        if max(head.size, len(self.message)) + head.length > limit:
+            raise WebSocketError(Close.TOO_BIG, "frame or message over %d bytes" % limit)
         if self.opcode is None:
             self.opcode = head.opcode
 
@@ -502,7 +515,7 @@ class FrameParser:
             payload = bytes(self.control)
             self.control.clear()
             if head.opcode == Opcode.PING:
-                self.output += encode_frame(Opcode.PONG, payload)       # RFC 6455 5.5.3
+                self.output += encode_frame(Opcode.PONG, payload, self.new_mask())      # RFC 6455 5.5.3
             elif head.opcode == Opcode.CLOSE:
                 self.close(close_code(payload))
         elif head.is_final:
@@ -7387,6 +7400,7 @@ class Server(Bench):
 __version__ = "1.0"
 CONFIG_PATHS = ("ari.conf", "/etc/asterisk/ari.conf")
 USAGE_ERROR, FAILURE = 2, 1             # exit statuses
+DEFAULT_URL = "http://asterisk:asterisk@127.0.0.1:8088/ari"
 MAX_LOG_LINES = 10_000                  # that wait for who reads stderr
 ANY_ADDRESS = {"0.0.0.0", "::"}
 LOG_SECONDS = 0.5                       # how long the end waits for them
@@ -7444,6 +7458,9 @@ def command_line() -> argparse.ArgumentParser:
                         help="warning (default): what an author of an application should know; info: a line per request; "
                              "debug: bodies and events")
     parser.add_argument("--check", action="store_true", help="print the effective configuration and its problems, then exit")
+    parser.add_argument("--listen", metavar=("APP", "URL"), nargs="+",
+                        help="be an application of any ARI server (default: %s), and print its events" % DEFAULT_URL)
+    parser.add_argument("--pretty", action="store_true", help="with --listen: an event over several lines")
     parser.add_argument("--operations", action="store_true", help="print the table of operations, then exit")
     parser.add_argument("--version", action="version", version="ari_ref %s, the wire of Asterisk %s" % (__version__, VERSION))
     return parser
@@ -7454,7 +7471,8 @@ def main(arguments: list[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")               # as stderr
     try:
-        status = print_operations() if options.operations else run(options)
+        status = (print_operations() if options.operations else listen(*options.listen[:2], is_pretty=options.pretty) if options.listen
+                  else run(options))
         sys.stdout.flush()
         return status
     except (ConfigError, OSError) as error:
@@ -7491,6 +7509,39 @@ def run(options: argparse.Namespace) -> int:
     for problem in problems:
         print("ari_ref: %s" % printable(problem), file=sys.stderr)
     return serve(config, settings, path, options, tls, dialplan, phones)
+
+def listen(application: str, url: str = DEFAULT_URL, is_pretty: bool = False) -> int:
+    """Print the events of an application, one a line, as they come, until the server or SIGINT ends it."""
+    parts = urllib.parse.urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    key, user = base64.b64encode(secrets.token_bytes(16)).decode(), urllib.parse.unquote(parts.netloc.rpartition("@")[0])
+    head = "".join("%s\r\n" % line for line in (
+        "GET %s/events?%s HTTP/1.1" % (parts.path.rstrip("/"), urllib.parse.urlencode({"app": application})),
+        "Host: %s:%d" % (parts.hostname, port), "Authorization: Basic " + base64.b64encode(encode(user)).decode(),
+        "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Protocol: ari",
+        "Sec-WebSocket-Key: " + key))
+    with socket.create_connection((parts.hostname, port)) as sock, contextlib.suppress(KeyboardInterrupt):
+        if parts.scheme == "https":
+            sock = ssl.create_default_context().wrap_socket(sock, server_hostname=parts.hostname)
+        sock.sendall(encode(head + "\r\n"))
+        data = b""
+        while HEAD_END not in data:
+            more = sock.recv(RECEIVE_BYTES)
+            if not more:
+                raise OSError(errno.ECONNRESET, "it ended the connection", parts.hostname)
+            data += more
+        answered, _, data = data.partition(HEAD_END)
+        if b" 101 " not in answered.partition(b"\r\n")[0] or accept_key(key).encode() not in answered:
+            raise OSError(errno.EPROTO, decode(answered.partition(b"\r\n")[0]), parts.hostname)
+        parser = FrameParser(is_client=True)
+        while not parser.is_closed:
+            for _, payload in parser.receive(data):
+                print(dump_json(load_json(payload), is_pretty), flush=True)
+            sock.sendall(parser.to_send())
+            data = b"" if parser.is_closed else sock.recv(RECEIVE_BYTES)
+            if not data:
+                break
+    return 0
 
 def beside(options: argparse.Namespace, given: str | None, name: str) -> str | None:
     """The file that was given, else one of that name in --etc, if there is one."""

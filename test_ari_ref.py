@@ -10814,6 +10814,204 @@ def left_over(stasis):
 
 
 @in_process
+class TestBench:
+    """What a test may do besides: see, wait, let things fail, move the time, begin anew (Server, /control)."""
+
+    @pytest.fixture
+    def bench(self):
+        """A server whose time is moved by hand, a client, and its event socket."""
+        with ari_ref.Server(users={"asterisk": "asterisk"}, port=0, control=True, clock="manual") as server:
+            with Client(ServerUnderTest(server.url), "bench") as client:
+                yield types.SimpleNamespace(server=server, client=client, events=client.events())
+
+    def control(self, bench, method, path, **more):
+        return bench.client.request(method, target="/control/" + path, **more)
+
+    def test_shows_what_was_asked(self, bench):
+        """In order, with parameters by name and without a password; the error of a refusal; by method and path."""
+        since = bench.server.requests()[-1]["number"]
+        bench.client.post("/bridges", {"type": "mixing", "api_key": "asterisk:asterisk"}, json={"name": "b"})
+        bench.client.post("/channels/none/answer")
+        bench.client.get("/bridges", auth="nobody:x")
+        shown = [(one["user"], one["method"], one["path"], one["parameters"], one["status"], one["error"]) for one in bench.server.requests(since=since)]
+        assert shown == [("asterisk", "POST", "/bridges", {"type": "mixing", "name": "b"}, 200, None),
+                         ("asterisk", "POST", "/channels/none/answer", {}, 404, message("Channel not found")),
+                         ("nobody", "GET", "/bridges", {}, 401, message("Authentication required"))]
+        assert [one["path"] for one in bench.server.requests("post", "/channels/*/answer")] == ["/channels/none/answer"]
+        over_http = self.control(bench, "GET", "requests?path=/channels/*/answer").json
+        assert [one["status"] for one in over_http] == [404] and self.control(bench, "GET", "requests?since=%d" % over_http[0]["number"]).json[0]["status"] == 401
+
+    def test_shows_what_was_sent(self, bench):
+        """Events with their number and application, by type and application."""
+        for name in ("x", "y"):
+            bench.client.user_event(name)
+        assert [event["eventname"] for event in bench.server.events("ChannelUserevent")] == ["x", "y"] and bench.server.events("StasisStart") == []
+        first = self.control(bench, "GET", "events?application=%s" % bench.client.app).json[0]
+        assert first["applications"] == [bench.client.app] and first["event"]["eventname"] == "x"
+        assert [one["event"]["eventname"] for one in self.control(bench, "GET", "events?since=%d" % first["number"]).json] == ["y"]
+
+    def test_waits_for_what_comes(self, bench):
+        """As soon as there are so many; 408, or an AssertionError that shows what came instead, when there are not."""
+        threading.Timer(0.05, lambda: get(bench.server.ari_url, path="/bridges")).start()
+        assert bench.server.wait_for("GET", "/bridges", seconds=10)["status"] == 200
+        with pytest.raises(AssertionError, match=r"1 of 2 requests GET /bridges after 0.01 s; asked were last: .*GET /bridges 200"):
+            bench.server.wait_for("GET", "/bridges", seconds=0.01, count=2)
+        with pytest.raises(AssertionError, match="0 of 1 events StasisStart after 0.01 s; sent were last: none"):
+            bench.server.wait_for_event("StasisStart", seconds=0.01)
+        threading.Timer(0.05, lambda: bench.server.emit(bench.client.app, {"type": "ChannelUserevent"})).start()
+        assert self.control(bench, "GET", "events?type=ChannelUserevent&wait=10").status == 200
+        reply = self.control(bench, "GET", "requests?path=/bridges&wait=0.01&count=2")
+        assert reply.status == 408 and len(reply.json) == 1
+
+    def test_keeps_the_newest(self, monkeypatch):
+        """So many (MAX_JOURNAL); numbers go on."""
+        monkeypatch.setattr(ari_ref, "MAX_JOURNAL", 3)
+        journal = ari_ref.Journal()
+        for word in "abcde":
+            journal.add(word)
+        assert list(journal.entries) == [(3, "c"), (4, "d"), (5, "e")]
+        assert journal.find(lambda entry: {"word": entry[1]}, 4, 1, 0) == [{"word": "e"}]
+
+    def test_lets_requests_fail(self, bench):
+        """So many times, by method and path, and nothing is done; then all is as it was."""
+        bench.server.fail("POST", "/bridges/*", status=503, message="busy", times=2)
+        for _ in range(2):
+            expect(bench.client.post("/bridges/b"), status=503, json=message("busy"))
+        assert bench.client.get("/bridges").json == [] and len(bench.server.faults) == 0
+        expect(bench.client.post("/bridges/b"), status=200)
+        assert self.control(bench, "POST", "faults?path=/bridges&status=418").json["status"] == 418
+        assert bench.client.get("/bridges").status == 418 and len(self.control(bench, "GET", "faults").json) == 1
+        assert self.control(bench, "DELETE", "faults").status == 204 and bench.client.get("/bridges").status == 200
+
+    @rows("after", ("before it is done", False), ("behind the deed", True))
+    def test_ends_the_connection_without_an_answer(self, bench, after):
+        """And the bridge is there, or is not."""
+        bench.server.drop("POST", "/bridges/*", after=after, times=1)
+        with pytest.raises(OSError):
+            get(bench.server.ari_url, path="/bridges/b", method="POST")
+        assert len(bench.client.get("/bridges").json) == after
+
+    def test_answers_late(self, bench):
+        """The others are served meanwhile."""
+        bench.server.delay("GET", "/bridges", seconds=0.1, times=1)
+        before = time.monotonic()
+        assert get(bench.server.ari_url, path="/bridges") == 200 and time.monotonic() - before >= 0.1
+
+    @rows("path, status",
+        ("a fault without a deed", "faults?path=/x", 400), ("a status that is none", "faults?status=1000", 400), ("a clock of another kind", "clock?mode=sand", 400),
+        ("a close code that is none", "sockets/bench-app?code=99", 400), ("an application that nobody hears", "sockets/none", 404), ("an event that is none", "events/bench-app", 400),
+        ("an event for nobody", "events/none", 404), ("nothing of that name", "nothing", 404), ("a method that it has not", "quiet", 405))
+    def test_refuses(self, bench, path, status):
+        """400, 404 and 405, and nothing has changed."""
+        method = {"clock?mode=sand": "PUT"}.get(path, "DELETE" if path.startswith("sockets") else "POST")
+        body = {"json": [] if path == "events/bench-app" else {}} if path.startswith("events") else {}
+        assert self.control(bench, method, path, **body).status == status and not bench.server.faults and bench.server.clock[1] == 0
+
+    def test_there_are_so_many_faults(self, bench, monkeypatch):
+        """400 beyond (MAX_FAULTS)."""
+        monkeypatch.setattr(ari_ref, "MAX_FAULTS", 2)
+        assert [self.control(bench, "POST", "faults?status=500&path=/x").status for _ in range(3)] == [200, 200, 400]
+
+    @rows("code", ("with a close code", 1001), ("without a word", 1006))
+    def test_drops_an_event_socket(self, bench, code):
+        """The client sees the close frame, or the end; the application is free again."""
+        assert self.control(bench, "DELETE", "sockets/%s?code=%d" % (bench.client.app, code)).status == 204
+        if code == 1001:
+            assert bench.events.connection.frame(time.monotonic() + 10).payload == b"\x03\xe9"
+        assert bench.events.connection.drain() is not None
+        deadline = time.monotonic() + 10
+        while bench.client.get("/applications/" + bench.client.app).status != 404:
+            assert time.monotonic() < deadline
+
+    def test_sends_any_event_and_none_for_a_while(self, bench):
+        """POST /control/events; what waits while a socket is frozen comes behind."""
+        bench.server.freeze_events(bench.client.app, 0.2)
+        assert self.control(bench, "POST", "events/" + bench.client.app, json={"type": "Odd", "x": [1]}).status == 204
+        before = time.monotonic()
+        assert bench.events.expect("Odd")["x"] == [1] and time.monotonic() - before > 0.05
+
+    def test_moves_the_time(self, bench):
+        """A call that nobody answers is over after its 30 s, which take no time; time-stamps follow, and ids are new."""
+        call = bench.client.post("/channels", {"endpoint": "Local/1@stasis-bench-app", "app": "bench-app"}).json["id"]
+        before, started = bench.server.now(), time.monotonic()
+        bench.server.advance(29)
+        assert bench.client.get("/channels/" + call).status == 200
+        assert self.control(bench, "POST", "clock/advance?seconds=2").status == 204
+        assert bench.client.get("/channels/" + call).status == 404 and bench.server.now() == before + 31 and time.monotonic() - started < 10
+        other = bench.client.post("/channels", {"endpoint": "Local/1@stasis-bench-app", "app": "bench-app"}).json["id"]
+        assert other != call and self.control(bench, "PUT", "clock?mode=real&speed=1000").status == 204
+        bench.events.expect("ChannelDestroyed", channel=other)
+        assert self.control(bench, "GET", "clock").json["speed"] == 1000
+
+    def test_a_recording_of_a_minute_takes_no_time(self, bench):
+        """What falls due on the way happens in order, at its own time."""
+        bench.server.phone("PJSIP/alice", context="stasis-bench-app").call("1")
+        call = bench.events.expect("StasisStart")["channel"]["id"]
+        expect(bench.client.post("/channels/%s/record" % call, {"name": "r", "format": "wav", "maxDurationSeconds": 60}), status=201)
+        bench.server.advance(120)
+        assert bench.events.expect("RecordingFinished")["recording"]["duration"] == 60
+
+    @rows("keeps", ("with its sockets", True), ("and its sockets end", False))
+    def test_begins_anew(self, bench, keeps):
+        """Channels, bridges, variables, what is followed, recordings, telephones, faults and journal are gone; what was there at the start stays."""
+        alice = bench.server.phone("PJSIP/alice", context="stasis-bench-app").call("1")
+        call = bench.events.expect("StasisStart")["channel"]["id"]
+        bench.client.post("/bridges/b")
+        bench.client.post("/bridges/b/addChannel", {"channel": call})
+        bench.client.post("/asterisk/variable", {"variable": "A", "value": "1"})
+        bench.client.post("/channels/%s/record" % bench.client.post("/channels", {"endpoint": "Local/1@stasis-bench-app", "app": "bench-app"}).json["id"], {"name": "r", "format": "wav"})
+        bench.server.fail("GET", "/none", times=1)
+        assert not bench.server.is_quiet()
+        assert self.control(bench, "POST", "reset?keepSockets=%s" % ("true" if keeps else "false")).status == 204
+        assert self.control(bench, "GET", "quiet").json == {"quiet": True} and not bench.server.faults and bench.server.requests() == []
+        assert (bench.client.get("/asterisk/variable?variable=A").json, bench.client.get("/recordings/stored").json, bench.client.get("/endpoints").json) == ({"value": ""}, [], [])
+        bench.events.expect("StasisEnd", channel=call)
+        assert bench.client.get("/applications/bench-app").status == (200 if keeps else 404)
+        if keeps:
+            bench.client.user_event("again")
+            bench.events.expect("ChannelUserevent")
+
+    def test_a_telephone_of_the_start_stays(self):
+        """Made before the server was started."""
+        server = ari_ref.Server(users={"a": "b"}, port=0)
+        server.phone("PJSIP/alice", context="stasis-x")
+        with server:
+            server.phone("PJSIP/bob")
+            server.reset()
+            assert list(server.stasis.endpoints) == ["PJSIP/alice"] and server.stasis.endpoints["PJSIP/alice"].context == "stasis-x"
+
+    def test_needs_no_file(self):
+        """Users and channelvars in Python, or the text of ari.conf; it says where it is."""
+        with ari_ref.Server(users={"u": "p:q"}, channelvars=["FOO"], port=0) as server:
+            assert get(server.ari_url, "u:p:q") == 200 and server.stasis.channelvars == ["FOO"]
+            assert server.events_url("a b") == "ws" + server.ari_url[4:] + "/events?app=a+b&api_key=u%3Ap%3Aq"
+        assert ari_ref.read_config("[general]\npretty = yes\n" + USER).is_pretty
+
+    @rows("has_control, auth, status", ("for who may write", True, "u:p", 200), ("not for who may only read", True, "r:p", 403), ("for nobody else", True, "x:y", 401), ("not without --control", False, "u:p", 404))
+    def test_is_served(self, tmp_path, has_control, auth, status):
+        """Every operation outside /ari."""
+        config = read_config(tmp_path, USER + "[r]\ntype = user\nread_only = yes\npassword = p\n")
+        with ari_ref.Server(config, port=0, control=has_control) as server:
+            for path in ("requests", "events", "faults", "clock", "quiet"):
+                assert get(server.url + "/control", auth, "/" + path) == status
+                assert get(server.ari_url + "/control", "u:p", "/" + path) == 404
+
+    def test_prints_the_events_of_an_application(self):
+        """--listen APP URL: one a line, until the server ends it; its reason where it is refused."""
+        with ari_ref.Server(users={"u": "p"}, port=0, control=True) as server:
+            url = server.ari_url.replace("//", "//u:p@")
+            with subprocess.Popen([sys.executable, program(), "--listen", "hello", url], stdout=subprocess.PIPE) as listening:
+                server.wait_for_application("hello", 20)
+                for number in range(2):
+                    server.emit("hello", {"type": "Odd", "number": number, "long": "x" * 70_000})
+                shown = [jsonlib.loads(listening.stdout.readline().decode()) for _ in range(2)]
+                server.drop_events("hello", 1001)
+                assert listening.wait(10) == 0 and [(event["type"], event["number"]) for event in shown] == [("Odd", 0), ("Odd", 1)]
+            done = subprocess.run([sys.executable, program(), "--listen", "hello", server.ari_url], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            assert done.returncode == 1 and b"401" in done.stderr
+
+
+@in_process
 class TestMedia:
     """What telephones and programs say to each other over RTP (Server.rtp, /control/media)."""
 
