@@ -644,7 +644,7 @@ class ConfigReader:
                 section.is_template = True
             elif mark != "+":
                 options = self.find_section(mark, where).options
-                self.spend(len(options), where)
+                self.spend(sum(1 + len(value) // 16 for _, value, _ in options), where)
                 section.options.extend(options)
             else:
                 known = self.find_section(name, where, finds_templates=False)
@@ -840,6 +840,16 @@ def doubt(name: str, value: str, convert: Callable) -> str:
         return "an origin with a blank at its side is never sent by a browser: write a,b"
     if any(not ORIGIN.fullmatch(origin) for origin in origins):
         return "an origin is scheme://host or scheme://host:port, such as http://localhost:3000"
+    if name == "auth_realm" and '"' in value:
+        return "its quotation mark ends the realm that a client reads"
+    if name == "password" and len(encode(value)) > MAX_CREDENTIAL_BYTES:
+        return "only its first %d bytes count" % MAX_CREDENTIAL_BYTES
+    if name == "channelvars" and value != value.replace(", ", ",").replace(" ,", ","):
+        return "the blank is part of a name: write A,B"
+    if any(origin != origin.lower() or origin.endswith((":80", ":443")) for origin in origins):
+        return "a browser sends an origin in small letters, and without a usual port"
+    if name == "prefix" and re.search(r"[?#\s]", value):
+        return "no path holds that"
     if name == "prefix" and "/" in value:
         return "it begins with a slash of its own, so that this one is another"
     return ""
@@ -938,15 +948,17 @@ class DialplanConfig:
         self.globals: dict[str, str] = {}
         self.warnings: list[str] = []
 
-    def matching(self, context: str, exten: str, seen: frozenset = frozenset()) -> Iterator[Extension]:
+    def matching(self, context: str, exten: str) -> Iterator[Extension]:
         """The extensions that are, or match, `exten`: the narrowest first, then those of included contexts (ext_cmp1)."""
-        here = self.contexts.get(context)
-        if here is None or context in seen:
-            return
-        found = [extension for extension in here.extensions.values() if extension.matches(exten)]
-        yield from sorted(found, key=lambda extension: extension.width)
-        for included in here.includes:
-            yield from self.matching(included, exten, seen | {context})
+        seen, left = set(), [context]
+        while left:
+            here = self.contexts.get(left.pop())
+            if here is None or here in seen:
+                continue
+            seen.add(here)
+            found = [extension for extension in here.extensions.values() if extension.matches(exten)]
+            yield from sorted(found, key=lambda extension: extension.width)
+            left.extend(reversed(here.includes))
 
     def step(self, context: str, exten: str, priority: int) -> tuple[str, str] | None:
         """What stands at a place; None where nothing does."""
@@ -957,15 +969,30 @@ class DialplanConfig:
         return next((extension.labels[label] for extension in self.matching(context, exten) if label in extension.labels), None)
 
 def extension_pattern(pattern: str) -> tuple[re.Pattern, tuple[int, ...]]:
-    """A regular expression for a name or a pattern such as _NXX, and how many characters each of its places takes."""
+    """A regular expression for a name or a pattern such as _NXX, and how many characters each of its places takes; re.error for
+    a range that runs backwards. What stands behind the first . or ! does not count (_extension_match_core)."""
     if not pattern.startswith("_"):
         return re.compile(re.escape(pattern)), ()
     parts, widths = [], []
     for piece in EXTENSION_PIECE.findall(pattern[1:].replace("-", "") if "[" not in pattern else pattern[1:]):
-        found = {"X": "[0-9]", "Z": "[1-9]", "N": "[2-9]", ".": ".+", "!": ".*"}.get(piece.upper())
-        parts.append(found or (piece if piece.startswith("[") else re.escape(piece)))
-        widths.append({"X": 10, "Z": 9, "N": 8, ".": 300, "!": 301}.get(piece.upper(), len(piece) if piece.startswith("[") else 1))
+        found, width = {"X": ("[0-9]", 10), "Z": ("[1-9]", 9), "N": ("[2-9]", 8), ".": (".+", 300), "!": (".*", 301)}.get(
+            piece.upper(), (re.escape(piece), 1))
+        if len(piece) > 1:              # a class
+            inside = re.sub(r"([\\\[\]^])", r"\\\1", piece[1:-1])
+            found, width = "[%s]" % inside if inside else "(?!)", len(piece)
+        parts.append(found)
+        widths.append(width)
+        if piece in (".", "!"):
+            break
     return re.compile("".join(parts), re.DOTALL), tuple(widths)
+
+def kept_options(section: Section, warnings: list[str]) -> Iterator[tuple[str, str, str]]:
+    """The options of a section that events can tell of: what is not UTF-8 is told and passed over."""
+    for name, value, where in section.options:
+        if is_utf8(section.name + name + value):
+            yield name, value, where
+        else:
+            warnings.append("%s: not UTF-8, ignored" % where)
 
 def parse_extensions(text: bytes, path: str = "extensions.conf",
                      included: Callable[[str], list] = lambda pattern: []) -> DialplanConfig:
@@ -974,34 +1001,53 @@ def parse_extensions(text: bytes, path: str = "extensions.conf",
     config.warnings = reader.warnings
     for section in reader.sections:
         if section.name.lower() == "globals":
-            for name, value, _ in section.options:      # with those before it
-                config.globals[name] = GLOBAL.sub(lambda match: config.globals.get(match.group(1), ""), value)
+            for name, value, where in kept_options(section, config.warnings):      # with those before it
+                value = GLOBAL.sub(lambda match: config.globals.get(match.group(1), ""), value)
+                if len(value) > MAX_CONFIG_LINE_BYTES:  # Not Asterisk
+                    config.warnings.append("%s: a global over %d characters, ignored" % (where, MAX_CONFIG_LINE_BYTES))
+                else:
+                    config.globals[name] = value
         elif section.name.lower() != "general" and not section.is_template:
             context, last = config.contexts.setdefault(section.name, Context()), None
-            for name, value, where in section.options:
+            for name, value, where in kept_options(section, config.warnings):
                 if name.lower() in ("exten", "same"):
                     last = add_step(context, value if name.lower() == "exten" else None, value, last, where, config.warnings)
                 elif name.lower() == "include":
                     context.includes.append(value)
                 else:
                     config.warnings.append("%s: %s has no effect here" % (where, name))
+    for name, context in config.contexts.items():
+        config.warnings += ["%s: [%s] includes the context %s, which is not there" % (path, name, included)
+                            for included in context.includes if included not in config.contexts]
+        config.warnings += ["%s: %s in [%s] has no priority 1, where every call begins" % (path, extension.pattern, name)
+                            for extension in context.extensions.values() if 1 not in extension.steps]
     return config
 
-def parse_phones(text: bytes, path: str = "pjsip.conf", included: Callable[[str], list] = lambda pattern: []) -> list[tuple]:
-    """(name, context, caller id) of the endpoints of pjsip.conf; nothing else of it is looked at (res_pjsip)."""
-    phones = []
-    for section, options in ConfigReader(text, path, included).read():
+def parse_phones(text: bytes, path: str = "pjsip.conf",
+                 included: Callable[[str], list] = lambda pattern: []) -> tuple[list[tuple], list[str]]:
+    """(name, context, caller id) of the endpoints of pjsip.conf, and warnings; nothing else of it is looked at (res_pjsip)."""
+    phones, reader = [], ConfigReader(text, path, included)
+    for section, options in reader.read():
         given = {name: value for name, value, _ in options}
-        if given.get("type", "").lower() == "endpoint":
+        if given.get("type", "").lower() != "endpoint":
+            continue
+        if is_utf8(section.name + "".join(given.values())):
             phones.append((section.name, given.get("context", "default"), given.get("callerid", "")))
-    return phones
+        else:
+            reader.warnings.append("%s: [%s] is not UTF-8, ignored" % (section.where, section.name))
+    return phones, reader.warnings
 
 def add_step(context: Context, named: str | None, value: str, last: tuple[Extension, int] | None, where: str,
              warnings: list[str]) -> tuple[Extension, int] | None:
     """Add EXTEN,PRIORITY(LABEL),APPLICATION(DATA), or what stands behind EXTEN in a `same`; (extension, priority) of it."""
     if named is not None:
         exten, _, value = value.partition(",")
-        extension = context.extensions.setdefault(exten.strip(), Extension(exten.strip()))
+        try:
+            extension = context.extensions.get(exten.strip()) or Extension(exten.strip())
+        except re.error:
+            warnings.append("%s: no pattern: %s, ignored" % (where, exten.strip()))
+            return last
+        context.extensions[extension.pattern] = extension
         last = (extension, last[1] if last and last[0] is extension else max(extension.steps, default=0))
     priority, _, call = value.partition(",")
     match = PRIORITY.fullmatch(priority.strip())
@@ -1041,7 +1087,7 @@ def parse_file(parse: Callable, path: str):
     def included(pattern: str) -> list[tuple[str, bytes]]:
         nonlocal left
         files = []
-        for found in sorted(glob.glob(os.path.join(folder, pattern)))[:MAX_CONFIG_FILES + 1]:
+        for found in sorted(glob.glob(os.path.join(glob.escape(folder), pattern)))[:MAX_CONFIG_FILES + 1]:
             if not os.path.isdir(found):
                 files.append((found, read_file(found, min(MAX_CONFIG_BYTES, left))))
                 left -= len(files[-1][1])
@@ -1410,7 +1456,7 @@ def credentials(request: Request) -> tuple[str, str] | None:
                 return given
             break
     for name, value in request.pairs:
-        if name.lower() == "api_key":
+        if name.isascii() and name.lower() == "api_key":
             user, colon, password = value.partition(":")
             return (user, password) if colon else None
     return None
@@ -3704,17 +3750,37 @@ def sound_files(folder: str) -> Iterator[tuple[str, str, float]]:
         for file in sorted(files):
             whole = os.path.join(path, file)
             name, _, suffix = os.path.relpath(whole, folder).rpartition(".")
-            if os.path.basename(name) and suffix in FORMATS and os.path.isfile(whole):
+            if os.path.basename(name) and suffix in FORMATS and is_utf8(name) and os.path.isfile(whole):
                 yield name, suffix, file_length_ms(suffix, os.path.getsize(whole))
 
 # What a telephone says, and what packets carry: frames of 20 ms. ulaw is what all others are made from and brought to.
 FRAME_SECONDS, FRAME_BYTES, ULAW_RATE = 0.02, 160, 8000
 KEPT_FRAMES = 1500                      # 30 s
 MAX_SPOKEN_BYTES = 2**24                # of a file
+KEPT_SOUNDS = 16                        # that were said last
 ULAW = [(1 if byte & 0x80 else -1) * (((~byte & 0x0F) * 8 + 0x84 << ((~byte & 0x70) >> 4)) - 0x84) for byte in range(256)]
 ALAW = [(1 if byte & 0x80 else -1) * (((byte ^ 0x55) & 0x0F) * 16 + (0x108 if (byte ^ 0x55) & 0x70 else 8)
                                       << max(0, ((byte ^ 0x55) & 0x70) - 0x10 >> 4)) for byte in range(256)]     # ITU-T G.711
 ULAW_SILENCE = b"\xff" * FRAME_BYTES
+
+class Recent:
+    """The newest frames: so many bytes of them, and so many."""
+
+    def __init__(self, limit: int = KEPT_FRAMES * FRAME_BYTES) -> None:
+        self.frames: collections.deque[bytes] = collections.deque()
+        self.limit, self.size = limit, 0
+
+    def add(self, frame: bytes) -> None:
+        self.frames.append(frame)
+        self.size += len(frame)
+        while self.size > self.limit or len(self.frames) > KEPT_FRAMES:
+            self.take()
+
+    def take(self) -> bytes:
+        """The oldest one."""
+        frame = self.frames.popleft()
+        self.size -= len(frame)
+        return frame
 
 class Codec(NamedTuple):
     """How frames are carried: payload type, samples a second, silence ("" where that cannot be made), and how they are made from
@@ -3783,7 +3849,11 @@ LOUD = FRAME_BYTES * 256 // 128         # of a frame in which somebody talks (DE
 TONE = bytes(map(nearest(ULAW), [int(8000 * math.sin(math.pi * at / 10)) for at in range(FRAME_BYTES)]))       # 400 Hz
 
 def speech(path: str, suffix: str) -> tuple[bytes, ...]:
-    """The frames of a file of sound, in ulaw; OSError where it cannot be read."""
+    """The frames of a file of sound, in ulaw; OSError where it cannot be read. They are shared by whoever says it."""
+    return speech_of(path, suffix, os.stat(path).st_mtime_ns)
+
+@functools.lru_cache(maxsize=KEPT_SOUNDS)
+def speech_of(path: str, suffix: str, changed: int) -> tuple[bytes, ...]:
     codec = FORMATS[suffix].codec
     codec = linear_codec(0, RATES[codec], "<") if codec in RATES else rtp_codec(codec)
     data, size = read_file(path, MAX_SPOKEN_BYTES)[len(file_head(suffix, 0)):], len(codec.silence)
@@ -4417,6 +4487,8 @@ class Endpoint(Subject):
     def call(self, extension: str) -> Channel | None:
         """Call an extension of its context; None where there is none (the telephone is told 404)."""
         if dialplan_step(self.stasis, Place(self.context, extension, 1)) is None:
+            self.stasis.hint("%s has called the extension %s, which is not in its context %s: stasis-APP has every one while the "
+                             "application APP is connected" % (self.id, extension, self.context))
             return None
         channel = self.new_channel(self.stasis.unique_id(), "Ring", extension)
         channel.set_variable("SIPDOMAIN", "127.0.0.1")
@@ -4439,7 +4511,7 @@ class Voice:
         self.says: tuple[tuple[bytes, ...], bool] = ((), False)
         self.hears: tuple[Voice | None, ...] = ()       # as Channel.audio() says
         # The carrier's alone: what came from a program, or went to a telephone, in 30 s; how much in all; since when this is said.
-        self.received: collections.deque[bytes] = collections.deque(maxlen=KEPT_FRAMES)
+        self.received = Recent()
         self.heard, self.said_since = 0, ((), 0)
         self.silence_ms: int | None = None              # of TALK_DETECT(set); None: nobody wants to know
         self.is_talking, self.talks_since = False, None
@@ -4450,10 +4522,13 @@ class Voice:
         """True while frames come from there."""
         return False
 
-    def say(self, frames: tuple[bytes, ...]) -> None:
-        """Say something, once."""
-        self.talk(True, (frames, False))
-        self.saying.set(len(frames) * FRAME_SECONDS, lambda: self.note_talk(False))
+    def say(self, frames: tuple[bytes, ...], seconds: float) -> None:
+        """Say something, once; a tone of so many seconds where that is nothing."""
+        self.talk(True, (frames, False) if frames else ((TONE,), True))
+        if frames:                      # which are said to their end, however late that is
+            self.saying.set(len(frames) * FRAME_SECONDS, lambda: self.note_talk(False))
+        else:
+            self.saying.set(seconds, lambda: self.talk(False))
 
     def talk(self, is_on: bool, says: tuple[tuple[bytes, ...], bool] = ((TONE,), True)) -> None:
         """Begin or cease to talk."""
@@ -4501,7 +4576,7 @@ class ExternalMedia(Voice):
 
     def __init__(self, channel: Channel, line: RtpLine) -> None:
         super().__init__(channel.stasis)
-        self.channel, self.line, self.sends = channel, line, False
+        self.channel, self.line, self.sends, self.received = channel, line, False, line.received_lately
 
     def is_heard(self) -> bool:
         return self.sends
@@ -4638,9 +4713,12 @@ def habit_of(given: dict) -> tuple[float, str] | None:
 def put_phone(stasis: Stasis, technology: str, resource: str, given: dict) -> dict:
     """Make a telephone, or give one that is there new properties: context, callerId, registered, answers (seconds) or refuses
     (busy, reject, unavailable). What is not given is as at first."""
-    require(bool(technology and resource) and technology.lower() not in ("local", "snoop", "unicastrtp"), 400,
+    is_name = bool(technology and resource) and "/" not in technology + resource and not CONTROL.search(technology + resource)
+    require(is_name and technology.lower() not in ("local", "snoop", "unicastrtp"), 400,
             "A telephone is TECHNOLOGY/NAME, and not of a technology that is there already")
     require_utf8(technology, resource, given)
+    registered = str(given.get("registered", True)).lower()
+    require(registered in TRUE_WORDS | FALSE_WORDS, 400, "registered is true or false")
     habit, phone = habit_of(given), stasis.endpoints.get("%s/%s" % (technology, resource))
     if phone is None:
         require_room(stasis.endpoints)
@@ -4650,7 +4728,7 @@ def put_phone(stasis: Stasis, technology: str, resource: str, given: dict) -> di
     phone.context = str(given.get("context") or "default")
     phone.caller = parse_caller_id(str(given.get("callerId") or ""))
     phone.habit = habit
-    phone.register(str(given.get("registered", True)).lower() in TRUE_WORDS)
+    phone.register(registered in TRUE_WORDS)
     return phone.to_json()
 
 def move_phone(stasis: Stasis, technology: str, resource: str, action: str, given: dict) -> object:
@@ -4685,8 +4763,8 @@ def say(stasis: Stasis, call: Channel, name: str) -> Later:
     file = stasis.sounds.file(name, call.language)
     def then(stasis: Stasis, frames: tuple[bytes, ...]) -> None:
         if not call.is_over:            # it may be meanwhile
-            call.phone.say(frames or (TONE,) * max(1, int(length / 1000 / FRAME_SECONDS)))
-    return Later(lambda server: server.rtp.read(file), then, AriError(500, "The sound cannot be read"))
+            call.phone.say(frames, length / 1000)
+    return Later(lambda server: speech(*file) if file else (), then, AriError(500, "The sound cannot be read"))
 
 def media_json(stasis: Stasis, name: str) -> dict:
     """What went over a channel of a telephone or of external media, as /control/media tells it: 404 for another."""
@@ -4697,7 +4775,7 @@ def media_json(stasis: Stasis, name: str) -> dict:
 def received_media(stasis: Stasis, name: str) -> bytes:
     """The last 30 s of what a program has sent, in its format, or of what a telephone has heard, in ulaw: 404."""
     media_json(stasis, name)
-    return b"".join(stasis.find_channel(name).voice.received)
+    return b"".join(list(stasis.find_channel(name).voice.received.frames))
 
 def set_talk_detect(stasis: Stasis, channel: Channel, argument: str, value: str) -> None:
     if channel.voice:
@@ -5167,7 +5245,8 @@ def leg_ids(stasis: Stasis, technology: str, resource: str, channel_id: str | No
     if technology.lower() != "local":
         phone = find_endpoint(stasis, technology, resource)
         if not (phone and phone.is_registered):
-            stasis.hint("there is no endpoint %s/...: Local/EXTEN@stasis-APP rings in the application APP, and with --control "
+            stasis.hint("the telephone %s is not registered" % phone.id if phone else
+                        "there is no endpoint %s/...: Local/EXTEN@stasis-APP rings in the application APP, and with --control "
                         "there are telephones: PUT /control/phones/%s/NAME" % (technology, technology))
             raise allocation_failed()
         require_room(stasis.channels)
@@ -6076,7 +6155,7 @@ ABNORMAL = 1006                         # RFC 6455 7.4.1: said of a connection t
 CLOCK_MODES = {"real": 1.0, "manual": 0.0}              # seconds that pass in one
 RTP_PORTS = range(10000, 20000, 2)      # rtp.conf's
 MAX_PACKET_BYTES = 8192                 # Not Asterisk: of one that comes in; slin192 has 7,692
-MAX_COMING_PACKETS = 1500               # 30 s of what has come ahead of its time: what is older is lost
+MAX_RTP_LINES = 1000                    # external media at a time
 MAX_LATE_SECONDS = 0.2                  # what is behind by more is not caught up with
 SILENT_SECONDS = 0.1                    # after which nobody sends any more
 UNUSED_SECONDS = 5.0                    # how long a line may be without its channel
@@ -6220,8 +6299,11 @@ class Outbox:
         while self.frames and not self.is_broken and self.pen.acquire(blocking=False):
             self.deadline = time.monotonic() + self.write_seconds
             if not self.write():
-                threading.Thread(target=self.write_patiently, name="events", daemon=True).start()
-                return
+                try:
+                    threading.Thread(target=self.write_patiently, name="events", daemon=True).start()
+                    return
+                except RuntimeError:    # no thread can be had
+                    self.is_broken = True
             self.pen.release()
         if self.is_broken:
             self.stream.shut_down()     # and whoever waits in write_patiently() wakes up
@@ -6290,7 +6372,7 @@ class EventSocket:
         self.outbox.put(encode("HTTP/1.1 101 %s\r\n%s\r\n" % (PHRASES[101], "".join(lines))))
         self.ari.change(register)
         self.outbox.open()              # only now: who was replaced hears it before the newcomer's 101
-        names = printable(", ".join(upgrade.applications))
+        names = masked_text(", ".join(upgrade.applications))
         logger.info("%s event socket of %s opened", self.peer, names)
         try:
             self.parser.receive(rest)
@@ -6330,7 +6412,9 @@ class EventSocket:
 
 USER_INFO = re.compile(r"//[^/?#\s]*@")                  # of a URL
 API_KEY = "".join("(?:%s|(?:%%|\\\\u00)(?:%02x|%02x))" % (char, ord(char), ord(char.upper())) for char in "api_key")
-SECRET = re.compile(r'(%s=)[^&]*|(%s"\s*:\s*)(?:"(?:[^"\\]|\\.)*"?|[^,}\]]*)' % (API_KEY, API_KEY), re.IGNORECASE | re.DOTALL)
+SECRET = re.compile(r'(%s=)[^&]*|(%s"\s*:\s*)(?:"(?:[^"\\]|\\.)*"?|[\[{][^\]}]*|[^,}\]]*)' % (API_KEY, API_KEY),
+                    re.IGNORECASE | re.DOTALL)
+HIDDEN = re.compile(r"//[^/?#\s@]*:[^/?#\s@]*@|api_key=(?!\.\.\.)", re.IGNORECASE)           # seen only once it is decoded
 NO_HEAD = Head("(bad", "request)", [])  # stands in for a head that could not be read
 
 class HttpConnection(socketserver.BaseRequestHandler):
@@ -6395,9 +6479,9 @@ class HttpConnection(socketserver.BaseRequestHandler):
                 masked_text(head.by_name["origin"])))
         if logger.isEnabledFor(logging.INFO):
             reason = response.value if response.status >= 400 and response.value is not NO_BODY else ""
-            logger.info("%s %s %d %s", self.peer, masked(head), response.status, printable(json.dumps(reason) if reason else ""))
+            logger.info("%s %s %d %s", self.peer, masked(head), response.status, masked_text(json.dumps(reason) if reason else ""))
         if logger.isEnabledFor(logging.DEBUG) and response.value is not NO_BODY:
-            logger.debug("%s answered %s", self.peer, printable(dump_json(response.value)))
+            logger.debug("%s answered %s", self.peer, masked_text(dump_json(response.value)))
 
     def read_request(self) -> Response | Callable[[Stasis], object]:
         """Read the next `head`, and the body, for what decide() says of them; HttpError, AriError where they cannot be read."""
@@ -6467,7 +6551,9 @@ def masked(head: Head) -> str:
 
 def masked_text(text: str) -> str:
     """A path, query, form, JSON or Origin for the log: an api_key, however it is spelt, and what stands before a host is hidden."""
-    return printable(USER_INFO.sub("//...@", SECRET.sub(r"\1\2...", text)))
+    pieces = re.split(r"([&\s]+)", USER_INFO.sub("//...@", SECRET.sub(r"\1\2...", text)))
+    clear = [percent_decode(piece.replace("\\/", "/")) for piece in pieces]
+    return printable("".join("..." if shown != piece and HIDDEN.search(shown) else piece for piece, shown in zip(pieces, clear)))
 
 def printable(text: str) -> str:
     """`text` without characters that would do something to a terminal or a file of lines."""
@@ -6514,7 +6600,7 @@ class Listener(http.server.ThreadingHTTPServer):
             thread.start()
         except RuntimeError:            # no thread can be had; over TLS the caller knows another socket
             self.shutdown_request(request)
-            raise
+            self.ari.warn("no connection can be served now: there are no more threads")
 
     def shutdown_request(self, request: socket.socket) -> None:
         self.ari.sessions.pop(request, None)
@@ -6546,11 +6632,14 @@ class RecordingFiles:
             if not os.access(self.folder, os.W_OK):
                 raise OSError(errno.EACCES, os.strerror(errno.EACCES), self.folder)
         for name, suffix, length in sound_files(self.folder) if self.folder else ():
-            if is_utf8(name):
-                lengths.setdefault(name, {})[suffix] = length
+            lengths.setdefault(name, {})[suffix] = length
         return lengths
 
     def path(self, name: str, suffix: str) -> str:
+        try:
+            os.fsencode(name)
+        except UnicodeError:            # the file system has another encoding
+            raise OSError(errno.EILSEQ, os.strerror(errno.EILSEQ), name) from None
         return os.path.join(self.folder, "%s.%s" % (name, suffix))
 
     def begin(self, name: str, suffix: str, appends: bool) -> None:
@@ -6613,7 +6702,10 @@ class RecordingFiles:
 
     def lengths(self, name: str) -> dict[str, float]:
         """What lies there of one recording, {suffix: length in ms}."""
-        paths = {suffix: self.path(name, suffix) for suffix in FORMATS}
+        try:
+            paths = {suffix: self.path(name, suffix) for suffix in FORMATS}
+        except OSError:
+            return {}
         return {suffix: file_length_ms(suffix, os.path.getsize(path)) for suffix, path in paths.items() if os.path.isfile(path)}
 
     def content(self, name: str, suffix: str, size: int, is_open: bool) -> Content:
@@ -6656,23 +6748,24 @@ class RtpLine:
         self.opened, self.last_heard, self.is_loud = time.monotonic(), -math.inf, False
         self.sequence, self.timestamp, self.ssrc = secrets.randbits(15), 0, secrets.randbits(32)
         self.sent = self.sent_bytes = self.received = self.received_bytes = 0
-        self.coming: collections.deque[bytes] = collections.deque(maxlen=MAX_COMING_PACKETS)     # payloads that nobody heard yet
+        limit = KEPT_FRAMES * (len(self.codec.silence) or FRAME_BYTES)
+        self.coming, self.received_lately = Recent(limit), Recent(limit)        # payloads that nobody heard yet; of the last 30 s
         self.present: bytes | None = None               # what is heard of it now
 
     def take(self) -> None:
         """Read what has come."""
         with contextlib.suppress(OSError):              # nothing more, or an answer of ICMP
-            for _ in range(MAX_COMING_PACKETS):
+            for _ in range(KEPT_FRAMES):
                 payload = rtp_payload(self.sock.recv(MAX_PACKET_BYTES))
                 if payload is not None:
                     self.received, self.received_bytes = self.received + 1, self.received_bytes + len(payload)
-                    self.coming.append(payload)
-                    self.voice.received.append(payload)
+                    self.coming.add(payload)
+                    self.received_lately.add(payload)
                     self.last_heard = time.monotonic()
 
     def go_on(self) -> None:
         """The next payload is what is heard now."""
-        self.present = self.coming.popleft() if self.coming and self.voice.sends else None      # once everybody listens
+        self.present = self.coming.take() if self.coming.frames and self.voice.sends else None  # once everybody listens
         if self.voice.silence_ms is not None and self.present and self.codec.to_ulaw:
             self.is_loud = sum(self.codec.to_ulaw(self.present).translate(LOUDNESS)) > LOUD
 
@@ -6721,37 +6814,40 @@ class Rtp:
         """Begin, if that has not been done."""
         with self.starting:
             if not self.thread and not self.ari.is_closing:
-                self.thread = threading.Thread(target=self.run, name="rtp", daemon=True)
-                self.thread.start()
-
-    def read(self, file: tuple[str, str] | None) -> tuple[bytes, ...]:
-        """What a file of sound, (path, suffix), says; nothing without one. OSError where it cannot be read."""
-        self.start()
-        return speech(*file) if file else ()
+                thread = threading.Thread(target=self.run, name="rtp", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:
+                    raise OSError(errno.EAGAIN, "there are no more threads") from None
+                self.thread = thread
 
     def open(self, host: str, format_name: str) -> RtpLine:
         """A line to HOST:PORT; OSError where there is none (chan_rtp.c, unicast_rtp_request)."""
         name, _, port = host.rpartition(":")
         try:
             found = socket.getaddrinfo(name.strip("[]") or None if name else "", port, type=socket.SOCK_DGRAM)[0]
-        except (UnicodeError, ValueError) as error:
-            raise OSError(errno.EINVAL, str(error), host) from None
+        except (OSError, UnicodeError, ValueError) as error:
+            raise OSError(errno.EINVAL, getattr(error, "strerror", "") or str(error), host) from None
         family, remote = found[0], found[4]
         with socket.socket(family, socket.SOCK_DGRAM) as asking:
             asking.connect(remote)
             own = asking.getsockname()[0]               # Asterisk: the address from which it is reached (ast_ouraddrfor)
-        sock = socket.socket(family, socket.SOCK_DGRAM)
-        for port in itertools.islice(self.ports, len(RTP_PORTS)):
-            with contextlib.suppress(OSError):
-                sock.bind((own, port))
-                break
-        else:
-            sock.close()
-            raise OSError(errno.EADDRINUSE, "no port is free for it", host)
-        sock.setblocking(False)
-        line = RtpLine(sock, remote, format_name)
-        self.lines.append(line)
         self.start()
+        with contextlib.ExitStack() as stack:
+            sock = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+            for port in itertools.islice(self.ports, len(RTP_PORTS)):
+                with contextlib.suppress(OSError):
+                    sock.bind((own, port))
+                    break
+            else:
+                raise OSError(errno.EADDRINUSE, "no port is free for it", host)
+            sock.setblocking(False)
+            line = RtpLine(sock, remote, format_name)
+            with self.starting:         # so that the end of the server finds them all
+                if self.ari.is_closing or len(self.lines) >= MAX_RTP_LINES:
+                    raise OSError(errno.EMFILE, "there is no more external media", host)
+                self.lines.append(line)
+            stack.pop_all()             # it stays open
         return line
 
     def run(self) -> None:
@@ -6771,7 +6867,8 @@ class Rtp:
     def look_who_hears(self) -> None:
         """Have the model say anew who hears whom, and tell it who sends: by another thread, as the lock may be taken."""
         recently = time.monotonic() - SILENT_SECONDS
-        states = [(line.voice, bool(line.coming) or line.last_heard > recently, line.is_loud) for line in self.lines if line.voice]
+        states = [(line.voice, bool(line.coming.frames) or line.last_heard > recently, line.is_loud)
+                  for line in self.lines if line.voice]
         news = [(voice, sends, sends and is_loud) for voice, sends, is_loud in states
                 if (sends, sends and is_loud) != (voice.sends, voice.is_talking)]
         if self.asks and self.asks.done():
@@ -6792,6 +6889,7 @@ class Rtp:
             is_over = line.voice.channel.is_over if line.voice else now - line.opened > UNUSED_SECONDS
             if is_over:
                 line.sock.close()
+                line.voice = None       # so that nothing of it is kept
                 self.lines.remove(line)
             elif line.voice:
                 poll.register(line.sock, select.POLLIN)
@@ -6799,7 +6897,7 @@ class Rtp:
         for line in self.lines:
             if line.sock.fileno() in ready:
                 line.take()
-            if line.coming or line.present:
+            if line.coming.frames or line.present:
                 line.go_on()
         by_voice = {line.voice: line for line in self.lines if line.voice}
         for voice in list(self.ari.stasis.voices):
@@ -6807,7 +6905,7 @@ class Rtp:
             if frame and voice in by_voice:
                 by_voice[voice].send(frame)
             elif frame:
-                voice.received.append(as_carried(frame, "ulaw"))
+                voice.received.add(as_carried(frame, "ulaw"))
                 voice.heard += 1
 
     def heard(self, voice: Voice, lines: dict[Voice, RtpLine], tick: int) -> tuple[str, bytes] | None:
@@ -6817,11 +6915,12 @@ class Rtp:
             line = lines.get(speaker)
             if line and line.present:
                 return line.format, line.present
-            says, goes_round = speaker.says if speaker else ((), False)
-            if says and speaker.said_since[0] is not says:
-                speaker.said_since = says, tick
-            if says and (goes_round or tick - speaker.said_since[1] < len(says)):
-                return "ulaw", says[(tick - speaker.said_since[1]) % len(says)]
+            said = speaker.says if speaker else ((), False)
+            frames, goes_round = said
+            if frames and speaker.said_since[0] is not said:
+                speaker.said_since = said, tick
+            if frames and (goes_round or tick - speaker.said_since[1] < len(frames)):
+                return "ulaw", frames[(tick - speaker.said_since[1]) % len(frames)]
             frame = frame if line else ("", b"")
         return frame
 
@@ -6829,8 +6928,9 @@ class Rtp:
         """Send nothing more; Server.is_closing is set."""
         if self.thread and self.thread.is_alive():
             self.thread.join(2 * FRAME_SECONDS)
-        for line in self.lines:
-            line.sock.close()
+        with self.starting:
+            for line in self.lines:
+                line.sock.close()
 
 class Phone:
     """A telephone of a Server, for tests: alice = server.phone("PJSIP/alice", context="stasis-demo"); alice.call("100").
@@ -7214,6 +7314,9 @@ class Server(Bench):
 
     def move_phone(self, technology: str, resource: str, action: str, given: dict) -> Response:
         """Let a telephone do something, as the function of that name says."""
+        if action in ("say", "talk"):   # until then nobody can hear anything
+            with contextlib.suppress(OSError):
+                self.rtp.start()
         return self.perform(lambda stasis: move_phone(stasis, technology, resource, action, given))
 
     def listen(self, tls: ssl.SSLContext | None) -> None:
@@ -7236,7 +7339,8 @@ class Server(Bench):
 
     def events_url(self, application: str) -> str:
         """Where an application listens, with the name and password of the first user who may write, if that is plain."""
-        user = next((user for user in self.config.users.values() if not (user.is_read_only or user.is_crypted)), User(""))
+        users = self.config.users.values()
+        user = next((user for user in users if not (user.is_read_only or user.is_crypted)), User(""))
         query = urllib.parse.urlencode({"app": application, "api_key": "%s:%s" % (user.name, user.password)})
         return "ws" + self.ari_url[len("http"):] + "/events?" + query
 
@@ -7259,6 +7363,9 @@ class Server(Bench):
         if self.is_closing:
             raise RuntimeError("this Server was closed: make another one")
         self.worker.submit(int)         # so that its thread is there before something waits for it with the lock held
+        "".encode("idna")               # and what would need a file later, where there is none left
+        if self.config.hashes:
+            crypt_function()
         self.threads = [threading.Thread(target=self.run_timers, daemon=True)]
         for listener in self.listeners:
             self.threads.append(threading.Thread(target=listener.serve_forever, args=(ACCEPT_POLL_SECONDS,), daemon=True))
@@ -7313,7 +7420,7 @@ class Server(Bench):
         Each gets the server's identity at its end and, where it has no member of that name yet, the application's name."""
         events, self.stasis.outbox, outboxes = self.stasis.outbox, [], []
         pretty = self.config.is_pretty
-        for event, hearers in events:
+        def put(event: dict, hearers: list) -> None:
             event["asterisk_id"] = self.stasis.entity_id
             text = dump_json(event, pretty)
             if self.keeps_journal:
@@ -7322,6 +7429,8 @@ class Server(Bench):
                 whole = text if "application" in event else add_member(text, "application", name, pretty)
                 event_socket.outbox.put(encode_frame(Opcode.TEXT, whole.encode()))
                 outboxes.append(event_socket.outbox)
+        for event, hearers in events:
+            self.stasis.attempt(functools.partial(put, event, hearers))
         due = self.stasis.next_due()
         if due is not None and due < self.wakes_at:
             self.wakes_at = due
@@ -7342,7 +7451,7 @@ class Server(Bench):
 
     def warn(self, text: str) -> None:
         """Log a warning, each once; what a client has put into it may be long."""
-        text = text[:MAX_TOLD_CHARS]
+        text = masked_text(text[:MAX_TOLD_CHARS])
         if text not in self.told and len(self.told) < MAX_TOLD:
             self.told.add(text)
             logger.warning(printable(text))
@@ -7352,7 +7461,10 @@ class Server(Bench):
         def note_due(stasis: Stasis) -> None:
             self.wakes_at = stasis.next_due() or math.inf
         while not self.is_closing:
-            self.change(note_due)
+            try:
+                self.change(note_due)
+            except Exception:
+                logger.exception("a fault of ari_ref among the timers")
             speed = self.clock[1]
             self.due_earlier.wait(None if self.wakes_at == math.inf or not speed else max(0.0, self.wakes_at - self.now()) / speed)
             self.due_earlier.clear()    # behind the wait, so that neither an earlier timer nor the end is overlooked
@@ -7471,8 +7583,10 @@ def main(arguments: list[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")               # as stderr
     try:
-        status = (print_operations() if options.operations else listen(*options.listen[:2], is_pretty=options.pretty) if options.listen
-                  else run(options))
+        if options.listen:
+            status = listen(*options.listen[:2], is_pretty=options.pretty)
+        else:
+            status = print_operations() if options.operations else run(options)
         sys.stdout.flush()
         return status
     except (ConfigError, OSError) as error:
@@ -7502,10 +7616,12 @@ def run(options: argparse.Namespace) -> int:
     dialplan = parse_file(parse_extensions, extensions) if extensions else None
     problems += dialplan.warnings if dialplan else []
     pjsip = beside(options, None, "pjsip.conf")
-    phones = [("PJSIP/" + name, *more) for name, *more in (parse_file(parse_phones, pjsip) if pjsip else ())]
+    found, warned = parse_file(parse_phones, pjsip) if pjsip else ((), ())
+    problems += warned
+    phones = [("PJSIP/" + name, *more) for name, *more in found]
     phones += [(*name.partition("@")[::2], "") for name in options.phone]
     if options.check:
-        return check(config, settings, options, tls, problems)
+        return check(config, settings, options, tls, problems, dialplan, phones)
     for problem in problems:
         print("ari_ref: %s" % printable(problem), file=sys.stderr)
     return serve(config, settings, path, options, tls, dialplan, phones)
@@ -7610,7 +7726,7 @@ def tls_context(settings: HttpConfig) -> ssl.SSLContext:
     return context
 
 def check(config: Config | None, settings: HttpConfig, options: argparse.Namespace, tls: ssl.SSLContext | None,
-          problems: list[str]) -> int:
+          problems: list[str], dialplan: DialplanConfig | None, phones: list[tuple[str, str, str]]) -> int:
     """Print what takes effect, never a password, and every problem; the exit status says whether there are any."""
     def yes_no(value: bool) -> str:
         return "yes" if value else "no"
@@ -7622,7 +7738,10 @@ def check(config: Config | None, settings: HttpConfig, options: argparse.Namespa
         problems.append("http.conf: http and https cannot both listen on port %d" % places[0][1])
     settings.port = settings.tls_port = 0               # any will do, as a server may be listening there now
     try:
-        Server(config, http_config=settings, sounds=options.sounds, recordings=options.recordings, tls=tls).close()
+        server = Server(config, http_config=settings, sounds=options.sounds, recordings=options.recordings, tls=tls,
+                        dialplan=dialplan)
+        with contextlib.closing(server):
+            put_phones(server, phones)
     except (ConfigError, OSError) as error:
         problems.append(str(error) if isinstance(error, ConfigError) else "%s: %s" % (error.filename, error.strerror))
     print("prefix '%s', %d sessions" % (printable(settings.prefix), settings.session_limit))
@@ -7644,8 +7763,14 @@ def has_terminal() -> bool:
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
         return True
-    except OSError:
-        return False
+    except OSError as error:
+        return error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM)        # which tell nothing of it
+
+def put_phones(server: Server, phones: list[tuple[str, str, str]]) -> None:
+    """Make the telephones of --phone and pjsip.conf; ConfigError for one that cannot be."""
+    for name, context, caller_id in phones:
+        with naming("telephone %s" % name):
+            server.phone(name, context=context, caller_id=caller_id)
 
 def serve(config: Config | None, settings: HttpConfig, path: str, options: argparse.Namespace, tls: ssl.SSLContext | None,
           dialplan: DialplanConfig | None, phones: list[tuple[str, str, str]]) -> int:
@@ -7653,9 +7778,7 @@ def serve(config: Config | None, settings: HttpConfig, path: str, options: argpa
     server = Server(config, http_config=settings, sounds=options.sounds, recordings=options.recordings, config_path=path, tls=tls,
                     dialplan=dialplan, keeps_journal=settings.has_control)
     try:
-        for name, context, caller_id in phones:
-            with naming("telephone %s" % name):
-                server.phone(name, context=context, caller_id=caller_id)
+        put_phones(server, phones)
     except ConfigError:
         server.close()
         raise

@@ -10026,12 +10026,29 @@ class TestCommandLine:
         ("no hash", "[u]\ntype = user\npassword_format = crypt\npassword = secret", "user 'u' has a password that is no crypt(3) hash"),
         ("a comment of another kind", "#password = secret", "bad.conf:2: '#' is ignored"),
         ("channelvars that are not UTF-8", "channelvars = \udcff", "bad.conf:2: channelvars must be UTF-8"),
+        ("a realm with a quotation mark", 'auth_realm = a"b', "bad.conf:2: auth_realm: its quotation mark ends"),
+        ("names with blanks", "channelvars = A, B", "bad.conf:2: channelvars: the blank is part of a name"),
+        ("an origin in capitals", "allowed_origins = http://A", "bad.conf:2: allowed_origins: a browser sends an origin in small letters"),
+        ("a password that is cut", "[u]\ntype = user\npassword = " + "secret" * 50, "bad.conf:4: password: only its first 255 bytes count"),
         ("a header that would be two", "auth_realm = a\rb", "bad.conf:2: auth_realm must be without control characters"))
     def test_check_says_of(self, tmp_path, text, words):
         """What will not do what its author meant, with file and line, and no password."""
         (tmp_path / "bad.conf").write_bytes(("[general]\n" + text + "\n").encode("utf-8", "surrogateescape"))
         status, printed, complained = run("--check", "--port", "0", "--config", str(tmp_path / "bad.conf"))
         assert status == 1 and words in complained and "secret" not in printed + complained
+
+    @rows("name, text, words",
+        ("a pattern that is none", "extensions.conf", "[c]\nexten => _[9-0],1,NoOp()\n", "extensions.conf:2: no pattern: _[9-0], ignored"),
+        ("a context that is not there", "extensions.conf", "[c]\ninclude => d\n", "[c] includes the context d, which is not there"),
+        ("an extension without a beginning", "extensions.conf", "[c]\nexten => 1,2,NoOp()\n", "1 in [c] has no priority 1"),
+        ("a telephone that is not UTF-8", "pjsip.conf", "[a]\ntype = endpoint\ncallerid = \udce9\n", "pjsip.conf:1: [a] is not UTF-8, ignored"),
+        ("a telephone that cannot be", "pjsip.conf", "[a/b]\ntype = endpoint\n", "telephone PJSIP/a/b: A telephone is TECHNOLOGY/NAME"))
+    def test_check_says_of_the_files_beside(self, tmp_path, name, text, words):
+        """extensions.conf and pjsip.conf in --etc."""
+        (tmp_path / "ari.conf").write_text(USER)
+        (tmp_path / name).write_bytes(text.encode("utf-8", "surrogateescape"))
+        status, _, complained = run("--check", "--etc", str(tmp_path), "--port", "0")
+        assert status == 1 and words in complained
 
     def test_check_says_where_two_listeners_are_one(self, tmp_path, certificate):
         """HTTP and HTTPS at one port, though one of them at every address."""
@@ -10115,7 +10132,8 @@ class TestCommandLine:
                     ("POST", "/channels?endpoint=PJSIP/alice&app=a", None), ("POST", "/channels?endpoint=Local/200@nowhere&app=a", None),
                     ("POST", "/asterisk/variable?variable=NOSUCH(x)&value=1", None), ("GET", "/asterisk/ping?Api%5FKey=u:p", None),
                     ("GET", "/x%C2%9B\u2028".replace("\u2028", "%E2%80%A8"), None), ("POST", "/bridges", "type=mixing&api_key=u:p"),
-                    ("GET", "/x//u:p@host", None), ("POST", "/bridges", '{"Api\\u005fKey" : "u:p\\"", "type": "mixing"}')):
+                    ("GET", "/x//u:p@host", None), ("GET", "/x?y=%2f%2Fu:p@host", None),
+                    ("POST", "/bridges", '{"api_key": ["x", "u:p"], "name": "http:\\/\\/u:p@h"}'), ("POST", "/bridges", '{"Api\\u005fKey" : "u:p\\"", "type": "mixing"}')):
                 for _ in range(2):
                     connection.request(method, "/ari" + target, body, {"Authorization": "Basic " + base64.b64encode(b"u:p").decode(),
                                        "Origin": "http://u:p@c" if "@" in target else "http://b",
@@ -10129,7 +10147,7 @@ class TestCommandLine:
                       "the Origin http://b is not among allowed_origins"):
             assert sum(words in warning for warning in warnings) == 1
         assert any('POST /ari/channels?endpoint=PJSIP/alice&app=a 500 {"error": "Allocation failed"}' in line for line in lines)
-        assert not any("u:p" in line or not line.isprintable() for line in lines)
+        assert not [line for line in lines if "u:p" in line or not line.isprintable()]
 
 
 @in_process
@@ -10364,6 +10382,81 @@ class TestLimits:
         monkeypatch.setattr(ari_ref, "MAX_CONFIG_STEPS", 20_000)
         with pytest.raises(ari_ref.ConfigError, match=r"ari.conf:\d+: the configuration takes more than 20000 steps"):
             ari_ref.parse_config(text.encode())
+
+    def test_text_of_a_dialplan(self):
+        """What is not UTF-8 is told and passed over, as a global that has grown too long."""
+        config = ari_ref.parse_extensions(b"[globals]\nA = " + b"x" * 8000 + b"\nB = ${A}${A}\nC = \xe9\n[c]\nexten => 1,1,Set(X=\xe9)\n")
+        assert list(config.globals) == ["A"] and not config.contexts["c"].extensions
+        assert [warning.partition(":")[2] for warning in config.warnings] == ["3: a global over 8191 characters, ignored", "4: not UTF-8, ignored", "6: not UTF-8, ignored"]
+
+    def test_includes_and_patterns_of_a_dialplan(self):
+        """Contexts that include each other, twice, and in a chain of 5,000; a pattern of many dots: found, or not, at once."""
+        names = ["c%d" % number for number in range(12)]
+        text = "".join("[%s]\n%s" % (name, "".join("include => %s\n" % other for other in names)) for name in names)
+        text += "".join("[d%d]\ninclude => d%d\ninclude => d%d\n" % (number, number + 1, number + 1) for number in range(5000))
+        config = ari_ref.parse_extensions((text + "[d5000]\nexten => _X..........X,1,NoOp()\n").encode())
+        assert config.step("c0", "1", 1) is None and config.step("d0", "1" * 60 + "x", 1) == ("NoOp", "") and config.step("d0", "x", 1) is None
+
+    def test_inherited_bytes_of_a_configuration(self):
+        """A section that many others inherit is refused when that comes to too much (MAX_CONFIG_STEPS)."""
+        text = "[t](!)\n" + ("password = " + "x" * 8000 + "\n") * 100 + "[u](t)\n" * 1000
+        with pytest.raises(ari_ref.ConfigError, match="the configuration takes more than 2000000 steps"):
+            ari_ref.parse_config(text.encode())
+
+    def test_threads_that_cannot_be_had(self, tmp_path, monkeypatch, caplog):
+        """An event socket that would need one ends, external media is refused, and everybody else is served on."""
+        patient = "[general]\nwebsocket_write_timeout = 10000\n[asterisk]\ntype = user\npassword = asterisk\n"
+        with ari_ref.Server(read_config(tmp_path, patient), port=0) as server:
+            with Client(ServerUnderTest(server.url), "thin") as client, Client(ServerUnderTest(server.url), "other") as other:
+                slow, quick = client.events(receive_buffer_bytes=4096), other.events()
+                assert client.get("/bridges").status == other.get("/bridges").status == 200         # on connections that stay
+                def start(thread):
+                    raise RuntimeError("can't start new thread")
+                monkeypatch.setattr(threading.Thread, "start", start)
+                big = {"variables": {"filling": "x" * 40000}}
+                for number in range(1000):
+                    if client.user_event("n", json=big).status == 404:
+                        break
+                assert number < 999
+                expect(other.post("/channels/externalMedia", {"app": other.app, "external_host": "127.0.0.1:9", "format": "ulaw"}), **ALLOCATION_FAILED)
+                other.user_event("x")
+                quick.expect("ChannelUserevent", eventname="x")
+                monkeypatch.undo()
+                assert slow.connection.drain() is not None
+                expect(other.post("/channels/externalMedia", {"app": other.app, "external_host": "127.0.0.1:9", "format": "ulaw"}), status=200)
+        assert not [record for record in caplog.records if record.exc_info]
+
+    def test_a_fault_of_a_timer_stops_no_other(self, tmp_path, monkeypatch):
+        """The thread of timers goes on whatever happens in it."""
+        with ari_ref.Server(users={"a": "b"}, port=0) as server:
+            monkeypatch.setattr(server, "pass_on", lambda: 1 / 0)
+            server.due_earlier.set()
+            threading.Event().wait(0.05)
+            monkeypatch.undo()
+            done = threading.Event()
+            server.change(lambda stasis: ari_ref.Timer(stasis).set(0.01, done.set))
+            assert done.wait(10)
+
+    def test_memory_of_external_media(self):
+        """The newest frames stay, by number and by bytes; a line that is over keeps nothing alive."""
+        recent = ari_ref.Recent(1000)
+        for size in (600, 300, 200, 900):
+            recent.add(bytes(size))
+        assert [len(frame) for frame in recent.frames] == [900] and recent.size == 900
+        for _ in range(ari_ref.KEPT_FRAMES + 5):
+            recent.add(b"")
+        assert len(recent.frames) == ari_ref.KEPT_FRAMES
+
+    def test_external_media_at_a_time(self, monkeypatch):
+        """500 beyond (MAX_RTP_LINES), and behind the end of the server; no socket stays open."""
+        monkeypatch.setattr(ari_ref, "MAX_RTP_LINES", 2)
+        with ari_ref.Server(users={"a": "b"}, port=0) as server:
+            lines = [server.rtp.open("127.0.0.1:9", "ulaw") for _ in range(2)]
+            with pytest.raises(OSError, match="no more external media"):
+                server.rtp.open("127.0.0.1:9", "ulaw")
+        with pytest.raises(OSError):
+            server.rtp.open("127.0.0.1:9", "ulaw")
+        assert [line.sock.fileno() for line in lines] == [-1, -1]
 
     def test_numbers_of_an_item(self):
         """A range of groups is not counted out, and a word of 5,000 digits is no number."""
@@ -11414,7 +11507,8 @@ class TestTelephones:
         (tmp_path / "ari.conf").write_text("[asterisk]\ntype = user\npassword = asterisk\n")
         (tmp_path / "pjsip.conf").write_text("[transport-udp]\ntype=transport\n[phone](!)\ntype=endpoint\ncontext=from-internal\n[alice](phone)\ncallerid=Alice <100>\n"
                                              "auth=alice\n[alice]\ntype=auth\n[bob](phone)\n")
-        assert ari_ref.parse_file(ari_ref.parse_phones, str(tmp_path / "pjsip.conf")) == [("alice", "from-internal", "Alice <100>"), ("bob", "from-internal", "")]
+        assert ari_ref.parse_file(ari_ref.parse_phones, str(tmp_path / "pjsip.conf")) == (
+            [("alice", "from-internal", "Alice <100>"), ("bob", "from-internal", "")], [])
         with serving("--etc", str(tmp_path)) as (_, url), Client(ServerUnderTest(url), "phones") as client:
             assert [endpoint["resource"] for endpoint in client.get("/endpoints/PJSIP").json] == ["alice", "bob"]
 
