@@ -21,8 +21,8 @@ Sections, in the order of what they need:
      6. The REST machine                parameters, operations, routes, answer(), the API description
      7. Stasis                          the model; its parts: time and events, the dialplan, the queue of a stay, a channel,
                                         what runs on it, calls, bridges, files, media and digits, telephones, devices
-     8. Operations                      the 98, each declared above its behaviour
-     9. Server                          sockets, threads, timers, the lock
+     8. Operations                      the 98, each declared above its behaviour, and those of a test
+     9. Server                          sockets, threads, timers, the lock; RTP; what a test may do
     10. Command line                    options, signals, exit status
 
 The arrow rule: a section uses names of the sections above it only (annotations apart).
