@@ -2820,7 +2820,8 @@ class Channel(Subject):
 
     def sends_audio(self) -> bool:
         """True while a playback, a tone or a silence generator writes to this channel."""
-        return self.is_silence_on or bool(self.queue and self.queue.sends_audio())
+        innermost = self.programs[-1] if self.programs else None
+        return self.is_silence_on or bool(innermost and innermost.sends_audio())
 
     @property
     def voice(self) -> Voice | None:
@@ -3059,6 +3060,10 @@ class Program:
     def answered(self) -> None:
         """The far leg has answered."""
 
+    def sends_audio(self) -> bool:
+        """True while it writes frames to the channel."""
+        return bool(self.queue and self.queue.sends_audio())
+
     def end(self, cause: int) -> None:
         """The time of the channel is over; the innermost program ends first."""
 
@@ -3193,6 +3198,10 @@ def run_stasis_only(channel: Channel, data: str) -> None:
 
 class Dialplan(Program):
     """The dialplan from the place of the channel on (pbx.c, __ast_pbx_run)."""
+    is_playing = False
+
+    def sends_audio(self) -> bool:
+        return self.is_playing
 
     def run(self) -> None:
         """Run until something waits, or nothing is left, or a step has ended the channel."""
@@ -3271,10 +3280,14 @@ class Dialplan(Program):
         sounds = [sound_of(channel.stasis, "sound:" + name, channel.language) for name in files.split("&")]
         status = "SUCCESS" if all(sound.outcome == SUCCEEDS for sound in sounds) else "FAILED"
         def over() -> None:
+            self.is_playing = False
+            channel.stasis.audio_changed()
             channel.set_variable("PLAYBACKSTATUS", status)
             self.go_on()
         if not channel.is_over:
             channel.timer.set(sum(sound.milliseconds or 0 for sound in sounds) / 1000, over)
+            self.is_playing = True
+            channel.stasis.audio_changed()
 
     def end_step(self) -> None:
         self.app = ("", "")
@@ -6155,6 +6168,7 @@ ABNORMAL = 1006                         # RFC 6455 7.4.1: said of a connection t
 CLOCK_MODES = {"real": 1.0, "manual": 0.0}              # seconds that pass in one
 RTP_PORTS = range(10000, 20000, 2)      # rtp.conf's
 MAX_PACKET_BYTES = 8192                 # Not Asterisk: of one that comes in; slin192 has 7,692
+NOT_AUDIO = (13, 19, 101, 121)          # payload types of comfort noise and digits (rtp_engine.c)
 MAX_RTP_LINES = 1000                    # external media at a time
 MAX_LATE_SECONDS = 0.2                  # what is behind by more is not caught up with
 SILENT_SECONDS = 0.1                    # after which nobody sends any more
@@ -6793,8 +6807,9 @@ def as_carried(frame: tuple[str, bytes], wanted: str) -> bytes:
     return own.from_ulaw(codec.to_ulaw(payload)) if own.from_ulaw and codec.to_ulaw else own.silence
 
 def rtp_payload(packet: bytes) -> bytes | None:
-    """What a packet carries (RFC 3550 5.1, 5.3.1); None for one that is none."""
-    at = 12 + 4 * (packet[0] & 0x0F) if len(packet) >= 12 and packet[0] >> 6 == 2 else None
+    """What a packet carries (RFC 3550 5.1, 5.3.1); None for one that is none, or no audio."""
+    is_audio = len(packet) >= 12 and packet[0] >> 6 == 2 and packet[1] & 0x7F not in NOT_AUDIO
+    at = 12 + 4 * (packet[0] & 0x0F) if is_audio else None
     if at is not None and packet[0] & 0x10:
         at += 4 + 4 * int.from_bytes(packet[at + 2:at + 4], "big")
     end = len(packet) - (packet[-1] if packet[0] & 0x20 else 0) if at is not None else 0

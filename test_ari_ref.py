@@ -11193,10 +11193,10 @@ class TestMedia:
                 threading.Event().wait(0.01)
 
     def test_what_is_no_packet_is_dropped(self, bot):
-        """Too short, of another version, with more head or padding than there is; the others are taken (RFC 3550 5.1)."""
+        """Too short, of another version, with more head or padding than there is, digits and noise; the others are taken (RFC 3550 5.1)."""
         head = struct.pack(">HII", 1, 2, 3)
         for packet in (b"", b"x", bytes(11), b"\x40\0" + head + b"x", b"\x8f\0" + head + b"x", b"\x90\0" + head + b"\0\0\xff\xff", b"\xa0\0" + head + b"\xff",
-                       b"\x80\0" + head, b"\xb1\0" + head + b"CSRC" + b"\0\0\0\1" + b"EXTE" + b"good" + b"\0\0\3"):
+                       b"\x80\0" + head, b"\x80\x65" + head + b"\5\n\0\xa0", b"\x80\x8d" + head + b"x", b"\xb1\0" + head + b"CSRC" + b"\0\0\0\1" + b"EXTE" + b"good" + b"\0\0\3"):
             bot.program.sock.sendto(packet, bot.program.place)
         deadline = time.monotonic() + 10
         while not bot.server.received(bot.media):
@@ -11269,6 +11269,18 @@ class TestMedia:
         back = codec.to_ulaw(codec.from_ulaw(sound))
         steps = [abs(ari_ref.ULAW[a] - ari_ref.ULAW[b]) for a, b in zip(sound, back)]
         assert len(codec.from_ulaw(sound)) == len(codec.silence) and (max(steps) == 0 or name == "alaw" and max(steps) <= 512)
+
+    def test_a_dialplan_that_plays_is_heard(self):
+        """On the other leg of a pair, while it plays (bridge_channel.c)."""
+        stasis = stasis_with("demo")
+        stasis.dialplan = ari_ref.parse_extensions(b"[c]\nexten => 1,1,Answer()\n same => n,Playback(x)\n same => n,Wait(9)\n")
+        near = ari_ref.new_pair(stasis, "1@c", "near", "far")
+        ari_ref.originate(near, "", None, {}, "demo", "", None, 30)
+        heard = []
+        for moment in (1000.1, 1001.0, 1002.0):         # Answer() takes 0.5 s, the sound 1 s
+            stasis.advance(moment)
+            heard.append(near.hears_audio())
+        assert heard == [False, True, False]
 
     def test_a_snoop_carries_what_it_hears(self):
         """What the target says, what is said to it, or both; and whispers to it (res_stasis_snoop.c)."""
