@@ -1701,8 +1701,7 @@ def operation(*places: str, returns: str = "void", errors="", path_first: bool =
     docstring  the first sentence is the summary
 
     So `def channel_ring_or_ring_stop(is_on, channel=answerable)` below the two places "POST /channels/{channelId}/ring" and "DELETE
-    ..." is the operations ring and ringStop; `channel` is what answerable(stasis, the text in place of {channelId}) finds.
-    """
+    ..." is the operations ring and ringStop; `channel` is what answerable(stasis, the text in place of {channelId}) finds."""
     def declare(handler: Callable) -> Callable:
         names = handler.__code__.co_varnames[:handler.__code__.co_argcount]
         defaults = dict(zip(reversed(names), reversed(handler.__defaults__ or ())))
@@ -1711,18 +1710,17 @@ def operation(*places: str, returns: str = "void", errors="", path_first: bool =
         nicknames = [wire_name(name) for name in handler.__name__.partition("_")[2].split("_or_")]
         for place, nickname in zip(places, nicknames + [nicknames[0] + "WithId"]):
             method, path = place.split()
-            parameters = {name: parameter(name, defaults.get(name), path) for name in names
-                          if name not in ("stasis", "server", "is_on")}
+            asked = [name for name in names if name not in ("stasis", "server", "is_on")]
+            parameters = {name: parameter(name, defaults.get(name), path) for name in asked}
             parameters = dict(sorted(parameters.items(), key=lambda item: path_first and item[1].where != "path"))
             if {kind.name for kind in parameters.values() if kind.where == "path"} != set(WILDCARD.findall(path)):
                 raise TypeError("%s has parts that %s does not name" % (path, handler.__name__))
             done = functools.partial(handler, is_on=method == "POST") if "is_on" in names else handler
             declared = Operation(method, path, (handler.__doc__ or "").partition(".")[0], nickname, returns, codes, done,
                                  parameters, look_ups, not {"stasis", "server"}.isdisjoint(names))
-            if route_to(path, CONTROL_ROUTES if "server" in names else ROUTES).setdefault(method, declared) is not declared:
+            route = route_to(path, CONTROL_ROUTES if "server" in names else ROUTES)
+            if (route if "server" in names else OPERATIONS.setdefault(path, route)).setdefault(method, declared) is not declared:
                 raise TypeError("%s is declared twice" % place)
-            if "server" not in names:
-                OPERATIONS.setdefault(path, {})[method] = declared
         return handler
     return declare
 
@@ -2011,8 +2009,7 @@ class Stasis:
         self.playbacks: dict[str, list[Playback]] = {}  # by id, which need not be one's own
         self.live_recordings: dict[str, LiveRecording] = {}             # by the name of the file
         self.voices: list[Voice] = []                   # of telephones that are in a call, and of external media
-        self.is_audio_new = self.is_reckoning = False   # for audio_changed()
-        self.audio_version = 0                          # how often that was called
+        self.is_audio_new, self.is_reckoning, self.audio_version = False, False, 0      # for audio_changed()
         self.applications: dict[str, Application] = {}  # by name
         self.device_names_of_gone: dict[str, dict] = {}                 # what applications follow that are gone, by name
         self.channelvars: list[str] = []
@@ -7251,7 +7248,8 @@ class Server(Bench):
 
     `with Server(config, port=0) as server:` serves server.url from threads of its own until the block ends. `config` is a
     Config, None for one that was refused (then everything below /ari is 404); `address` and `port` win over those of
-    `http_config`; `sounds` and `recordings` are folders. ConfigError where it cannot listen, or a folder cannot be used."""
+    `http_config`; `sounds` and `recordings` are folders; `users` (passwords by name) and `channelvars` do instead of a Config; with
+    `control` it serves /control, and `clock` may be "manual". ConfigError where it cannot listen, or a folder cannot be used."""
 
     def __init__(self, config: Config | None = None, address: str | None = None, port: int | None = None,
                  http_config: HttpConfig | None = None, sounds: str | None = None, recordings: str | None = None,
