@@ -701,10 +701,10 @@ class ConfigReader:
         parser = configparser.RawConfigParser(delimiters=("=",), comment_prefixes=(), inline_comment_prefixes=None,
                                               empty_lines_in_values=False)
         parser.read_string("".join("[%d]\n" % at + "".join(
-            "%d %s = %s\n" % (number, name, value) for number, (name, value, _) in enumerate(section.options))
+            "%d = %s\n" % (number, value) for number, (_, value, _) in enumerate(section.options))
             for at, section in enumerate(kept)))
         for at, section in enumerate(kept):
-            yield section, [(key.partition(" ")[2], value, where) for (key, value), (_, _, where) in zip(
+            yield section, [(name.lower(), value, where) for (_, value), (name, _, where) in zip(
                 parser.items(str(at)), section.options)]
 
 def strip_comments(line: str, depth: int) -> tuple[str, int]:
@@ -893,6 +893,8 @@ def user_doubts(user: User) -> list[str]:
     """Why a user cannot log in."""
     return [reason for reason, holds in (
         ("has no password and cannot log in", not user.password),
+        ("has a name and password that are together over %d bytes, and cannot log in" % MAX_CREDENTIAL_BYTES,
+         len(encode(user.name + ":" + user.password)) > MAX_CREDENTIAL_BYTES and not user.is_crypted),
         ("has a ':' in the name, and cannot log in by Basic authentication", ":" in user.name),
         ("has a password that is no crypt(3) hash, and cannot log in",
          user.is_crypted and user.password and hash_kind(user.password) is None)) if holds]
@@ -934,10 +936,11 @@ class Extension:
         return bool(self.regex.fullmatch(exten.replace("-", "") if self.pattern.startswith("_") else exten))
 
 class Context:
-    """A context of the dialplan: its extensions and the contexts that it includes."""
+    """A context of the dialplan: its extensions, those of them that are patterns, and the contexts that it includes."""
 
     def __init__(self) -> None:
         self.extensions: dict[str, Extension] = {}
+        self.patterns: list[Extension] = []
         self.includes: list[str] = []
 
 class DialplanConfig:
@@ -956,8 +959,9 @@ class DialplanConfig:
             if here is None or here in seen:
                 continue
             seen.add(here)
-            found = [extension for extension in here.extensions.values() if extension.matches(exten)]
-            yield from sorted(found, key=lambda extension: extension.width)
+            exact = here.extensions.get(exten)          # a pattern has a name, too, which nobody dials
+            yield from [exact] if exact and not exact.pattern.startswith("_") else ()
+            yield from sorted((extension for extension in here.patterns if extension.matches(exten)), key=lambda found: found.width)
             left.extend(reversed(here.includes))
 
     def step(self, context: str, exten: str, priority: int) -> tuple[str, str] | None:
@@ -1013,7 +1017,9 @@ def parse_extensions(text: bytes, path: str = "extensions.conf",
                 if name.lower() in ("exten", "same"):
                     last = add_step(context, value if name.lower() == "exten" else None, value, last, where, config.warnings)
                 elif name.lower() == "include":
-                    context.includes.append(value)
+                    context.includes.append(value.partition(",")[0].strip())
+                    if "," in value:
+                        config.warnings.append("%s: the times of an include have no effect here, it always counts" % where)
                 else:
                     config.warnings.append("%s: %s has no effect here" % (where, name))
     for name, context in config.contexts.items():
@@ -1047,7 +1053,8 @@ def add_step(context: Context, named: str | None, value: str, last: tuple[Extens
         except re.error:
             warnings.append("%s: no pattern: %s, ignored" % (where, exten.strip()))
             return last
-        context.extensions[extension.pattern] = extension
+        if context.extensions.setdefault(extension.pattern, extension) is extension and extension.pattern.startswith("_"):
+            context.patterns += [extension] if extension not in context.patterns[-1:] else []
         last = (extension, last[1] if last and last[0] is extension else max(extension.steps, default=0))
     priority, _, call = value.partition(",")
     match = PRIORITY.fullmatch(priority.strip())
@@ -2056,13 +2063,16 @@ class Stasis:
         """Tell in the log what the author of an application will want to know."""
         self.notes.append((text, False))
 
-    def recording_lost(self, name: str, problem: str, left: dict[str, float]) -> None:
-        """The file of a recording cannot be written; a live one has failed. What is `left` of it on the disk stays listed."""
-        recording = self.live_recordings.get(name)
-        if self.recordings.forget(name) and left:       # else it has been deleted meanwhile
-            self.recordings.lengths[name] = left
-        if recording and recording.is_started:
-            recording.end_failed("Cannot write the recording: %s" % problem)
+    def recording_lost(self, name: str, problem: str, left: dict[str, float], begun: int) -> None:
+        """The file of a recording cannot be written, or removed; a live one has failed. What is `left` of it on the disk is listed.
+
+        `begun`: how often the name had been recorded to then; a later recording of that name has nothing to do with it."""
+        if self.recordings.begun[name] == begun:
+            recording = self.live_recordings.get(name)
+            self.recordings.being_written.discard(name)
+            self.recordings.relist(name, left, begun)
+            if recording and recording.is_started:
+                recording.end_failed("Cannot write the recording: %s" % problem)
         self.hint("recording %s was lost, its file cannot be written: %s" % (name, problem))
 
     def hang_up_all(self) -> None:
@@ -3920,6 +3930,7 @@ class Recordings:
     def __init__(self, lengths: dict[str, dict[str, float]] | None = None) -> None:
         self.lengths = lengths or {}
         self.being_written: set[str] = set()
+        self.begun = collections.Counter()              # how often each name was recorded to, as files are written later
         self.work: list[tuple] = []
 
     def get(self, name: str) -> tuple[str, float] | None:
@@ -3933,6 +3944,7 @@ class Recordings:
         length = self.lengths.get(name, {}).get(suffix, 0.0) if appends else 0.0
         self.lengths.setdefault(name, {})[suffix] = length
         self.being_written.add(name)
+        self.begun[name] += 1
         self.work.append(("begin", name, suffix, length > 0))
         return length
 
@@ -3948,9 +3960,9 @@ class Recordings:
         """Remove the files of a recording."""
         self.work.append(("remove", file_name(name), *self.forget(name)))
 
-    def relist(self, name: str, left: dict[str, float]) -> None:
-        """List what is left on the disk, unless the recording is being written."""
-        if name not in self.being_written:
+    def relist(self, name: str, left: dict[str, float], begun: int) -> None:
+        """List what was left on the disk, unless the name has been recorded to since it was looked at, or is now."""
+        if name not in self.being_written and self.begun[name] == begun:
             self.lengths.pop(name, None)
             if left:
                 self.lengths[name] = left
@@ -6269,8 +6281,9 @@ class TlsStream(Stream):
                 self.sock.shutdown(socket.SHUT_WR)      # from here on it reads what comes without decrypting it
 
 def timeval(seconds: float) -> bytes:
-    """C's struct timeval."""
-    return struct.pack("@ll", int(seconds), int(seconds % 1 * US_PER_SECOND))
+    """C's struct timeval; what is less than a microsecond is one, as 0 would be for ever."""
+    microseconds = max(int(seconds * US_PER_SECOND), 1) if seconds else 0
+    return struct.pack("@ll", *divmod(microseconds, US_PER_SECOND))
 
 class Outbox:
     """The frames that wait to be sent on one socket, in order, and the pen: whoever holds it writes them.
@@ -6576,7 +6589,7 @@ class Listener(http.server.ThreadingHTTPServer):
     request_queue_size = BACKLOG
 
     def __init__(self, ari: Server, address: tuple[str, int], tls: ssl.SSLContext | None) -> None:
-        self.ari, self.tls = ari, tls
+        self.ari, self.tls, self.thread = ari, tls, None
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
         super().__init__(address, HttpConnection)
@@ -6656,8 +6669,14 @@ class RecordingFiles:
     def begin(self, name: str, suffix: str, appends: bool) -> None:
         """Make a file, empty unless it is to be added to."""
         os.makedirs(os.path.dirname(self.path(name, suffix)), exist_ok=True)
-        with open_plain(self.path(name, suffix), "ab" if appends else "wb") as file:
-            file.write(b"" if appends else file_head(suffix, 0, is_open=True))
+        file = open_plain(self.path(name, suffix), "ab" if appends else "wb")
+        try:
+            with file:                  # one that was to be added to may be gone
+                file.write(b"" if os.fstat(file.fileno()).st_size else file_head(suffix, 0, is_open=True))
+        except OSError:
+            if not appends:
+                self.remove(name, suffix)
+            raise
 
     def end(self, name: str, suffix: str, size: int) -> None:
         """Add silence up to so many bytes of audio. What was there stays, also when the file cannot be completed."""
@@ -6674,7 +6693,7 @@ class RecordingFiles:
                 sound, whole = wav_sound(file) if head else 0, max(before, len(head) + size)
                 for at in (8, sound) if sound else ():  # a size stands before what it counts
                     file.seek(at - 4)
-                    file.write(struct.pack("<I", whole - at))
+                    file.write(struct.pack("<I", min(whole - at, 2**32 - 1)))
         except OSError:
             os.truncate(self.path(name, suffix), before)
             if before <= len(head):
@@ -6699,7 +6718,7 @@ class RecordingFiles:
         return steps
 
     def copy_pieces(self, path: str, target: str) -> Iterator[bool]:
-        part = "%s.%s.part" % (target, secrets.token_hex(4))
+        part = os.path.join(os.path.dirname(target), ".%s.part" % secrets.token_hex(8))
         try:
             with open_plain(path) as source, open(part, "wb") as file:
                 yield True
@@ -7276,7 +7295,7 @@ class Server(Bench):
         self.event_sockets: set[EventSocket] = set()
         self.sessions: dict[socket.socket, threading.Thread] = {}       # the connections and who serves them
         self.is_closing, self.wakes_at, self.due_earlier = False, math.inf, threading.Event()
-        self.told: set[str] = set()     # warnings that were logged
+        self.told: dict[str, None] = {}                 # warnings that were logged, the oldest first
         self.threads: list[threading.Thread] = []
         self.listeners: list[Listener] = []
         self.listen(tls)
@@ -7373,23 +7392,28 @@ class Server(Bench):
 
     def start(self) -> None:
         """Accept connections and let time go on, in threads of its own; RuntimeError after close()."""
-        if self.is_closing:
-            raise RuntimeError("this Server was closed: make another one")
+        if self.is_closing or self.threads:
+            raise RuntimeError("this Server was closed, or started before: make another one")
         self.worker.submit(int)         # so that its thread is there before something waits for it with the lock held
         "".encode("idna")               # and what would need a file later, where there is none left
         if self.config.hashes:
             crypt_function()
         self.threads = [threading.Thread(target=self.run_timers, daemon=True)]
         for listener in self.listeners:
-            self.threads.append(threading.Thread(target=listener.serve_forever, args=(ACCEPT_POLL_SECONDS,), daemon=True))
-        for thread in self.threads:
-            thread.start()
+            listener.thread = threading.Thread(target=listener.serve_forever, args=(ACCEPT_POLL_SECONDS,), daemon=True)
+            self.threads.append(listener.thread)
+        try:
+            for thread in self.threads:
+                thread.start()
+        except RuntimeError:            # no thread can be had
+            self.close()
+            raise
 
     def close(self) -> None:
         """End everything: connections, of event sockets without a close frame, as Asterisk does it, and threads."""
         self.is_closing = True
         for listener in self.listeners:
-            if self.threads:
+            if listener.thread and listener.thread.is_alive():
                 listener.stop()
             listener.server_close()
         sessions = dict(self.sessions)
@@ -7452,21 +7476,27 @@ class Server(Bench):
 
     def give_files(self) -> list[concurrent.futures.Future]:
         """Hand what the model wants done with files to the one thread that does it, in that order."""
-        work, self.stasis.recordings.work = self.stasis.recordings.work, []
-        return [self.worker.submit(self.do_file_work, *item) for item in work if self.files.folder and not self.is_closing]
+        recordings = self.stasis.recordings
+        work, recordings.work = recordings.work, []
+        return [self.worker.submit(self.do_file_work, recordings.begun[item[1]], *item)
+                for item in work if self.files.folder and not self.is_closing]
 
-    def do_file_work(self, what: str, name: str, *rest) -> None:
+    def do_file_work(self, begun: int, what: str, name: str, *rest) -> None:
         try:
             getattr(self.files, what)(name, *rest)
         except OSError as error:
             problem, left = error.strerror, self.files.lengths(name)
-            self.change(lambda stasis: stasis.recording_lost(name, problem, left))
+            self.change(lambda stasis: stasis.recording_lost(name, problem, left, begun))
+        except Exception:
+            logger.exception("a fault of ari_ref with the files of the recording %s", printable(name))
 
     def warn(self, text: str) -> None:
         """Log a warning, each once; what a client has put into it may be long."""
         text = masked_text(text[:MAX_TOLD_CHARS])
-        if text not in self.told and len(self.told) < MAX_TOLD:
-            self.told.add(text)
+        if text not in self.told:
+            while len(self.told) >= MAX_TOLD:           # what a client spells anew each time must not hide the others
+                self.told.pop(next(iter(self.told)), None)
+            self.told[text] = None
             logger.warning(printable(text))
 
     def run_timers(self) -> None:
@@ -7501,8 +7531,9 @@ class Server(Bench):
         except (ConfigError, OSError) as error:
             logger.error("%s: %s", response.refusal.message, printable(str(error)))
             if response.changes:
+                begun = self.change(lambda stasis: stasis.recordings.begun[response.changes])
                 left = self.worker.submit(self.files.lengths, response.changes).result()
-                self.change(lambda stasis: stasis.recordings.relist(response.changes, left))
+                self.change(lambda stasis: stasis.recordings.relist(response.changes, left, begun))
             raise response.refusal from None
         return self.change(lambda stasis: answer(lambda stasis: response.then(stasis, result), stasis))
 
@@ -7526,7 +7557,7 @@ __version__ = "1.0"
 CONFIG_PATHS = ("ari.conf", "/etc/asterisk/ari.conf")
 USAGE_ERROR, FAILURE = 2, 1             # exit statuses
 DEFAULT_URL = "http://asterisk:asterisk@127.0.0.1:8088/ari"
-MAX_LOG_LINES = 10_000                  # that wait for who reads stderr
+MAX_LOG_LINES, MAX_LOG_CHARS = 10_000, 2**24            # that wait for who reads stderr
 ANY_ADDRESS = {"0.0.0.0", "::"}
 LOG_SECONDS = 0.5                       # how long the end waits for them
 
@@ -7535,12 +7566,16 @@ class LogHandler(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self.lines, self.is_new, self.is_written = collections.deque(maxlen=MAX_LOG_LINES), threading.Event(), threading.Event()
+        self.lines, self.is_new, self.is_written = collections.deque(), threading.Event(), threading.Event()
+        self.put, self.taken = 0, 0     # characters: each is counted by one side only
         self.is_written.set()
         threading.Thread(target=self.write, daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(self.format(record))
+        line = self.format(record)
+        if len(self.lines) < MAX_LOG_LINES and self.put - self.taken < MAX_LOG_CHARS:
+            self.put += len(line)
+            self.lines.append(line)
         self.is_written.clear()
         self.is_new.set()
 
@@ -7548,7 +7583,10 @@ class LogHandler(logging.Handler):
         while self.is_new.wait():
             self.is_new.clear()
             while self.lines:
-                print(self.lines.popleft(), file=sys.stderr, flush=True)
+                line = self.lines.popleft()
+                self.taken += len(line)
+                with contextlib.suppress(OSError, ValueError):          # of a full disk; the next one may be written
+                    print(line, file=sys.stderr, flush=True)
             self.is_written.set()
 
 def port_number(word: str) -> int:
@@ -7600,8 +7638,10 @@ def main(arguments: list[str] | None = None) -> int:
             status = listen(*options.listen[:2], is_pretty=options.pretty)
         else:
             status = print_operations() if options.operations else run(options)
-        sys.stdout.flush()
+        print(end="", flush=True)       # also where there is no stdout
         return status
+    except KeyboardInterrupt:           # while it begins
+        return FAILURE
     except (ConfigError, OSError) as error:
         if isinstance(error, OSError):
             error = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
@@ -7766,7 +7806,7 @@ def check(config: Config | None, settings: HttpConfig, options: argparse.Namespa
         for user in config.users.values():
             print("user %s: %s, %s password" % (printable(user.name), "read-only" if user.is_read_only else "may write",
                                                 "no" if not user.password else "crypted" if user.is_crypted else "plain"))
-    sys.stdout.flush()
+    print(end="", flush=True)
     for problem in problems:
         print("ari_ref: %s" % printable(problem), file=sys.stderr)
     return FAILURE if problems else 0

@@ -32,6 +32,7 @@ import http.client
 import io
 import itertools
 import json as jsonlib
+import logging
 import os
 import pty
 import py_compile
@@ -1255,7 +1256,7 @@ class TestRecordingFiles:
         given_up, failing, copying = (files.copy("r", "link", "wav") for _ in range(3))
         assert next(given_up) and next(failing) and next(copying)
         given_up.close()
-        assert (tmp_path / "old.wav").read_bytes() == b"older" and len(list(tmp_path.glob("*.part"))) == 2
+        assert (tmp_path / "old.wav").read_bytes() == b"older" and len(list(tmp_path.glob(".*.part"))) == 2
         os.rename(str(tmp_path), str(tmp_path) + "x")
         with pytest.raises(OSError):
             list(failing)
@@ -1271,12 +1272,12 @@ class TestRecordingFiles:
             connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=10)
             connection.request("POST", "/ari/recordings/stored/long/copy?destinationRecordingName=c&api_key=u:p")
             deadline = time.monotonic() + 10
-            while not list(tmp_path.glob("c.*.part")):
+            while not list(tmp_path.glob(".*.part")):
                 assert time.monotonic() < deadline
                 threading.Event().wait(0.002)
             assert get(server.url + "/ari", "u:p", "/recordings/stored/other", "DELETE") == 204 and not (tmp_path / "c.ulaw").exists()
         connection.close()
-        assert not list(tmp_path.glob("c.*"))
+        assert not list(tmp_path.glob("c.*")) and not list(tmp_path.glob(".*.part"))
 
     def test_what_stands_before_the_sound_of_a_wav_stays(self, tmp_path):
         """Chunks of other programs are passed over, and the head tells the new length all the same."""
@@ -1289,14 +1290,42 @@ class TestRecordingFiles:
             assert file.getnframes() == 16000 and file.readframes(16000) == b"\1\2" * 8000 + bytes(16000)
 
     def test_what_is_left_on_the_disk_stays_listed(self, tmp_path):
-        """A file that may not be overwritten is there as before; one that was deleted meanwhile is not."""
+        """A file that may not be overwritten is there as before; what became of an older recording tells nothing of a newer one."""
         (tmp_path / "r.ulaw").write_bytes(bytes(80))
         left = ari_ref.RecordingFiles(str(tmp_path)).lengths("r")
         stasis = stasis_with(recordings=ari_ref.Recordings({"r": {"ulaw": 0.0}}))
         for expected in ({"r": {"ulaw": 10.0}}, {}):
-            stasis.recording_lost("r", "Permission denied", left)
+            stasis.recording_lost("r", "Permission denied", left, 0)
             assert stasis.recordings.lengths == expected
+            stasis.recordings.begun["r"] += 1           # another recording of that name has been made and deleted meanwhile
             stasis.recordings.forget("r")
+
+    def test_what_cannot_be_removed_is_listed_again(self, tmp_path):
+        """A recording that was cancelled, while its folder may not be written to; what another recording made meanwhile stays listed."""
+        store = ari_ref.Recordings({})
+        stasis = stasis_with(recordings=store)
+        store.begin("r", "ulaw", False)
+        store.delete("r")
+        stasis.recording_lost("r", "Read-only file system", {"ulaw": 0.0}, 1)
+        assert store.lengths == {"r": {"ulaw": 0.0}} and not store.being_written
+        store.begin("r", "ulaw", False)
+        store.end("r", "ulaw", 1000.0)
+        store.relist("r", {}, 1)
+        assert store.lengths == {"r": {"ulaw": 1000.0}}
+
+    def test_a_file_begins_with_its_head(self, tmp_path, monkeypatch):
+        """Also one that was to be added to, and is gone; one that cannot be begun leaves nothing."""
+        files = ari_ref.RecordingFiles(str(tmp_path))
+        files.begin("gone", "wav", True)
+        files.end("gone", "wav", 16000)
+        with wave.open(str(tmp_path / "gone.wav")) as file:
+            assert file.getnframes() == 8000
+        def fails(suffix, size, is_open=False):
+            raise OSError(28, "No space left on device")
+        monkeypatch.setattr(ari_ref, "file_head", fails)
+        with pytest.raises(OSError):
+            files.begin("new", "wav", False)
+        assert sorted(os.listdir(str(tmp_path))) == ["gone.wav"]
 
     def test_one_file_is_one_recording(self, tmp_path):
         """However its name is spelt: it is not recorded to twice, not overwritten, not lost; nothing comes outside the folder."""
@@ -1349,7 +1378,7 @@ class TestRecordingFiles:
         store.begin("r", "ulaw", False)
         for name, left, expected in (("r", {"wav": 1000.0}, {"c": {"wav": 1000.0}, "r": {"ulaw": 0.0}}), ("c", {}, {"r": {"ulaw": 0.0}}),
                                      ("c", {"wav": 500.0}, {"r": {"ulaw": 0.0}, "c": {"wav": 500.0}})):
-            store.relist(name, left)
+            store.relist(name, left, store.begun[name])
             assert store.lengths == expected
         store.work.clear()
         store.forget("c")
@@ -1398,7 +1427,7 @@ class TestRecordingFiles:
         stasis = stasis_with("demo")
         far = originate(stasis).far_leg
         far.queue.add(ari_ref.LiveRecording(far, "r", "wav", 0, 0, "fail", "", False))
-        stasis.recording_lost("r", "No space left on device", {})
+        stasis.recording_lost("r", "No space left on device", {}, 1)
         event = stasis.outbox[-1][0]
         assert event["type"] == "RecordingFailed" and event["recording"]["cause"] == "Cannot write the recording: No space left on device"
         assert not stasis.live_recordings and not stasis.recordings.lengths and "No space" in stasis.notes[-1][0]
@@ -10074,6 +10103,11 @@ class TestCommandLine:
         status, _, complained = run("--config", str(path))
         assert status == 1 and str(path) in complained and len(complained.splitlines()) == 1
 
+    def test_goes_without_an_output(self):
+        """stdout that is closed: no traceback."""
+        done = subprocess.run(["sh", "-c", 'exec "$0" "$@" >&-', sys.executable, program(), "--check", "--config", SAMPLE], stderr=subprocess.PIPE)
+        assert done.returncode == 0 and not done.stderr
+
     @rows("target, words", ("a pipe that is closed", "pipe", "Broken pipe"), ("a disk that is full", "/dev/full", "No space left on device"))
     def test_says_that_it_cannot_write_to(self, target, words):
         """One line, exit status 1."""
@@ -10397,6 +10431,56 @@ class TestLimits:
         config = ari_ref.parse_extensions((text + "[d5000]\nexten => _X..........X,1,NoOp()\n").encode())
         assert config.step("c0", "1", 1) is None and config.step("d0", "1" * 60 + "x", 1) == ("NoOp", "") and config.step("d0", "x", 1) is None
 
+    def test_a_large_dialplan_that_goes_round(self):
+        """45,000 extensions, and 1,000 steps among them: a plain name is not looked for among the others."""
+        text = "[c]\n" + "".join("exten => x%d,1,NoOp()\n" % number for number in range(45_000)) + "exten => 1,1,NoOp()\n same => n,Goto(1)\n"
+        stasis = stasis_with("demo")
+        stasis.dialplan, before = ari_ref.parse_extensions(text.encode()), time.monotonic()
+        ari_ref.originate(ari_ref.new_pair(stasis, "1@c", "near", "far"), "", None, {}, "demo", "", None, 30)
+        assert not stasis.channels and time.monotonic() - before < 10
+
+    def test_blanks_of_a_configuration(self):
+        """A name of 8,000 blanks costs no more than another line."""
+        before = time.monotonic()
+        with pytest.raises(ari_ref.ConfigError, match="unknown option"):
+            ari_ref.parse_config(("[general]\n" + ("a" + " " * 8000 + "b = c\n") * 120).encode())
+        assert time.monotonic() - before < 10
+
+    def test_lines_of_the_log(self, monkeypatch):
+        """Bounded in characters while nobody reads; a line that cannot be written is lost, and the next is not."""
+        class Full(io.StringIO):
+            fails = True
+            def write(self, text):
+                if self.fails and text.strip():
+                    raise OSError(28, "No space left on device")
+                return super().write(text)
+        monkeypatch.setattr(sys, "stderr", Full())
+        monkeypatch.setattr(ari_ref, "MAX_LOG_CHARS", 1000)
+        handler = ari_ref.LogHandler()
+        for text, fails in (("lost", True), ("kept", False)):
+            sys.stderr.fails = fails
+            handler.emit(logging.LogRecord("x", logging.INFO, "", 0, text, (), None))
+            assert handler.is_written.wait(10)
+        assert sys.stderr.getvalue() == "kept\n"
+        monkeypatch.setattr(handler, "is_new", threading.Event())       # nobody writes any more
+        for _ in range(10):
+            handler.emit(logging.LogRecord("x", logging.INFO, "", 0, "x" * 400, (), None))
+        assert sum(map(len, handler.lines)) == 1200
+
+    def test_a_server_that_gets_no_threads(self, monkeypatch):
+        """RuntimeError, and nothing of it stays."""
+        server, start, started = ari_ref.Server(users={"a": "b"}, port=0), threading.Thread.start, []
+        def refuse(thread):
+            if started:
+                raise RuntimeError("can't start new thread")
+            started.append(thread)
+            start(thread)
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError):
+            server.start()
+        started[0].join(10)
+        assert server.is_closing and not started[0].is_alive()
+
     def test_inherited_bytes_of_a_configuration(self):
         """A section that many others inherit is refused when that comes to too much (MAX_CONFIG_STEPS)."""
         text = "[t](!)\n" + ("password = " + "x" * 8000 + "\n") * 100 + "[u](t)\n" * 1000
@@ -10574,14 +10658,14 @@ class TestLimits:
         assert [record.getMessage() for record in caplog.records] == ["no connection can be accepted now: Too many open files"]
 
     def test_warnings_that_are_told(self, tmp_path, monkeypatch, caplog):
-        """Each once, no longer than so much and no more than so many (MAX_TOLD_CHARS, MAX_TOLD)."""
+        """Each once, no longer than so much, as long as it is among the last so many (MAX_TOLD_CHARS, MAX_TOLD)."""
         monkeypatch.setattr(ari_ref, "MAX_TOLD", 2)
         monkeypatch.setattr(ari_ref, "MAX_TOLD_CHARS", 3)
         server = ari_ref.Server(read_config(tmp_path, USER), port=0)
         for text in ("a", "a", "bbbb", "bbbc", "c", "a"):
             server.warn(text)
         server.close()
-        assert [record.getMessage() for record in caplog.records] == ["a", "bbb"]
+        assert [record.getMessage() for record in caplog.records] == ["a", "bbb", "c", "a"]
 
 
 @in_process
