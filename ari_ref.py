@@ -2063,14 +2063,14 @@ class Stasis:
         """Tell in the log what the author of an application will want to know."""
         self.notes.append((text, False))
 
-    def recording_lost(self, name: str, problem: str, left: dict[str, float], begun: int) -> None:
+    def recording_lost(self, name: str, problem: str, left: dict[str, float], changes: int) -> None:
         """The file of a recording cannot be written, or removed; a live one has failed. What is `left` of it on the disk is listed.
 
-        `begun`: how often the name had been recorded to then; a later recording of that name has nothing to do with it."""
-        if self.recordings.begun[name] == begun:
+        `changes`: as of relist(); a later recording of that name has nothing to do with it."""
+        if self.recordings.changes[name] == changes:
             recording = self.live_recordings.get(name)
             self.recordings.being_written.discard(name)
-            self.recordings.relist(name, left, begun)
+            self.recordings.relist(name, left, changes)
             if recording and recording.is_started:
                 recording.end_failed("Cannot write the recording: %s" % problem)
         self.hint("recording %s was lost, its file cannot be written: %s" % (name, problem))
@@ -3930,7 +3930,7 @@ class Recordings:
     def __init__(self, lengths: dict[str, dict[str, float]] | None = None) -> None:
         self.lengths = lengths or {}
         self.being_written: set[str] = set()
-        self.begun = collections.Counter()              # how often each name was recorded to, as files are written later
+        self.changes = collections.Counter()            # how often the list has changed for a name; its files follow later
         self.work: list[tuple] = []
 
     def get(self, name: str) -> tuple[str, float] | None:
@@ -3944,7 +3944,7 @@ class Recordings:
         length = self.lengths.get(name, {}).get(suffix, 0.0) if appends else 0.0
         self.lengths.setdefault(name, {})[suffix] = length
         self.being_written.add(name)
-        self.begun[name] += 1
+        self.changes[name] += 1
         self.work.append(("begin", name, suffix, length > 0))
         return length
 
@@ -3960,17 +3960,26 @@ class Recordings:
         """Remove the files of a recording."""
         self.work.append(("remove", file_name(name), *self.forget(name)))
 
-    def relist(self, name: str, left: dict[str, float], begun: int) -> None:
-        """List what was left on the disk, unless the name has been recorded to since it was looked at, or is now."""
-        if name not in self.being_written and self.begun[name] == begun:
-            self.lengths.pop(name, None)
-            if left:
-                self.lengths[name] = left
+    def relist(self, name: str, left: dict[str, float], changes: int) -> bool:
+        """List what is left on the disk; False when the list has changed since, as then other work with its files is to come."""
+        if self.changes[name] != changes:
+            return False
+        before = self.lengths.pop(name, {})
+        if left:                        # what is being written has yet to get its length
+            kept = before if name in self.being_written else {}
+            self.lengths[name] = {suffix: kept.get(suffix, length) for suffix, length in left.items()}
+        return True
 
     def forget(self, name: str) -> dict[str, float]:
         """Take a recording off the list; {suffix: length in ms} of its files."""
         self.being_written.discard(file_name(name))
+        self.changes[file_name(name)] += 1
         return self.lengths.pop(file_name(name), {})
+
+    def copy(self, name: str, suffix: str, copied: str) -> None:
+        """List a file under another name, too."""
+        self.changes[copied] += 1
+        self.lengths.setdefault(copied, {})[suffix] = self.lengths[name][suffix]
 
 def file_name(name: str) -> str:
     """The one spelling of a recording's name, "" for one that leads out of the folder of recordings: one name, one file."""
@@ -5715,7 +5724,7 @@ def recording_copy_stored(stasis, recording=stored_recording, destination_record
     require(bool(copied), 500, "Copy failed")
     require_room(stasis.recordings.lengths)
     require_utf8(copied)
-    stasis.recordings.lengths.setdefault(copied, {})[suffix] = stasis.recordings.lengths[name][suffix]
+    stasis.recordings.copy(name, suffix, copied)
     shown = stored_recording(stasis, copied)
     def then(stasis: Stasis, result) -> dict:
         if suffix not in stasis.recordings.lengths.get(copied, ()):     # deleted before it was there
@@ -7478,17 +7487,26 @@ class Server(Bench):
         """Hand what the model wants done with files to the one thread that does it, in that order."""
         recordings = self.stasis.recordings
         work, recordings.work = recordings.work, []
-        return [self.worker.submit(self.do_file_work, recordings.begun[item[1]], *item)
+        return [self.worker.submit(self.do_file_work, recordings.changes[item[1]], *item)
                 for item in work if self.files.folder and not self.is_closing]
 
-    def do_file_work(self, begun: int, what: str, name: str, *rest) -> None:
+    def do_file_work(self, changes: int, what: str, name: str, *rest) -> None:
         try:
             getattr(self.files, what)(name, *rest)
         except OSError as error:
             problem, left = error.strerror, self.files.lengths(name)
-            self.change(lambda stasis: stasis.recording_lost(name, problem, left, begun))
+            self.change(lambda stasis: stasis.recording_lost(name, problem, left, changes))
+            self.list_again(name)
         except Exception:
             logger.exception("a fault of ari_ref with the files of the recording %s", printable(name))
+
+    def list_again(self, name: str, changes: int = -1) -> None:
+        """See what is on the disk of a recording, behind all work with its files, and list that; called by the worker."""
+        left = self.files.lengths(name)
+        if not self.change(lambda stasis: stasis.recordings.relist(name, left, changes)):
+            changes = self.change(lambda stasis: stasis.recordings.changes[name])
+            with contextlib.suppress(RuntimeError):     # the server is closing
+                self.worker.submit(self.list_again, name, changes)
 
     def warn(self, text: str) -> None:
         """Log a warning, each once; what a client has put into it may be long."""
@@ -7514,13 +7532,14 @@ class Server(Bench):
 
     def perform(self, call: Callable[[Stasis], object]) -> Response | Upgrade:
         """The response of a request that needs the model; AriError and HttpError for a refusal."""
-        def begin(stasis: Stasis) -> tuple[Response | Upgrade | Later, concurrent.futures.Future | None]:
+        def begin(stasis: Stasis) -> tuple[Response | Upgrade | Later, concurrent.futures.Future | None, int]:
             response = answer(call, stasis)
             if not isinstance(response, Later):
-                return response, None
+                return response, None, 0
             self.give_files()           # of what fell due before it
-            return response, self.worker.submit(response.work, self) if response.is_file else None
-        response, work = self.change(begin)
+            work = self.worker.submit(response.work, self) if response.is_file else None
+            return response, work, stasis.recordings.changes[response.changes]
+        response, work, changes = self.change(begin)
         if not isinstance(response, Later):
             return response
         try:
@@ -7531,9 +7550,7 @@ class Server(Bench):
         except (ConfigError, OSError) as error:
             logger.error("%s: %s", response.refusal.message, printable(str(error)))
             if response.changes:
-                begun = self.change(lambda stasis: stasis.recordings.begun[response.changes])
-                left = self.worker.submit(self.files.lengths, response.changes).result()
-                self.change(lambda stasis: stasis.recordings.relist(response.changes, left, begun))
+                self.worker.submit(self.list_again, response.changes, changes).result()
             raise response.refusal from None
         return self.change(lambda stasis: answer(lambda stasis: response.then(stasis, result), stasis))
 

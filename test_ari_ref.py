@@ -1297,8 +1297,7 @@ class TestRecordingFiles:
         for expected in ({"r": {"ulaw": 10.0}}, {}):
             stasis.recording_lost("r", "Permission denied", left, 0)
             assert stasis.recordings.lengths == expected
-            stasis.recordings.begun["r"] += 1           # another recording of that name has been made and deleted meanwhile
-            stasis.recordings.forget("r")
+            stasis.recordings.forget("r")               # another recording of that name has been made and deleted meanwhile
 
     def test_what_cannot_be_removed_is_listed_again(self, tmp_path):
         """A recording that was cancelled, while its folder may not be written to; what another recording made meanwhile stays listed."""
@@ -1306,7 +1305,7 @@ class TestRecordingFiles:
         stasis = stasis_with(recordings=store)
         store.begin("r", "ulaw", False)
         store.delete("r")
-        stasis.recording_lost("r", "Read-only file system", {"ulaw": 0.0}, 1)
+        stasis.recording_lost("r", "Read-only file system", {"ulaw": 0.0}, 2)
         assert store.lengths == {"r": {"ulaw": 0.0}} and not store.being_written
         store.begin("r", "ulaw", False)
         store.end("r", "ulaw", 1000.0)
@@ -1376,10 +1375,11 @@ class TestRecordingFiles:
         assert store.lengths == {"c": {"wav": 1000.0}} and copied.then(stasis, None) == {"name": "c", "format": "wav"}
         assert (copied.changes, deleted.changes) == ("c", "r")
         store.begin("r", "ulaw", False)
-        for name, left, expected in (("r", {"wav": 1000.0}, {"c": {"wav": 1000.0}, "r": {"ulaw": 0.0}}), ("c", {}, {"r": {"ulaw": 0.0}}),
-                                     ("c", {"wav": 500.0}, {"r": {"ulaw": 0.0}, "c": {"wav": 500.0}})):
-            store.relist(name, left, store.begun[name])
-            assert store.lengths == expected
+        written = {"wav": 1000.0, "ulaw": 0.0}          # what is being written gets its length when it is over
+        for name, left, expected in (("r", {"wav": 1000.0, "ulaw": 5.0}, {"c": {"wav": 1000.0}, "r": written}), ("c", {}, {"r": written}),
+                                     ("c", {"wav": 500.0}, {"r": written, "c": {"wav": 500.0}})):
+            assert store.relist(name, left, store.changes[name]) and store.lengths == expected
+            assert not store.relist(name, {}, store.changes[name] - 1) and store.lengths == expected
         store.work.clear()
         store.forget("c")
         copied.then(stasis, None)
