@@ -6250,6 +6250,7 @@ class TestDial:
     def test_tells_of(self, ari, events, dialled, operation, lines):
         """Dial with a status and an empty dial string; no second StasisStart (res_stasis.c; control.c)."""
         expect(ari.post("/channels/%s/%s" % (dialled.far, operation)), status=204)
+        ari.hasten(0.5)
         for event in expect_lines(events, dialled.near, lines):
             if event.get("dialstring"):
                 fail(events.request, "an empty dialstring", shown(event))
@@ -6740,11 +6741,13 @@ class TestDigits:
     def test_may_stand_in(self, ari, events, call, more):
         """JSON, form or query (res_ari_channels.c)."""
         expect(ari.post("/channels/%s/dtmf" % call.near, **more), status=204)
+        ari.hasten(0.5)
         events.expect("ChannelDtmfReceived", channel=call.far, digit="1")
 
     def test_may_be_heard_outside_an_application(self, ari, events, unanswered):
         """By those subscribed to the channel (stasis/app.c); before the answer with Dial PROGRESS."""
         expect(ari.post("/channels/%s/dtmf" % unanswered.far, {"dtmf": "7"}), status=204)
+        ari.hasten(0.5)
         expect_lines(events, unanswered.near, ["Dial PROGRESS", "ChannelDtmfReceived 7"])
 
     @rows("params, times",
@@ -7197,6 +7200,7 @@ class TestMembersOfChannelEvents:
         """asterisk_id and application follow at the end (res_stasis.c; stasis_channels.c)."""
         method, path = filled(operation, unanswered.names).split(" ")
         expect(ari.request(method, path), status=204)
+        ari.hasten(0.5)
         expect_members(events.request, events.expect(kind), names + " asterisk_id application")
 
     @rows("leg, names", ("is hung up", "far", "cause soft type timestamp channel asterisk_id application"),
@@ -8031,6 +8035,7 @@ class TestPlayback:
         playback = play(ari, call.far, FOREVER)
         events.expect("PlaybackStarted")
         expect(ari.post("/channels/%s/dtmf" % call.near, {"dtmf": "1"}), status=204)
+        ari.hasten(0.5)
         events.expect("ChannelDtmfReceived", channel=call.far)
         expect(ari.get("/playbacks/" + playback), status=200, has={"state": "playing"})
 
