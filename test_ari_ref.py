@@ -1540,15 +1540,18 @@ def message(text):
 
 # What a failure says. The rule is the first paragraph of the case's docstring unless the case gives another.
 
-class CurrentCase:
-    """Which case is running: for the head of a failure."""
-    name = rule = ""
+def current_case():
+    """(name, rule) of the case that is running, as pytest says it in the environment: looked up when something fails only."""
+    name = os.environ["PYTEST_CURRENT_TEST"].split("::", 1)[1].rpartition(" (")[0]
+    case = functools.reduce(getattr, name.partition("[")[0].split("::"), sys.modules[__name__])
+    return name, " ".join((case.__doc__ or "").split("\n\n")[0].split())
 
 
 def fail(request, expected, actual, rule=None):
     """End the case with what a reader needs to repair the server: rule, request, expected, actual."""
-    lines = [CurrentCase.name]
-    for label, text in (("rule", rule or CurrentCase.rule), ("request", request), ("expected", expected),
+    name, usual_rule = current_case()
+    lines = [name]
+    for label, text in (("rule", rule or usual_rule), ("request", request), ("expected", expected),
                         ("actual", actual)):
         lines.append("  %-9s %s" % (label, text.replace("\n", "\n" + " " * 12)))
     pytest.fail("\n".join(lines), pytrace=False)
@@ -2261,13 +2264,6 @@ def report(request):
     """Count the cases. A conftest.py would do, but this is one file."""
     request.config.pluginmanager.register(REPORT, "ari-report")
     yield REPORT
-
-
-@pytest.fixture(autouse=True)
-def current_case(request):
-    """Tell fail() which case runs, and its rule."""
-    CurrentCase.name = request.node.nodeid.split("::", 1)[-1]
-    CurrentCase.rule = " ".join((request.function.__doc__ or "").split("\n\n")[0].split())
 
 
 def module_server(folder, pretty):
@@ -9847,8 +9843,9 @@ class Certificate:
 
     def __init__(self, folder):
         self.path, self.key, self.locked_key = (str(folder / name) for name in ("cert.pem", "key.pem", "locked.pem"))
-        for command in (["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", self.key, "-out", self.path, "-days", "2", "-subj", "/CN=localhost"],
-                        ["rsa", "-aes128", "-passout", "pass:x", "-in", self.key, "-out", self.locked_key]):
+        for command in (["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                         "-keyout", self.key, "-out", self.path, "-days", "2", "-subj", "/CN=localhost"],
+                        ["ec", "-aes128", "-passout", "pass:x", "-in", self.key, "-out", self.locked_key]):
             if not shutil.which("openssl") or subprocess.run(["openssl", *command], stderr=subprocess.DEVNULL).returncode:
                 pytest.skip("no openssl to make a certificate with")
         self.context = ssl.create_default_context(cafile=self.path)
@@ -10262,8 +10259,8 @@ class TestTls:
     @rows("sent", ("nothing", b""), ("half a handshake", b"\x16\x03\x01\x02\x00\x01"), ("what is no TLS", b"GET / HTTP/1.1\r\n\r\n"))
     def test_a_handshake_that_stalls_ends_with_the_session(self, serve, monkeypatch, sent):
         """Within the session limit, and gone when its time is over."""
-        monkeypatch.setattr(ari_ref, "FIRST_REQUEST_SECONDS", 0.2)
-        server, address = serve(keep_alive=0.2, inactivity=0.2)
+        monkeypatch.setattr(ari_ref, "FIRST_REQUEST_SECONDS", 0.1)
+        server, address = serve(keep_alive=0.1, inactivity=0.1)
         with socket.create_connection(address, timeout=10) as sock:
             sock.sendall(sent)
             with contextlib.suppress(ConnectionResetError):
@@ -10341,7 +10338,7 @@ class TestLimits:
           ("a body that nobody reads", b"POST /x HTTP/1.1\r\nContent-Length: 999\r\n\r\n"))
     def test_time_of(self, tmp_path, monkeypatch, begin):
         """A byte each 50 ms for ever: it ends when the whole has had its time, however little silence there is (departure 9)."""
-        monkeypatch.setattr(ari_ref, "TRANSFER_SECONDS", 0.3)
+        monkeypatch.setattr(ari_ref, "TRANSFER_SECONDS", 0.15)
         with ari_ref.Server(read_config(tmp_path, USER), port=0) as server:
             before = time.monotonic()
             assert b"Connection: close" in self.talk(server, begin, *[b"a"] * 40, pause=0.05)
@@ -10349,7 +10346,7 @@ class TestLimits:
 
     def test_time_of_a_head(self, tmp_path, monkeypatch):
         """The same for a head (departure 9)."""
-        monkeypatch.setattr(ari_ref, "HEAD_SECONDS", 0.3)
+        monkeypatch.setattr(ari_ref, "HEAD_SECONDS", 0.15)
         with ari_ref.Server(read_config(tmp_path, USER), port=0) as server:
             assert b"<p>Timeout</p>" in self.talk(server, b"GET / HTTP/1.1\r\n", *[b"a"] * 40, pause=0.05)
 
