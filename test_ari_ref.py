@@ -1847,7 +1847,7 @@ class Client:
         if method != "GET" and target.startswith(self.server.root + "/"):
             self.changed.add(target[len(self.server.root) + 1:].split("?")[0].split("/")[0])
         data = head("%s %s HTTP/1.1" % (method, target), *fields).encode("utf-8", "surrogateescape") + (body or b"")
-        return self._exchange(data, curl_line(method, self.url(target), auth, headers, body))
+        return self._exchange(data, curl_line(method, self.url(target), auth, headers, body), keeps=True)
 
     def get(self, path, params=None, **more):
         return self.request("GET", path, params, **more)
@@ -1864,7 +1864,7 @@ class Client:
     def options(self, path, params=None, **more):
         return self.request("OPTIONS", path, params, **more)
 
-    def _exchange(self, data, request, half_close=False):
+    def _exchange(self, data, request, half_close=False, keeps=False):
         if time.monotonic() > self._kept_until:
             self.part()
         self._previous = connection = self._previous or Connection(self.server)
@@ -1872,7 +1872,8 @@ class Client:
         if half_close:
             connection.half_close()
         reply = connection.reply(request)
-        is_kept = not (reply.problem or reply.status == 101 or connection.unread or (reply.header("Connection") or "").lower() == "close")
+        is_over = reply.problem or reply.status == 101 or (reply.header("Connection") or "").lower() == "close"
+        is_kept = keeps and not is_over and not connection.unread
         self._kept_until = time.monotonic() + self.KEPT_SECONDS if is_kept else 0.0
         return reply
 
@@ -1977,7 +1978,8 @@ class Client:
 
     def sweep(self):
         """Close what is open and delete what this case made, recognised by its prefix."""
-        self.__exit__()
+        for connection in self.connections:
+            connection.close()
         for collection, path, key in (("channels", "/channels", "id"), ("bridges", "/bridges", "id"),
                                       ("deviceStates", "/deviceStates", "name"), ("mailboxes", "/mailboxes", "name"),
                                       ("recordings", "/recordings/stored", "name")):
