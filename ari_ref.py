@@ -6310,7 +6310,7 @@ class Outbox:
         self.stream, self.write_seconds, self.deadline = stream, write_seconds, 0.0
         self.frames: collections.deque[bytes] = collections.deque()
         self.bytes_put = self.bytes_sent = 0            # each is counted by one side only
-        self.is_broken = False                          # never again False
+        self.is_broken = self.is_late = False           # never again False; late: the peer did not take what it was sent
         self.pen = threading.Lock()
         self.pen.acquire()                              # until open()
 
@@ -6322,7 +6322,7 @@ class Outbox:
     def put(self, frame: bytes) -> None:
         """Let a frame wait; flush() is to follow. Server.lock is held, but for the first frame, of which nobody else knows."""
         if len(self.frames) >= MAX_QUEUED_FRAMES or self.bytes_put - self.bytes_sent + len(frame) > MAX_QUEUED_BYTES:
-            self.is_broken = True
+            self.is_broken = self.is_late = True
         if not self.is_broken:
             self.frames.append(frame)
             self.bytes_put += len(frame)
@@ -6346,7 +6346,7 @@ class Outbox:
         while not self.write():
             is_ready = self.stream.wait(select.POLLOUT, self.deadline - time.monotonic())
             if not is_ready and not self.write() and time.monotonic() >= self.deadline:
-                self.is_broken = True
+                self.is_broken = self.is_late = True
         self.pen.release()
         self.flush()
 
@@ -6418,7 +6418,7 @@ class EventSocket:
         except Gone:
             self.send(close_frame(Close.NORMAL), is_last=True)
         self.outbox.wait_sent(self.outbox.write_seconds + LINGER_SECONDS)
-        if self.outbox.is_broken and not self.ari.is_closing:
+        if self.outbox.is_late and not self.ari.is_closing:
             logger.warning("%s event socket of %s dropped: it did not take its events in time (websocket_write_timeout is %d ms)",
                            self.peer, names, self.outbox.write_seconds * 1000)
         logger.info("%s event socket of %s closed, code %s", self.peer, names, self.parser.close_code)

@@ -10789,9 +10789,20 @@ class TestServer:
             if outbox.is_broken:
                 break
         got = b"".join(iter(lambda: far.recv(1 << 20), b""))
-        assert outbox.is_broken and got and b"".join(sent).startswith(got)
+        assert outbox.is_broken and outbox.is_late and got and b"".join(sent).startswith(got)
         near.close()
         far.close()
+
+    def test_a_peer_that_has_gone_is_not_called_late(self):
+        """Its socket ends as well, but nobody is told that it did not take its events."""
+        near, far = socket.socketpair()
+        outbox = ari_ref.Outbox(ari_ref.Stream(near), 1.0)
+        outbox.open()
+        far.close()
+        outbox.put(b"x")
+        outbox.flush()
+        assert outbox.is_broken and not outbox.is_late
+        near.close()
 
     def test_a_slow_reader_of_large_frames_is_not_cut_off(self):
         """Whoever takes each frame in time stays, though the kernel wakes a writer only when much of its buffer is free."""
