@@ -52,8 +52,7 @@ SERVER_NAME = "Asterisk/" + VERSION
 MAX_KEPT = 100_000                      # Not Asterisk: channels, bridges, names, values, tasks of a queue: far more than tests need
 PHRASES = {
     101: "Switching Protocols", 200: "OK", 201: "Created", 202: "Accepted", 204: "No Content", 400: "Bad Request",
-    401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 409: "Conflict",
-    408: "Request Timeout",
+    401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 408: "Request Timeout", 409: "Conflict",
     412: "Precondition Failed", 413: "Request Entity Too Large", 422: "Unprocessable Entity", 426: "Upgrade Required",
     500: "Internal Server Error", 501: "Not Implemented", 503: "Service Unavailable"}
 TRUE_WORDS = frozenset(("yes", "true", "y", "t", "1", "on"))
@@ -538,7 +537,7 @@ MAX_INCLUDE_DEPTH = 10                  # Asterisk's (main/config.c)
 MAX_CONFIG_FILES = 1000                 # of one configuration, so that files which include each other end
 MAX_CONFIG_BYTES = 2**20                # of one file: the largest in the field has some 100 kB
 MAX_INCLUDED_BYTES = 2**23              # of all that a file includes
-MAX_CONFIG_STEPS = 2_000_000              # lines, inherited options and looks at one in a configuration: seconds
+MAX_CONFIG_STEPS = 2_000_000            # lines, what is inherited, and looks at options and sections: seconds
 MAX_OPTION = 2**31 - 1                  # of an option that is a number
 UTF8_BOM = b"\xef\xbb\xbf"
 DIRECTIVE = re.compile(r"([^\x00-\x20]*)[\x00-\x20]*(.*)", re.DOTALL)
@@ -943,6 +942,14 @@ class Context:
         self.patterns: list[Extension] = []
         self.includes: list[str] = []
 
+    def extension(self, pattern: str) -> Extension:
+        """The extension of that name, made where there is none; re.error for a pattern that cannot be."""
+        if pattern not in self.extensions:
+            self.extensions[pattern] = Extension(pattern)
+            if pattern.startswith("_"):
+                self.patterns.append(self.extensions[pattern])
+        return self.extensions[pattern]
+
 class DialplanConfig:
     """extensions.conf as it takes effect."""
 
@@ -1049,12 +1056,10 @@ def add_step(context: Context, named: str | None, value: str, last: tuple[Extens
     if named is not None:
         exten, _, value = value.partition(",")
         try:
-            extension = context.extensions.get(exten.strip()) or Extension(exten.strip())
+            extension = context.extension(exten.strip())
         except re.error:
             warnings.append("%s: no pattern: %s, ignored" % (where, exten.strip()))
             return last
-        if context.extensions.setdefault(extension.pattern, extension) is extension and extension.pattern.startswith("_"):
-            context.patterns += [extension] if extension not in context.patterns[-1:] else []
         last = (extension, last[1] if last and last[0] is extension else max(extension.steps, default=0))
     priority, _, call = value.partition(",")
     match = PRIORITY.fullmatch(priority.strip())
