@@ -2553,6 +2553,14 @@ PARTIES = {                             # whose name and number a function tells
     "REDIRECTING": ("to-", "from-", "orig-", "priv-to-", "priv-from-", "priv-orig-")}
 ITEM_ALIASES = {"ani": "ani-num", "ton": "num-plan", "dnid-num": "dnid", "num-pres": "pres", "name-pres": "pres"}
 
+class Snooping(NamedTuple):
+    """What a Snoop does: whose channel it is on, which side of it it hears, and into which it speaks.
+
+    "in" is what comes from there, "out" what goes there."""
+    target: Channel
+    spies: set[str]
+    whispers: set[str]
+
 class Channel(Subject):
     """One channel: a leg of a Local pair, of a telephone, a Snoop, or external media.
 
@@ -2567,13 +2575,12 @@ class Channel(Subject):
     kind = "channel"
     __slots__ = ("name", "state", "caller", "connected", "place", "language", "variables", "programs", "timer", "cause", "is_over",
                  "near_leg", "far_leg", "dialstring", "bridge", "absorbs_dtmf", "is_announcer", "told_connected", "muted",
-                 "is_silence_on", "snoops", "target", "spies", "whispers", "items", "phone", "rtp")
+                 "is_silence_on", "snoops", "snooping", "items", "voice")
 
     def __init__(self, stasis: Stasis, channel_id: str, name: str, state: str, place: Place,
                  phone: PhoneCall | None = None) -> None:
         super().__init__(stasis, channel_id)
-        self.phone = phone                              # what a telephone has to do with it,
-        self.rtp: ExternalMedia | None = None           # or a program that takes and gives its audio
+        self.voice: Voice | None = phone                # who is at the other end of it, outside: a telephone, or a program
         self.name, self.state, self.place, self.language = name, state, place, "en"
         self.caller: tuple[str, str] = phone.caller if phone else ("", "")              # (name, number)
         self.connected: tuple[str, str] = ("", "")      # of who is on the other side, as far as it was told
@@ -2592,8 +2599,7 @@ class Channel(Subject):
         self.absorbs_dtmf = self.is_announcer = False   # as addChannel said for that bridge
         self.muted: set[str] = set()                    # "in", "out"
         self.is_silence_on = False                      # the silence generator
-        self.target: Channel | None = None              # whom a Snoop hears: what it says ("in"), what is said to it ("out")
-        self.spies = self.whispers = frozenset()        # and to whom it speaks
+        self.snooping: Snooping | None = None           # what a Snoop does
         self.snoops: list[Channel] = []                 # the Snoops that hear this one
         stasis.channels[channel_id] = stasis.channels_by_name[channel_id.lower()] = self
         stasis.channels_by_name.setdefault(name.lower(), self)          # the id of another channel may spell the same
@@ -2836,9 +2842,9 @@ class Channel(Subject):
         return self.is_silence_on or bool(innermost and innermost.sends_audio())
 
     @property
-    def voice(self) -> Voice | None:
-        """Who is at the other end of it, outside."""
-        return self.phone or self.rtp
+    def phone(self) -> PhoneCall | None:
+        """What a telephone has to do with it, if one has."""
+        return self.voice if self.voice and self.voice.is_phone else None
 
     def hears_audio(self) -> bool:
         """True while frames arrive: from a telephone or program, or from the other leg, to which somebody sends."""
@@ -2858,12 +2864,12 @@ class Channel(Subject):
                     yield None
                 if bridge and not bridge.is_holding:
                     left.extend((member, False) for member in bridge.channels() if member is not channel)
-                left.extend((snoop, True) for snoop in channel.snoops if "out" in snoop.whispers)
+                left.extend((snoop, True) for snoop in channel.snoops if "out" in snoop.snooping.whispers)
             elif channel.voice:
                 if channel.voice.is_heard():
                     yield channel.voice if "in" not in channel.muted else None
-            elif channel.target:
-                left.extend((channel.target, side == "out") for side in channel.spies)
+            elif channel.snooping:
+                left.extend((channel.snooping.target, side == "out") for side in channel.snooping.spies)
             elif channel.other_leg:
                 left.append((channel.other_leg, True))
 
@@ -2924,10 +2930,11 @@ class Channel(Subject):
         for name in (self.name.lower(), self.id.lower()):
             if self.stasis.channels_by_name.get(name) is self:
                 del self.stasis.channels_by_name[name]
-        if self.target:
-            self.target.snoops.remove(self)
-            if self.target.bridge and self.target.bridge.is_native():
-                self.target.bridge.rearrange(exchanges_lines=False)
+        if self.snooping:
+            target = self.snooping.target
+            target.snoops.remove(self)
+            if target.bridge and target.bridge.is_native():
+                target.bridge.rearrange(exchanges_lines=False)
 
 def bare_name(name: str) -> str:
     """A variable's name without the one or two underscores that say how it is inherited."""
@@ -3447,7 +3454,7 @@ def snoop_on(target: Channel, snoop_id: str | None, spies: set[str], whispers: s
     if snoop_id and stasis.find_channel(snoop_id):
         return None
     channel = Channel(stasis, snoop_id or stasis.unique_id(), name, "Up", Place("default", "s", 1))
-    channel.target, channel.spies, channel.whispers = target, spies, whispers
+    channel.snooping = Snooping(target, spies, whispers)
     target.snoops.append(channel)
     if target.bridge:
         target.bridge.rearrange(exchanges_lines=False)
@@ -3460,7 +3467,7 @@ def external_media(stasis: Stasis, channel_id: str | None, host: str, line: RtpL
     name = "UnicastRTP/%s-0x%012x" % (host, next(stasis.pair_serial))
     channel = Channel(stasis, channel_id or stasis.unique_id(), name, "Down", Place("default", "s", 1))
     channel.dialstring = host
-    channel.rtp = line.voice = ExternalMedia(channel, line)
+    channel.voice = line.voice = ExternalMedia(channel, line)
     channel.set_variable("UNICASTRTP_LOCAL_ADDRESS", line.address)
     channel.set_variable("UNICASTRTP_LOCAL_PORT", "%d" % line.port)
     call = Outgoing(channel, app, None)
@@ -4542,6 +4549,8 @@ class Voice:
     `says` are frames of 20 ms in ulaw, none are silence, and whether they go round. Who carries the audio reads it, and `hears`,
     without the lock: neither is ever changed, only replaced."""
 
+    is_phone = False
+
     def __init__(self, stasis: Stasis) -> None:
         self.channel: Channel | None = None
         self.says: tuple[tuple[bytes, ...], bool] = ((), False)
@@ -4627,6 +4636,7 @@ class ExternalMedia(Voice):
 
 class PhoneCall(Voice):
     """What a telephone has to do with its channel."""
+    is_phone = True
 
     def __init__(self, endpoint: Endpoint, caller: tuple[str, str], is_incoming: bool, exten: str) -> None:
         super().__init__(endpoint.stasis)
