@@ -1706,10 +1706,10 @@ def operation(*places: str, returns: str = "void", errors="", path_first: bool =
     places     "METHOD /path"; a second one is the DELETE that undoes a POST, or takes an id in its path as well
     returns    the model of the answer, and `errors` the statuses, as they are described
     name       what stands behind the first _ is the nickname, or both around _or_; with an id in the path WithId follows it
-    signature  `stasis`, and `is_on` (False in a DELETE), where they are needed; then parameters, each with its Kind, and parts
-               of the path: an argument `channel` stands for {channelId}, as text, or as what its default value, a look-up
-               f(stasis, text), finds. Look-ups run in this order, before the operation. The description has the path first,
-               unless `path_first` is False.
+    signature  `stasis` (outside /ari `server`), and `is_on` (False in a DELETE), where they are needed; then parameters, each with
+               its Kind, and parts of the path: an argument `channel` stands for {channelId}, as text, or as what its default
+               value, a look-up f(stasis, text), finds. Look-ups run in this order, before the operation. The description has
+               the path first, unless `path_first` is False.
     docstring  the first sentence is the summary
 
     So `def channel_ring_or_ring_stop(is_on, channel=answerable)` below the two places "POST /channels/{channelId}/ring" and "DELETE
@@ -4606,6 +4606,10 @@ class Voice:
             if self.is_talking:
                 self.note_talk(True)
 
+    def counts(self) -> dict:
+        """What was heard there, as /control/media tells it."""
+        return {"format": "ulaw", "received": self.heard, "received_bytes": self.heard * FRAME_BYTES}
+
     def end(self) -> None:
         """The last publication of the channel is to come."""
         self.silence.cancel()
@@ -4625,6 +4629,11 @@ class ExternalMedia(Voice):
 
     def is_heard(self) -> bool:
         return self.sends
+
+    def counts(self) -> dict:
+        line = self.line
+        return {"format": line.format, "local_port": line.port, "sent": line.sent, "sent_bytes": line.sent_bytes,
+                "received": line.received, "received_bytes": line.received_bytes}
 
     def set_state(self, sends: bool, is_talking: bool) -> None:
         """Whether packets come, and whether they are loud."""
@@ -4815,8 +4824,7 @@ def say(stasis: Stasis, call: Channel, name: str) -> Later:
 def media_json(stasis: Stasis, name: str) -> dict:
     """What went over a channel of a telephone or of external media, as /control/media tells it: 404 for another."""
     voice = existing(getattr(stasis.find_channel(name), "voice", None), "There is no such media")
-    heard = {"channel_id": voice.channel.id, "format": "ulaw", "received": voice.heard, "received_bytes": voice.heard * FRAME_BYTES}
-    return voice.line.to_json(voice.channel.id) if isinstance(voice, ExternalMedia) else heard
+    return {"channel_id": voice.channel.id, **voice.counts()}
 
 def received_media(stasis: Stasis, name: str) -> bytes:
     """The last 30 s of what a program has sent, in its format, or of what a telephone has heard, in ulaw: 404."""
@@ -6833,10 +6841,6 @@ class RtpLine:
         head = struct.pack(">BBHII", 0x80, codec.payload_type, self.sequence, self.timestamp, self.ssrc)       # RFC 3550 5.1
         c_sendto()(self.sock.fileno(), head + payload, len(head) + len(payload), socket.MSG_DONTWAIT, self.remote, len(self.remote))
         self.sent, self.sent_bytes = self.sent + 1, self.sent_bytes + len(payload)
-
-    def to_json(self, channel_id: str) -> dict:
-        return {"channel_id": channel_id, "format": self.format, "local_port": self.port, "sent": self.sent,
-                "sent_bytes": self.sent_bytes, "received": self.received, "received_bytes": self.received_bytes}
 
 def as_carried(frame: tuple[str, bytes], wanted: str) -> bytes:
     """(format, payload) in another format; silence where that is not known, or nothing is said."""
