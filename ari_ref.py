@@ -3986,6 +3986,8 @@ class Recordings:
         """Take a recording off the list; {suffix: length in ms} of its files."""
         self.being_written.discard(file_name(name))
         self.changes[file_name(name)] += 1
+        if len(self.changes) > MAX_KEPT:                # names that are gone; whoever waits for one of them looks once more
+            self.changes = collections.Counter({known: self.changes[known] for known in self.lengths})
         return self.lengths.pop(file_name(name), {})
 
     def copy(self, name: str, suffix: str, copied: str) -> None:
@@ -4776,7 +4778,7 @@ def put_phone(stasis: Stasis, technology: str, resource: str, given: dict) -> di
     require(registered in TRUE_WORDS | FALSE_WORDS, 400, "registered is true or false")
     habit, phone = habit_of(given), stasis.endpoints.get("%s/%s" % (technology, resource))
     if phone is None:
-        require_room(stasis.endpoints)
+        require_room(stasis.endpoints, stasis.phone_states, stasis.technologies)        # of which the last two outlive it
         phone = Endpoint(stasis, technology, resource)
         phone.tell_state("unknown")
         phone.tell_state()
