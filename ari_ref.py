@@ -2243,6 +2243,7 @@ exten => answer,1,Answer()
  same => n,Wait(30)
 exten => app,1,Stasis(theapp,one,two)
 """
+MAX_NESTED, MAX_EXPRESSION = 50, 400    # braces; characters, of which a client may have given some
 COMPARISON = re.compile(r"(.*?)(!=|<=|>=|==|=|<|>)(.*)", re.DOTALL)
 COMPARISONS = {"=": operator.eq, "==": operator.eq, "!=": operator.ne, "<": operator.lt, ">": operator.gt, "<=": operator.le,
                ">=": operator.ge}
@@ -2268,19 +2269,23 @@ def labelled_priority(stasis: Stasis, context: str, exten: str, label: str) -> i
     match = C_INTEGER.match(label)
     return found if found is not None else int(match.group(1)) if match else None
 
-def substitute(channel: Channel, text: str) -> str:
-    """`text` with ${VARIABLE}, ${VARIABLE:offset:length}, ${FUNCTION(argument)} and $[expression] replaced, inner ones first."""
+def substitute(channel: Channel, text: str, depth: int = 0) -> str:
+    """`text` with ${VARIABLE}, ${VARIABLE:offset:length}, ${FUNCTION(argument)} and $[expression] replaced, inner ones first.
+
+    Not Asterisk: what is nested deeper than MAX_NESTED stays as it is, and so does an expression over MAX_EXPRESSION."""
     done, at = "", 0
+    if depth > MAX_NESTED:
+        return text
     while True:
         start = min((index for index in (text.find("${", at), text.find("$[", at)) if index >= 0), default=-1)
         if start < 0:
             return done + text[at:]
         opening, closing = text[start + 1], "}" if text[start + 1] == "{" else "]"
-        depth, end = 1, start + 2
-        while end < len(text) and depth:
-            depth += (text[end] == opening) - (text[end] == closing)
+        is_open, end = 1, start + 2
+        while end < len(text) and is_open:
+            is_open += (text[end] == opening) - (text[end] == closing)
             end += 1
-        inner = substitute(channel, text[start + 2:end - 1 if not depth else end])
+        inner = substitute(channel, text[start + 2:end - 1 if not is_open else end], depth + 1)
         done += text[at:start] + (variable_text(channel, inner) if opening == "{" else evaluate(inner))
         at = end
 
@@ -2298,6 +2303,8 @@ def variable_text(channel: Channel, name: str) -> str:
 
 def evaluate(text: str) -> str:
     """The value of $[...]: a | b, a & b, a comparison, a sum, a product of whole numbers, or the text itself (ast_expr2.y)."""
+    if len(text) > MAX_EXPRESSION:
+        return text
     left, found, right = text.partition("|")
     if found:
         left = evaluate(left)

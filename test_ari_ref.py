@@ -10485,6 +10485,31 @@ class TestLimits:
         started[0].join(10)
         assert server.is_closing and not started[0].is_alive()
 
+    def test_expressions_of_a_dialplan(self):
+        """What a client has put into a variable costs nothing: long texts and deep nesting stay as they are."""
+        channel, before = originate(stasis_with("demo")), time.monotonic()
+        for value in ("1" * 40_000, "|" * 40_000, "1+" * 20_000):
+            channel.set_variable("X", value)
+            assert ari_ref.substitute(channel, "$[${X}]") == value
+        assert ari_ref.substitute(channel, "${" * 2000 + "}" * 2000) is not None and ari_ref.evaluate("1+" * 190 + "1") == "191"
+        assert time.monotonic() - before < 10
+
+    def test_names_that_are_gone(self, monkeypatch):
+        """Of recordings: their changes are forgotten when there are too many. Of telephones: no more of them than ever were."""
+        monkeypatch.setattr(ari_ref, "MAX_KEPT", 3)
+        store = ari_ref.Recordings({"stays": {"wav": 1.0}})
+        for number in range(10):
+            store.begin("r%d" % number, "wav", False)
+            store.forget("r%d" % number)
+        assert len(store.changes) <= 4
+        stasis = stasis_with("demo")
+        for number in range(3):
+            ari_ref.put_phone(stasis, "PJSIP", "p%d" % number, {})
+            ari_ref.move_phone(stasis, "PJSIP", "p%d" % number, "delete", {})
+        with pytest.raises(ari_ref.AriError):
+            ari_ref.put_phone(stasis, "PJSIP", "p3", {})
+        assert not stasis.endpoints
+
     def test_inherited_bytes_of_a_configuration(self):
         """A section that many others inherit is refused when that comes to too much (MAX_CONFIG_STEPS)."""
         text = "[t](!)\n" + ("password = " + "x" * 8000 + "\n") * 100 + "[u](t)\n" * 1000
