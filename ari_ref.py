@@ -6117,12 +6117,12 @@ def control_add_fault(server, method=Text, path=Text, times=Number, status=Numbe
 @operation("GET /control/faults", returns="List[object]")
 def control_list_faults(server):
     """List the faults that are still to come."""
-    return [dict(fault) for fault in server.faults]
+    return server.change(lambda stasis: [dict(fault) for fault in server.faults])
 
 @operation("DELETE /control/faults")
 def control_clear_faults(server):
     """Forget all faults."""
-    server.faults.clear()
+    server.clear_faults()
 
 @operation("DELETE /control/sockets/{application}", errors="400 404")
 def control_drop_events(server, application=Text, code=Number):
@@ -6211,7 +6211,7 @@ MAX_QUEUED_BYTES = 16 * 2**20           # and in bytes: 10,000 events of a usual
 FRAMES_AT_ONCE = 64                     # how many waiting frames go into one write
 KNOWN_HEADS = 256                       # how many heads are remembered with what they come to
 WAIT_SECONDS = 0.005                    # between two looks whether something is so
-MAX_JOURNAL = 10_000                    # requests, and events, that are kept for a test to look at
+MAX_JOURNAL, MAX_NOTED = 10_000, 20_000                 # requests, and events, that a test may look at; characters of each
 MAX_FAULTS = 1000
 NEAREST_MISSES = 10                     # what is shown of them where something was waited for in vain
 ABNORMAL = 1006                         # RFC 6455 7.4.1: said of a connection that ended without a close frame
@@ -6501,7 +6501,7 @@ class HttpConnection(socketserver.BaseRequestHandler):
 
     def serve_request(self) -> bool:
         """Read one request, answer it; False when the connection is to end."""
-        self.head, self.body = NO_HEAD, b""
+        self.head, self.body, fault = NO_HEAD, b"", None
         try:
             decision = self.read_request()
             fault = self.ari.next_fault(self.head) if self.ari.faults else None
@@ -6511,6 +6511,8 @@ class HttpConnection(socketserver.BaseRequestHandler):
             if fault and fault["drop"]:
                 raise Gone              # behind the deed
         except Gone:
+            if fault:
+                self.ari.note_request(self.head, self.body, 0)
             raise
         except (AriError, HttpError) as error:
             response = refusal(error, self.ari.http.server_name)
@@ -6519,7 +6521,8 @@ class HttpConnection(socketserver.BaseRequestHandler):
             response = json_error(AriError(500, "Internal error"))
         head = self.head
         if self.ari.keeps_journal:
-            self.ari.note_request(head, self.body, response)
+            is_open = isinstance(response, Upgrade)
+            self.ari.note_request(head, self.body, 101 if is_open else response.status, NO_BODY if is_open else response.value)
         if isinstance(response, Upgrade):
             EventSocket(self.ari, self.stream, self.peer).run(response, self.incoming.rest())
             return False
@@ -7082,8 +7085,10 @@ class Journal:
         self.entries: collections.deque[tuple] = collections.deque(maxlen=MAX_JOURNAL)
         self.serial, self.news, self.watchers = itertools.count(1), threading.Condition(), 0
 
-    def add(self, *facts) -> None:
-        self.entries.append((next(self.serial), *facts))
+    def add(self, size: int, *facts) -> None:
+        """Keep the facts, unless so many characters are too many for what is there for each."""
+        if size <= MAX_NOTED:
+            self.entries.append((next(self.serial), *facts))
 
     def tell(self) -> None:
         """Wake up those who wait for something new."""
@@ -7125,10 +7130,10 @@ class Bench:
 
     # To see, and to wait
 
-    def note_request(self, head: Head, body: bytes, response: Response | Upgrade) -> None:
+    def note_request(self, head: Head, body: bytes, status: int, value=NO_BODY) -> None:
+        """A request to /ari, and what was answered; status 0 where nothing was."""
         if ari_path(head, self.http.prefix) is not None:
-            is_open = isinstance(response, Upgrade)
-            self.asked.add(self.now(), head, body, 101 if is_open else response.status, None if is_open else response.value)
+            self.asked.add(len(head.target) + len(body), self.now(), head, body, status, value if status >= 400 else NO_BODY)
             self.asked.tell()
 
     def requests(self, method: str = "", path: str = "", since: int = 0, wait: float = 0.0, count: int = 1) -> list[dict]:
@@ -7148,7 +7153,7 @@ class Bench:
             parameters.update(request.json if isinstance(request.json, dict) else {})
             parameters.pop("api_key", None)
             return {"number": number, "time": ari_timestamp(moment), "user": user[0], "method": head.method, "path": asked,
-                    "parameters": parameters, "status": status, "error": value if status >= 400 and value is not NO_BODY else None}
+                    "parameters": parameters, "status": status, "error": None if value is NO_BODY else value}
         return self.asked.find(shown, since, count, wait)
 
     def sent_events(self, type: str = "", application: str = "", since: int = 0, wait: float = 0.0, count: int = 1) -> list[dict]:
@@ -7208,6 +7213,9 @@ class Bench:
     def drop(self, method: str, path: str, after: bool = False, times: int = 0) -> None:
         """End the connection without an answer, before the request is done, or after."""
         self.add_fault(method, path, times, drop=True, after=after)
+
+    def clear_faults(self) -> None:
+        self.change(lambda stasis: self.faults.clear())
 
     def next_fault(self, head: Head) -> dict | None:
         """The first fault that a request to /ari has to suffer; it counts."""
@@ -7291,12 +7299,12 @@ class Bench:
             for event_socket, names in holders.items() if keep_sockets else ():
                 fresh.open_applications(event_socket, names, False)
             self.stasis = fresh
+            self.faults.clear()
             return [] if keep_sockets else list(holders)
         for event_socket in self.change(begin_anew):
             event_socket.end()
         self.asked.entries.clear()
         self.sent.entries.clear()
-        self.faults.clear()
         self.set_clock("real" if self.first_speed else "manual", self.first_speed or 1.0)
 
 class Server(Bench):
@@ -7498,7 +7506,7 @@ class Server(Bench):
             event["asterisk_id"] = self.stasis.entity_id
             text = dump_json(event, pretty)
             if self.keeps_journal:
-                self.sent.add(self.stasis.now, [name for _, name in hearers], event)
+                self.sent.add(len(text), self.stasis.now, [name for _, name in hearers], event)
             for event_socket, name in hearers:
                 whole = text if "application" in event else add_member(text, "application", name, pretty)
                 event_socket.outbox.put(encode_frame(Opcode.TEXT, whole.encode()))

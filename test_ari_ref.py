@@ -11081,11 +11081,12 @@ class TestBench:
         assert reply.status == 408 and len(reply.json) == 1
 
     def test_keeps_the_newest(self, monkeypatch):
-        """So many (MAX_JOURNAL); numbers go on."""
+        """So many (MAX_JOURNAL), each of so many characters (MAX_NOTED); numbers go on."""
         monkeypatch.setattr(ari_ref, "MAX_JOURNAL", 3)
         journal = ari_ref.Journal()
         for word in "abcde":
-            journal.add(word)
+            journal.add(1, word)
+        journal.add(ari_ref.MAX_NOTED + 1, "too long to be kept")
         assert list(journal.entries) == [(3, "c"), (4, "d"), (5, "e")]
         assert journal.find(lambda entry: {"word": entry[1]}, 4, 1, 0) == [{"word": "e"}]
 
@@ -11106,7 +11107,7 @@ class TestBench:
         bench.server.drop("POST", "/bridges/*", after=after, times=1)
         with pytest.raises(OSError):
             get(bench.server.ari_url, path="/bridges/b", method="POST")
-        assert len(bench.client.get("/bridges").json) == after
+        assert len(bench.client.get("/bridges").json) == after and bench.server.requests("POST", "/bridges/b")[0]["status"] == 0
 
     def test_answers_late(self, bench):
         """The others are served meanwhile."""
