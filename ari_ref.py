@@ -7124,7 +7124,7 @@ class Bench:
 
     def __init__(self, keeps_journal: bool, speed: float) -> None:
         self.keeps_journal, self.first_speed = keeps_journal, speed
-        self.asked, self.sent = Journal(), Journal()    # (number, time, head, body, status, value); (number, time, names, event)
+        self.asked, self.sent = Journal(), Journal()    # (number, time, head, body, status, value); (number, time, type, names, text)
         self.faults: list[dict] = []                    # belongs to the lock
         self.clock = time.time() - speed * time.monotonic(), speed      # replaced whole: what to add, and seconds a second
 
@@ -7159,10 +7159,10 @@ class Bench:
     def sent_events(self, type: str = "", application: str = "", since: int = 0, wait: float = 0.0, count: int = 1) -> list[dict]:
         """The events that were sent, in order: number, time, applications, event. Else as requests()."""
         def shown(entry: tuple) -> dict | None:
-            number, moment, names, event = entry
-            if type not in ("", event.get("type")) or application and application not in names:
+            number, moment, kind, names, text = entry
+            if type not in ("", kind) or application and application not in names:
                 return None
-            return {"number": number, "time": ari_timestamp(moment), "applications": list(names), "event": event}
+            return {"number": number, "time": ari_timestamp(moment), "applications": list(names), "event": json.loads(text)}
         return self.sent.find(shown, since, count, wait)
 
     def events(self, type: str = "", application: str = "") -> list[dict]:
@@ -7277,7 +7277,8 @@ class Bench:
         self.due_earlier.set()
 
     def advance(self, seconds: float) -> None:
-        """Move the time on: all that falls due on the way happens in order, at its own time."""
+        """Move the time on, never back: all that falls due on the way happens in order, at its own time."""
+        require(seconds >= 0, 400, "Time does not go back")
         offset, speed = self.clock
         self.clock = offset + seconds, speed
         self.change(lambda stasis: None)
@@ -7506,7 +7507,7 @@ class Server(Bench):
             event["asterisk_id"] = self.stasis.entity_id
             text = dump_json(event, pretty)
             if self.keeps_journal:
-                self.sent.add(len(text), self.stasis.now, [name for _, name in hearers], event)
+                self.sent.add(len(text), self.stasis.now, event.get("type"), tuple(name for _, name in hearers), text)
             for event_socket, name in hearers:
                 whole = text if "application" in event else add_member(text, "application", name, pretty)
                 event_socket.outbox.put(encode_frame(Opcode.TEXT, whole.encode()))
@@ -7675,7 +7676,7 @@ def command_line() -> argparse.ArgumentParser:
                              "debug: bodies and events")
     parser.add_argument("--check", action="store_true", help="print the effective configuration and its problems, then exit")
     parser.add_argument("--listen", metavar=("APP", "URL"), nargs="+",
-                        help="be an application of any ARI server (default: %s), and print its events" % DEFAULT_URL)
+                        help="be an application of any ARI server (default: %s), and print its events; SSL_CERT_FILE names a CA of your own" % DEFAULT_URL)
     parser.add_argument("--pretty", action="store_true", help="with --listen: an event over several lines")
     parser.add_argument("--operations", action="store_true", help="print the table of operations, then exit")
     parser.add_argument("--version", action="version", version="ari_ref %s, the wire of Asterisk %s" % (__version__, VERSION))
@@ -7735,7 +7736,8 @@ def run(options: argparse.Namespace) -> int:
 def listen(application: str, url: str = DEFAULT_URL, is_pretty: bool = False) -> int:
     """Print the events of an application, one a line, as they come, until the server or SIGINT ends it."""
     parts = urllib.parse.urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+    is_tls = parts.scheme in ("https", "wss")
+    port = parts.port or (443 if is_tls else 80)
     key, user = base64.b64encode(secrets.token_bytes(16)).decode(), urllib.parse.unquote(parts.netloc.rpartition("@")[0])
     head = "".join("%s\r\n" % line for line in (
         "GET %s/events?%s HTTP/1.1" % (parts.path.rstrip("/"), urllib.parse.urlencode({"app": application})),
@@ -7743,7 +7745,7 @@ def listen(application: str, url: str = DEFAULT_URL, is_pretty: bool = False) ->
         "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Protocol: ari",
         "Sec-WebSocket-Key: " + key))
     with socket.create_connection((parts.hostname, port)) as sock, contextlib.suppress(KeyboardInterrupt):
-        if parts.scheme == "https":
+        if is_tls:                      # OpenSSL takes a CA of one's own from SSL_CERT_FILE
             sock = ssl.create_default_context().wrap_socket(sock, server_hostname=parts.hostname)
         sock.sendall(encode(head + "\r\n"))
         data = b""

@@ -10288,6 +10288,17 @@ class TestTls:
                 threading.Event().wait(0.02)
             assert time.process_time() - before < (time.monotonic() - start) / 2
 
+    def test_lets_listen_who_trusts_its_certificate(self, serve, certificate):
+        """--listen with SSL_CERT_FILE; without it the reason, and nothing was asked."""
+        server, (_, port) = serve()
+        command = [sys.executable, program(), "--listen", "hello", "wss://u:p@localhost:%d/ari" % port]
+        done = subprocess.run(command, stderr=subprocess.PIPE)
+        assert done.returncode == 1 and b"CERTIFICATE_VERIFY_FAILED" in done.stderr and not server.requests()
+        with subprocess.Popen(command, env={**os.environ, "SSL_CERT_FILE": certificate.path}) as listening:
+            server.wait_for_application("hello", 20)
+            server.drop_events("hello", 1001)
+            assert listening.wait(10) == 0
+
     def test_takes_no_more_sessions_than_http(self, serve, certificate):
         """sessionlimit counts both."""
         server, address = serve(session_limit=1)
