@@ -57,7 +57,7 @@ PHRASES = {
     500: "Internal Server Error", 501: "Not Implemented", 503: "Service Unavailable"}
 TRUE_WORDS = frozenset(("yes", "true", "y", "t", "1", "on"))
 INT_BITS, LONGS = 32, range(-2**63, 2**63)                  # of C's int; of C's long
-US_PER_SECOND = 1_000_000
+US_PER_SECOND, DAY_SECONDS = 1_000_000, 86400.0
 C_INTEGER = re.compile(r"[ \t-\r]*([+-]?[0-9]{1,4000})", re.ASCII)
 C_NUMBER = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 C_LITERAL = re.compile(r"([+-]?)(0[xX][0-9a-fA-F]{1,16}|0[0-7]{0,22}|[1-9][0-9]{0,19})")
@@ -153,7 +153,7 @@ def c_integer(word: str, bits: int = INT_BITS) -> int:
 def c_real(word: str) -> float:
     """The real number at the start of `word`, at most a day; 0 where there is none."""
     match = re.match(r"\s*([0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})", word)
-    return min(86400.0, float(match.group(1))) if match else 0.0
+    return min(DAY_SECONDS, float(match.group(1))) if match else 0.0
 
 def c_literal(word: str) -> int | None:
     """The integer that `word` is as C writes it: 16, 0x10 or 020 (strtol with base 0); None where it is none."""
@@ -1838,7 +1838,15 @@ def resolve_control(request: Request) -> Callable[[Stasis], object]:
     """What answers a request outside /ari: an operation that works with the server, without the lock. AriError 404, 405."""
     operations, values = find_route(request.head.path.lstrip("/"), CONTROL_ROUTES)
     declared = existing(operations.get(request.head.method), "Invalid method", 405)
-    work = functools.partial(declared.run, parse_parameters(declared, request, values))
+    kinds = declared.parameters.values()
+    names, has_document = {kind.name for kind in kinds if kind.where == "query"}, any(kind.where == "document" for kind in kinds)
+    given = {name for name, _ in request.pairs} | set(request.json if isinstance(request.json, dict) and not has_document else ())
+    unknown = {name for name in given - names if name.lower() != "api_key"}
+    require(not unknown, 400, "There is no %s here, but %s" % (", ".join(sorted(unknown)), ", ".join(sorted(names)) or "nothing"))
+    try:
+        work = functools.partial(declared.run, parse_parameters(declared, request, values))
+    except ValueError as error:
+        raise AriError(400, "%s is not a value for this" % error) from None
     return lambda stasis: Later(work, lambda stasis, result: result, allocation_failed(), is_file=False)
 
 def resolve_handshake(declared: Operation, request: Request, path_values: list[str]) -> Upgrade:
@@ -2021,6 +2029,7 @@ class Stasis:
         self.playbacks: dict[str, list[Playback]] = {}  # by id, which need not be one's own
         self.live_recordings: dict[str, LiveRecording] = {}             # by the name of the file
         self.voices: list[Voice] = []                   # of telephones that are in a call, and of external media
+        self.ended_voices: collections.deque[Voice] = collections.deque(maxlen=MAX_ENDED_VOICES)
         self.is_audio_new, self.is_reckoning, self.audio_version = False, False, 0      # for audio_changed()
         self.applications: dict[str, Application] = {}  # by name
         self.device_names_of_gone: dict[str, dict] = {}                 # what applications follow that are gone, by name
@@ -2047,7 +2056,7 @@ class Stasis:
             if timer.is_due_at(due):
                 self.now, action, timer.action = max(self.now, due), timer.action, None
                 self.attempt(action)
-        self.now = now
+        self.now = max(self.now, now)
 
     def sweep_timers(self) -> None:
         """Forget what was replaced or taken back, which may be due in years: no more than half of the heap is such."""
@@ -3064,7 +3073,7 @@ FUNCTIONS["CHANNEL"] = Function(read_item, write_item)
 # --- 7.5 What runs on it
 DIAL_STATUS_OF_CAUSE = {17: "BUSY", 34: "CONGESTION"}       # every other cause ends an unanswered call as NOANSWER
 SOFT_HANGUP_DIALPLAN_ENDED = 16         # a flag, too
-MAX_STEPS = 1000                        # of a dialplan that never waits, and may go round
+MAX_STEPS = 1000                        # of a dialplan within a second: one that goes round takes more
 ANSWER_SECONDS = 0.5                    # how long Answer() lets media settle (pbx_builtin_answer)
 
 class Program:
@@ -3224,7 +3233,7 @@ def run_stasis_only(channel: Channel, data: str) -> None:
 
 class Dialplan(Program):
     """The dialplan from the place of the channel on (pbx.c, __ast_pbx_run)."""
-    is_playing = False
+    is_playing, begun, steps = False, 0.0, 0            # when a second began, and the steps in it
 
     def sends_audio(self) -> bool:
         return self.is_playing
@@ -3232,11 +3241,14 @@ class Dialplan(Program):
     def run(self) -> None:
         """Run until something waits, or nothing is left, or a step has ended the channel."""
         channel = self.channel
-        for number in itertools.count():
+        while True:
             step = dialplan_step(channel.stasis, channel.place)
-            if number == MAX_STEPS:
+            if channel.stasis.now >= self.begun + 1:
+                self.begun, self.steps = channel.stasis.now, 0
+            self.steps += 1
+            if self.steps > MAX_STEPS:
                 channel.stasis.hint("the dialplan goes round at %s,%s,%d: the call has ended" % channel.place)
-            if step is None or number == MAX_STEPS:
+            if step is None or self.steps > MAX_STEPS:
                 channel.end()
                 return
             if step[0]:
@@ -4012,6 +4024,7 @@ DIGITS = frozenset("0123456789*#ABCDabcd")
 DIGIT_PAUSES_MS = {"w": 500, "W": 1000}         # main/app.c, dtmf_stream
 QUIET_MS = 100                          # before the first digit
 MIN_DIGIT_MS = 100                      # the shortest digit (AST_DEFAULT_EMULATE_DTMF_DURATION), and the gap that 0 asks for
+MAX_REACHED, MAX_ENDED_VOICES = 100, 16                 # states of a telephone, and voices that are gone, that a test may look at
 MAX_PRESSED = 1000                      # digits that a telephone presses at a time, as they are all heard at once
 TALK_SILENCE_MS = 2500                  # of TALK_DETECT without a number (func_talkdetect.c)
 DEFAULT_SKIP_MS = 3000                  # of forward and reverse
@@ -4125,6 +4138,12 @@ class Playback(Task):
         if self.index + 1 < len(self.media):
             value["next_media_uri"] = self.media[self.index + 1]
         return {**value, "target_uri": self.target.uri, "language": self.language, "state": self.state}
+
+    def to_show(self) -> dict:
+        """Besides, how much of the medium has been played, and how much there is, in seconds; None without end."""
+        length, runs = self.sound.milliseconds, self.state in ("playing", "paused")
+        return {**self.to_json(), "seconds": round(self.position() / 1000, 1) if runs else 0,
+                "duration": None if length is None else length / 1000}
 
     def tell(self, event_type: str) -> None:
         self.target.emit_media(event_type, playback=self.to_json())
@@ -4271,6 +4290,11 @@ class LiveRecording(Task):
 
     def to_json(self, **more) -> dict:
         return {"name": self.name, "format": self.format, "state": self.state, "target_uri": self.target.uri, **more}
+
+    def to_show(self) -> dict:
+        """Besides, how much has been recorded, and how much will be at most, in seconds; None without a limit."""
+        self.reckon()
+        return self.to_json(seconds=round(self.written_ms / 1000, 1), duration=self.max_seconds or None)
 
     def tell(self, event_type: str, **more) -> None:
         self.target.emit_media(event_type, recording=self.to_json(**more))
@@ -4476,17 +4500,24 @@ class Endpoint(Subject):
     def __init__(self, stasis: Stasis, technology: str, resource: str) -> None:
         super().__init__(stasis, "%s/%s" % (technology, resource))
         self.technology = stasis.technologies.setdefault(technology, Technology(stasis, technology))
-        self.resource, self.context, self.caller = resource, "default", ("", "")
+        self.resource, self.context, self.caller, self.channel_id = resource, "default", ("", ""), ""       # of its newest call
         self.is_registered = False
         self.habit: tuple[float, str] | None = None     # what it does of itself when it is called: (seconds, action)
         self.channel_ids: list[str] = []
         self.calls: list[Channel] = []                  # the newest last
+        self.reached: collections.deque[tuple[int, str]] = collections.deque(maxlen=MAX_REACHED)    # what states they have come to
         stasis.endpoints[self.id] = self
         stasis.phone_states.setdefault(self.id, "UNAVAILABLE")
 
     def to_json(self, state: str = "") -> dict:
         return {"technology": self.technology.id, "resource": self.resource,
                 "state": state or ("online" if self.is_registered else "offline"), "channel_ids": list(self.channel_ids)}
+
+    def to_show(self) -> dict:
+        """What ARI does not tell of it: its device state, the properties of put_phone(), and its calls."""
+        return {"name": self.id, "state": self.stasis.phone_states[self.id], "context": self.context,
+                "callerId": ("%s <%s>" % self.caller).strip() if any(self.caller) else "", "channel_id": self.channel_id,
+                "calls": [{"channel_id": call.id, "name": call.name, "state": call.state} for call in self.calls]}
 
     def tell_state(self, state: str = "") -> None:
         """EndpointStateChange, to who follows it or its technology."""
@@ -4508,7 +4539,9 @@ class Endpoint(Subject):
         self.reckon()
 
     def reckon(self) -> None:
-        """Compute the device state anew over all calls, and tell it when it is another one."""
+        """Compute the device state anew over all calls, and tell it when it is another one; a removed telephone has none."""
+        if self.stasis.endpoints.get(self.id) is not self:
+            return
         rings = any(channel.state == "Ringing" for channel in self.calls)
         is_used = any(channel.state in ("Up", "Ring") for channel in self.calls)
         idle = "NOT_INUSE" if self.is_registered else "UNAVAILABLE"
@@ -4520,12 +4553,13 @@ class Endpoint(Subject):
 
     def new_channel(self, channel_id: str, state: str, exten: str) -> Channel:
         """A channel of this telephone: called (Down) or calling (Ring)."""
-        serial = self.stasis.phone_serials.setdefault(self.technology.id, itertools.count())
+        serial = self.stasis.phone_serials.setdefault(self.technology.id.lower(), itertools.count())
         name, number = self.caller
         if state == "Ring" and not number:
             name, number = "", self.resource
         call = PhoneCall(self, (name, number), state == "Ring", exten)
         self.channel_ids.append(channel_id)
+        self.channel_id = channel_id
         self.tell_state()
         channel = Channel(self.stasis, channel_id, "%s-%08x" % (self.id, next(serial)), state, Place(self.context, exten, 1), call)
         call.channel, call.call_id = channel, self.stasis.new_id()
@@ -4547,10 +4581,11 @@ class Endpoint(Subject):
         Dialplan(channel).run()
         return channel
 
-    def newest(self, *states: str) -> Channel | None:
-        """Its newest call in one of these states; one that is being called counts only once it has been."""
-        return next((channel for channel in reversed(self.calls) if channel.state in states and not channel.is_over and (
+    def newest(self, *states: str) -> Channel:
+        """Its newest call in one of these states; one that is being called counts only once it has been. AriError 409 for none."""
+        found = next((channel for channel in reversed(self.calls) if channel.state in states and not channel.is_over and (
             channel.phone.is_incoming or channel.phone.is_called)), None)
+        return existing(found, "%s has no call that is %s" % (self.id, " or ".join(states)), 409)
 
 class Voice:
     """Who is at the other end of a channel, outside: what is said there and heard.
@@ -4627,6 +4662,7 @@ class Voice:
     def forget(self) -> None:
         """The channel is gone."""
         self.channel.stasis.voices.remove(self)
+        self.channel.stasis.ended_voices.append(self)
         self.channel.stasis.audio_changed()
 
 class ExternalMedia(Voice):
@@ -4661,7 +4697,7 @@ class PhoneCall(Voice):
         self.endpoint, self.caller, self.is_incoming = endpoint, caller, is_incoming
         self.items = {("CALLERID", "ani-", "party"): ("", caller[1]), **({("CALLERID", "", "dnid"): exten} if is_incoming else {})}
         self.call_id = ""                               # of SIP: "" at the first publication and at the last
-        self.is_called = False                          # a telephone that is called
+        self.is_called, self.reached = False, ""        # a telephone that is called; the state that was told last
         self.media_since: float | None = None           # when there were media first, which may be before the answer
         self.is_held = False                            # by the telephone
         self.is_held_here = False                       # over HTTP
@@ -4671,6 +4707,9 @@ class PhoneCall(Voice):
         return self.channel.state == "Up"
 
     def reckon(self) -> None:
+        if self.channel.state != self.reached:
+            self.reached = self.channel.state
+            self.endpoint.reached.append((next(self.endpoint.stasis.serial), self.reached))
         if self.channel.state == "Up" and self.media_since is None:
             self.media_since = self.channel.stasis.now
             self.channel.stasis.audio_changed()
@@ -4683,7 +4722,8 @@ class PhoneCall(Voice):
             def act_now() -> None:
                 if self.channel.state in ("Down", "Ringing") and not self.channel.is_over:
                     PHONE_ACTIONS[action][1](self)
-            self.ring()
+            if seconds or action == "answer":
+                self.ring()
             Timer(self.channel.stasis).set(seconds, act_now)
 
     def media_change(self) -> None:
@@ -4769,10 +4809,10 @@ PHONE_ACTIONS = {
 def habit_of(given: dict) -> tuple[float, str] | None:
     """What a telephone does when it is called: 400 for what it cannot."""
     refuses, answers = given.get("refuses"), given.get("answers")
-    require(refuses in (None, "busy", "reject", "unavailable"), 400, "refuses is busy, reject or unavailable")
-    is_number = answers is None or re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", str(answers)) is not None
+    require(refuses in (None, "", "busy", "reject", "unavailable"), 400, "refuses is busy, reject or unavailable, or empty")
+    is_number = answers in (None, "") or re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", str(answers)) is not None
     require(is_number, 400, "answers is a number of seconds")
-    return (float(answers or 0), refuses or "answer") if refuses or answers is not None else None
+    return (float(answers or 0), refuses or "answer") if refuses or answers not in (None, "") else None
 
 def put_phone(stasis: Stasis, technology: str, resource: str, given: dict) -> dict:
     """Make a telephone, or give one that is there new properties: context, callerId, registered, answers (seconds) or refuses
@@ -4780,7 +4820,7 @@ def put_phone(stasis: Stasis, technology: str, resource: str, given: dict) -> di
     is_name = bool(technology and resource) and "/" not in technology + resource and not CONTROL.search(technology + resource)
     require(is_name and technology.lower() not in ("local", "snoop", "unicastrtp"), 400,
             "A telephone is TECHNOLOGY/NAME, and not of a technology that is there already")
-    require_utf8(technology, resource, given)
+    require_utf8(technology, resource)
     registered = str(given.get("registered", True)).lower()
     require(registered in TRUE_WORDS | FALSE_WORDS, 400, "registered is true or false")
     habit, phone = habit_of(given), stasis.endpoints.get("%s/%s" % (technology, resource))
@@ -4799,6 +4839,7 @@ def move_phone(stasis: Stasis, technology: str, resource: str, action: str, give
     """Make, change, remove or move a telephone: what /control/phones and Server.phone() come to; AriError 400, 404, 409.
 
     `given`: what put_phone() takes; of call extension; of digits digits; of say sound."""
+    require_utf8(given)
     if action == "put":
         return put_phone(stasis, technology, resource, given)
     phone = existing(stasis.endpoints.get("%s/%s" % (technology, resource)), "There is no such telephone")
@@ -4810,15 +4851,15 @@ def move_phone(stasis: Stasis, technology: str, resource: str, action: str, give
         channel = phone.call(str(given.get("extension") or ""))
         return {"channel_id": channel.id if channel else None}
     if action == "digits":
-        channel, digits = existing(phone.newest("Up"), "The telephone has no call for that", 409), str(given.get("digits") or "")
+        channel, digits = phone.newest("Up"), str(given.get("digits") or "")
         require(len(digits) <= MAX_PRESSED, 400, "More than %d digits at a time" % MAX_PRESSED)
+        require(bool(digits) and DIGITS.issuperset(digits), 400, "digits are of 0123456789*#ABCD")
         channel.phone.press(digits)
         return None
     if action == "say":
-        call = existing(phone.newest("Up"), "The telephone has no call for that", 409)
-        return say(stasis, call, str(given.get("sound") or ""))
+        return say(stasis, phone.newest("Up"), str(given.get("sound") or ""))
     states, do = PHONE_ACTIONS[action]
-    do(existing(phone.newest(*states), "The telephone has no call for that", 409).phone)
+    do(phone.newest(*states).phone)
     return None
 
 def say(stasis: Stasis, call: Channel, name: str) -> Later:
@@ -4830,15 +4871,20 @@ def say(stasis: Stasis, call: Channel, name: str) -> Later:
             call.phone.say(frames, length / 1000)
     return Later(lambda server: speech(*file) if file else (), then, AriError(500, "The sound cannot be read"))
 
+def find_voice(stasis: Stasis, name: str) -> Voice:
+    """The voice of a channel that is there, or was until lately: AriError 404 for none."""
+    channel = stasis.find_channel(name)
+    ended = (voice for voice in reversed(stasis.ended_voices) if name in (voice.channel.id, voice.channel.name))
+    return existing(channel.voice if channel else next(ended, None), "There is no such media")
+
 def media_json(stasis: Stasis, name: str) -> dict:
-    """What went over a channel of a telephone or of external media, as /control/media tells it: 404 for another."""
-    voice = existing(getattr(stasis.find_channel(name), "voice", None), "There is no such media")
+    """What went over a channel of a telephone or of external media, as /control/media tells it: AriError 404 for another."""
+    voice = find_voice(stasis, name)
     return {"channel_id": voice.channel.id, **voice.counts()}
 
 def received_media(stasis: Stasis, name: str) -> bytes:
-    """The last 30 s of what a program has sent, in its format, or of what a telephone has heard, in ulaw: 404."""
-    media_json(stasis, name)
-    return b"".join(list(stasis.find_channel(name).voice.received.frames))
+    """The last 30 s of what a program has sent, in its format, or of what a telephone has heard, in ulaw: AriError 404."""
+    return b"".join(list(find_voice(stasis, name).received.frames))
 
 def set_talk_detect(stasis: Stasis, channel: Channel, argument: str, value: str) -> None:
     if channel.voice:
@@ -6092,45 +6138,70 @@ def application_filter(stasis, application=known_application, filter=Document):
 
 # --- 8.12 /control
 # Not Asterisk: what a test may do besides. Served where the server has control, for who may write; each is a method of Server.
+MAX_WAIT_SECONDS = 60.0                 # of a request: who has left meanwhile is not missed before
+
+def strictly(convert: Callable[[str], object], pattern: str) -> Callable[[object], object]:
+    """A reader of words and JSON values that are as the pattern; ValueError, which is answered 400, for all else."""
+    def read(value) -> object:
+        if not re.fullmatch(pattern, str(value).lower(), re.ASCII):
+            raise ValueError(value)
+        return convert(str(value).lower())
+    return read
+
+def strict_kind(data_type: str, convert: Callable[[str], object], pattern: str, **facts) -> Kind:
+    return Kind(data_type, strictly(convert, pattern), strictly(convert, pattern), **facts)
+
 Any = Kind("object", str, lambda value: value)
-Real = Kind("double", c_real, lambda value: c_real("%.9f" % value) if type(value) in (int, float) else 0.0, absent=0.0)
+Real = strict_kind("double", float, r"[0-9]{1,9}(\.[0-9]{1,9})?")
+Count = strict_kind("int", int, "[0-9]{1,9}", absent=0)
+Switch = strict_kind("boolean", is_true, "|".join(sorted(TRUE_WORDS | FALSE_WORDS)), absent=False)
+Wait = Real(0.0, absent=0.0)
 
 def in_time(found: list[dict], count: int, wait: float) -> Response:
     """200; 408 where too few have come in the time that was given."""
     return Response(200 if len(found) >= count or not wait else 408, found)
 
-@operation("GET /control/requests", returns="List[object]", errors="408")
-def control_list_requests(server, method=Text, path=Text, since=Number, wait=Real, count=Number):
-    """List the requests to /ari since a number, or wait until there are so many. 408 with what there is."""
-    return in_time(server.requests(method or "", path or "", since, wait, count or 1), count or 1, wait)
+@operation("GET /control/requests", returns="List[object]", errors="400 408")
+def control_list_requests(server, method=Text, path=Text, since=Count, wait=Wait, count=Count(1)):
+    """List the requests to /ari, behind a number, or wait so many seconds until there are so many. 408 with what there is."""
+    return in_time(server.requests(method or "", path or "", since, min(wait, MAX_WAIT_SECONDS), count), count, wait)
 
-@operation("GET /control/events", returns="List[object]", errors="408")
-def control_list_events(server, application=Text, type=Text, since=Number, wait=Real, count=Number):
-    """List the events that were sent since a number, or wait until there are so many. 408 with what there is."""
-    return in_time(server.sent_events(type or "", application or "", since, wait, count or 1), count or 1, wait)
+@operation("GET /control/events", returns="List[object]", errors="400 408")
+def control_list_events(server, application=Text, type=Text, since=Count, wait=Wait, count=Count(1)):
+    """List the events that were sent, behind a number, or wait so many seconds until there are so many. 408 with what there is."""
+    found = server.sent_events(type or "", application or "", since, min(wait, MAX_WAIT_SECONDS), count)
+    return in_time(found, count, wait)
 
 @operation("POST /control/faults", returns="object", errors="400")
-def control_add_fault(server, method=Text, path=Text, times=Number, status=Number, message=Text, delay=Real, drop=Flag, after=Flag):
+def control_add_fault(server, method=Text, path=Text, times=Count, status=Count, message=Text, delay=Wait, drop=Switch,
+                      after=Switch):
     """Let requests fail, each for so many times, or for ever: with a status, after a delay, or without an answer."""
-    return server.add_fault(method or "", path or "", times, status, message or "", delay, drop, after)
+    return server.add_fault(method or "", path or "", times=times, status=status, message=message or "Injected", delay=delay,
+                            drop=drop, after=after)
 
 @operation("GET /control/faults", returns="List[object]")
 def control_list_faults(server):
     """List the faults that are still to come."""
-    return server.change(lambda stasis: [dict(fault) for fault in server.faults])
+    return server.state()["faults"]
 
 @operation("DELETE /control/faults")
 def control_clear_faults(server):
     """Forget all faults."""
     server.clear_faults()
 
+@operation("GET /control/sockets/{application}", returns="object", errors="400 408")
+def control_get_socket(server, application=Text, wait=Wait):
+    """Tell whether somebody hears an application, or wait so many seconds until somebody does. 408 when nobody does."""
+    is_heard = server.is_so(lambda stasis: stasis.active_application(application), min(wait, MAX_WAIT_SECONDS))
+    return Response(200 if is_heard or not wait else 408, {"application": application, "heard": is_heard})
+
 @operation("DELETE /control/sockets/{application}", errors="400 404")
-def control_drop_events(server, application=Text, code=Number):
+def control_drop_events(server, application=Text, code=Count):
     """End the event socket that holds an application, with a close code; with none, or 1006, TCP just ends."""
     server.drop_events(application, code)
 
-@operation("POST /control/sockets/{application}/freeze", errors="404")
-def control_freeze_events(server, application=Text, seconds=Real):
+@operation("POST /control/sockets/{application}/freeze", errors="400 404")
+def control_freeze_events(server, application=Text, seconds=Real.needed("seconds is missing")):
     """Send nothing to the event socket that holds an application for so long."""
     server.freeze_events(application, seconds)
 
@@ -6145,24 +6216,36 @@ def control_get_clock(server):
     return {"time": ari_timestamp(server.now()), "epoch": server.now(), "speed": server.clock[1]}
 
 @operation("PUT /control/clock", errors="400")
-def control_set_clock(server, mode=Text, speed=Real):
+def control_set_clock(server, mode=Text.needed("mode is missing: real or manual"), speed=Real):
     """Let time pass by itself, at a speed, or only by hand."""
-    server.set_clock(mode or "real", speed or 1.0)
+    server.set_clock(mode, 1.0 if speed is None else speed)
 
 @operation("POST /control/clock/advance", errors="400")
-def control_advance(server, seconds=Real):
+def control_advance(server, seconds=Real.needed("seconds is missing")):
     """Move the time on: all that falls due on the way happens in order, at its own time."""
     server.advance(seconds)
 
-@operation("POST /control/reset")
-def control_reset(server, keep_sockets=Flag):
+@operation("POST /control/reset", errors="400")
+def control_reset(server, keep_sockets=Switch):
     """Hang up and forget all that was made since the start, the journal and faults, and set the clock as at first."""
     server.reset(keep_sockets)
 
-@operation("GET /control/quiet", returns="object")
-def control_is_quiet(server):
-    """Tell whether no channel, bridge, playback or live recording is left."""
-    return {"quiet": server.is_quiet()}
+@operation("GET /control/state", returns="object")
+def control_state(server):
+    """Show what is there now: all that ARI lists, and event sockets, telephones, playbacks, live recordings, faults, the clock."""
+    return server.state()
+
+def left_over(stasis: Stasis) -> str:
+    """What is left of channels, bridges, playbacks and live recordings: "channels 1, bridges 2"; "" for nothing."""
+    tables = {"channels": stasis.channels, "bridges": stasis.bridges, "playbacks": stasis.playbacks,
+              "live recordings": stasis.live_recordings}
+    return ", ".join("%s %d" % (name, len(table)) for name, table in tables.items() if table)
+
+@operation("GET /control/quiet", returns="object", errors="400 408")
+def control_is_quiet(server, wait=Wait):
+    """Tell whether no channel, bridge, playback or live recording is left, or wait so many seconds until so. 408 when not."""
+    is_quiet = server.is_so(lambda stasis: not left_over(stasis), min(wait, MAX_WAIT_SECONDS))
+    return Response(200 if is_quiet or not wait else 408, {"quiet": is_quiet})
 
 @operation("GET /control/media/{channelId}", returns="object", errors="404")
 def control_media(server, channel_id):
@@ -6174,9 +6257,16 @@ def control_received_media(server, channel_id):
     """Download the last 30 s of what a program has sent, in its format, or of what a telephone has heard, in ulaw."""
     return Response(200, content=("Content-type", "application/octet-stream", server.received(channel_id)))
 
+@operation("GET /control/phones/{tech}/{resource}", returns="object", errors="400 404 408")
+def control_get_phone(server, tech, resource, state=Text, wait=Wait):
+    """Show a telephone, or wait so many seconds until its newest call is in a state, or it has none (state empty). 408 when not."""
+    phone = server.find_phone("%s/%s" % (tech, resource))
+    is_reached = phone.is_in(state or "", min(wait, MAX_WAIT_SECONDS)) if wait else True
+    return Response(200 if is_reached else 408, phone.show())
+
 @operation("PUT /control/phones/{tech}/{resource}", returns="Endpoint", errors="400")
 def control_put_phone(server, tech, resource, context=Any, caller_id=Any, registered=Any, answers=Any, refuses=Any):
-    """Make a telephone, or give one that is there other properties."""
+    """Make a telephone, or give one that is there other properties; what is not given is as at first."""
     given = {"context": context, "callerId": caller_id, "registered": registered, "answers": answers, "refuses": refuses}
     return server.move_phone(tech, resource, "put", {name: value for name, value in given.items() if value is not None})
 
@@ -6211,6 +6301,11 @@ MAX_QUEUED_BYTES = 16 * 2**20           # and in bytes: 10,000 events of a usual
 FRAMES_AT_ONCE = 64                     # how many waiting frames go into one write
 KNOWN_HEADS = 256                       # how many heads are remembered with what they come to
 WAIT_SECONDS = 0.005                    # between two looks whether something is so
+EPSILON_SECONDS = 1e-6                  # not to wait at all
+MAX_TIMER_SECONDS = 3600.0              # that a thread waits at a time, as it cannot for ever
+ADVANCE_SECONDS = 10.0                  # that the time is moved on at a time, so that others have their turn
+MAX_FAULT_CHARS = 1000                  # of a method, path and message
+BODYLESS = (204, 205, 304)              # RFC 9110 15.3.5, 15.3.6, 15.4.5
 MAX_JOURNAL, MAX_NOTED = 10_000, 20_000                 # requests, and events, that a test may look at; characters of each
 MAX_FAULTS = 1000
 NEAREST_MISSES = 10                     # what is shown of them where something was waited for in vain
@@ -6267,6 +6362,10 @@ class Stream:
         poll = select.poll()
         poll.register(self.sock, what)
         return seconds > 0 and bool(poll.poll(None if seconds == math.inf else seconds * 1000))
+
+    def has_left(self) -> bool:
+        """Whether the peer has ended the connection, or his side of it."""
+        return self.wait(getattr(select, "POLLRDHUP", select.POLLHUP), EPSILON_SECONDS)
 
     def end_output(self) -> None:
         """Say that nothing more will be written."""
@@ -6343,6 +6442,7 @@ class Outbox:
         self.frames: collections.deque[bytes] = collections.deque()
         self.bytes_put = self.bytes_sent = 0            # each is counted by one side only
         self.is_broken = self.is_late = False           # never again False; late: the peer did not take what it was sent
+        self.thawing: Timer | None = None               # what ends a freeze, in which nothing is written
         self.pen = threading.Lock()
         self.pen.acquire()                              # until open()
 
@@ -6361,7 +6461,7 @@ class Outbox:
 
     def flush(self) -> None:
         """Send what waits, unless somebody does."""
-        while self.frames and not self.is_broken and self.pen.acquire(blocking=False):
+        while self.frames and not self.is_broken and not self.thawing and self.pen.acquire(blocking=False):
             self.deadline = time.monotonic() + self.write_seconds
             if not self.write():
                 try:
@@ -6384,7 +6484,7 @@ class Outbox:
 
     def write(self) -> bool:
         """Send what waits, pen in hand; False when the peer takes no more for now."""
-        while self.frames and not self.is_broken:
+        while self.frames and not self.is_broken and not self.thawing:
             batch = b"".join([self.frames[at] for at in range(min(len(self.frames), FRAMES_AT_ONCE))])
             try:
                 self.drop(self.stream.write(batch))
@@ -6403,16 +6503,6 @@ class Outbox:
         if size:
             self.frames[0] = self.frames[0][size:]
 
-    def freeze(self, seconds: float) -> None:
-        """Write nothing for so long: somebody keeps the pen."""
-        def thaw() -> None:
-            self.pen.release()
-            self.flush()
-        if self.pen.acquire(timeout=self.write_seconds):
-            timer = threading.Timer(seconds, thaw)
-            timer.daemon = True
-            timer.start()
-
     def wait_sent(self, seconds: float) -> None:
         """Wait until nothing waits any more, or for so long: of all, only the end of a socket waits for the pen."""
         if self.pen.acquire(timeout=max(0.0, seconds)):
@@ -6428,9 +6518,10 @@ class EventSocket:
         self.parser = FrameParser()
         self.outbox = Outbox(stream, ari.config.write_timeout_ms / 1000)
 
-    def run(self, upgrade: Upgrade, rest: bytes) -> None:
+    def run(self, upgrade: Upgrade, rest: bytes, note: Callable[[], None]) -> None:
         """Say 101, register the applications, then read frames until the connection is over."""
         def register(stasis: Stasis) -> None:
+            note()
             self.ari.event_sockets.add(self)
             stasis.open_applications(self, upgrade.applications, upgrade.follows_all)
         lines = ["%s: %s\r\n" % header for header in upgrade.headers]
@@ -6456,22 +6547,23 @@ class EventSocket:
         logger.info("%s event socket of %s closed, code %s", self.peer, names, self.parser.close_code)
 
     def end(self, code: int = 0) -> None:
-        """End it from outside: with a close frame, or without a word."""
+        """End it from outside, at once for the model: with a close frame, or without a word."""
+        self.send(close_frame(code) if code else b"", is_last=True)
         if code:
-            self.send(close_frame(code), is_last=True)
             self.outbox.wait_sent(LINGER_SECONDS)
         self.stream.shut_down()
 
     def send(self, frames: bytes, is_last: bool = False) -> None:
-        """Send frames while it is open; `is_last` of a close frame: its applications end before it."""
+        """Send frames while it is open; `is_last` of a close frame, or of none: its applications end before it."""
         def put(stasis: Stasis) -> None:
             if self not in self.ari.event_sockets:
                 return                  # behind a close frame goes nothing (RFC 6455 5.5.1)
             if is_last:
                 self.ari.event_sockets.remove(self)
                 stasis.close_applications(self)
-            self.outbox.put(frames)
-        if frames:
+            if frames:
+                self.outbox.put(frames)
+        if frames or is_last:
             self.ari.change(put)
             self.outbox.flush()
 
@@ -6501,36 +6593,56 @@ class HttpConnection(socketserver.BaseRequestHandler):
 
     def serve_request(self) -> bool:
         """Read one request, answer it; False when the connection is to end."""
-        self.head, self.body, fault = NO_HEAD, b"", None
+        self.head, self.body, self.fault, self.is_noted = NO_HEAD, b"", None, not self.ari.keeps_journal
         try:
-            decision = self.read_request()
-            fault = self.ari.next_fault(self.head) if self.ari.faults else None
-            if fault:
-                self.ari.suffer(fault)
-            response = decision if isinstance(decision, Response) else self.ari.perform(decision)
-            if fault and fault["drop"]:
+            response = self.read_request()
+            if not isinstance(response, Response):
+                self.fault = self.ari.next_fault(self.head) if self.ari.faults else None
+                if self.fault:
+                    self.ari.suffer(self.fault, self.stream.has_left)
+                response = self.ari.perform(response if self.is_noted else self.noted(response))
+            if self.fault and self.fault["drop"]:
                 raise Gone              # behind the deed
         except Gone:
-            if fault:
-                self.ari.note_request(self.head, self.body, 0)
+            if self.fault:
+                self.ari.change(lambda stasis: self.note(0))
             raise
         except (AriError, HttpError) as error:
             response = refusal(error, self.ari.http.server_name)
         except Exception:
             logger.exception("a fault of ari_ref in %s", masked(self.head))
             response = json_error(AriError(500, "Internal error"))
-        head = self.head
-        if self.ari.keeps_journal:
-            is_open = isinstance(response, Upgrade)
-            self.ari.note_request(head, self.body, 101 if is_open else response.status, NO_BODY if is_open else response.value)
         if isinstance(response, Upgrade):
-            EventSocket(self.ari, self.stream, self.peer).run(response, self.incoming.rest())
+            EventSocket(self.ari, self.stream, self.peer).run(response, self.incoming.rest(), lambda: self.note(101))
             return False
+        if not self.is_noted:
+            self.ari.change(lambda stasis: self.note(response.status, response.value))
+        head = self.head
         keeps = not response.closes and not head.closes and self.ari.http.keep_alive > 0 and self.incoming.skip_body()
         if "origin" in head.by_name or logger.isEnabledFor(logging.INFO):
             self.log(head, response)
         self.respond(head, response, keeps)
         return keeps
+
+    def noted(self, call: Callable[..., object]) -> Callable[..., object]:
+        """A call of the model that stands in the journal, answer and all, when the lock is free: before what it did can be seen."""
+        def run(stasis: Stasis, *result) -> object:
+            try:
+                response = answer(lambda stasis: call(stasis, *result), stasis)
+            except (AriError, HttpError) as error:
+                response = refusal(error, self.ari.http.server_name)
+            if isinstance(response, Later):
+                return response._replace(then=self.noted(response.then))
+            if isinstance(response, Response):
+                self.note(response.status, response.value)
+            return response
+        return run
+
+    def note(self, status: int, value=NO_BODY) -> None:
+        """Put the request into the journal, once; the lock is held."""
+        if not self.is_noted:
+            self.is_noted = True
+            self.ari.note_request(self.head, self.body, 0 if self.fault and self.fault["drop"] else status, value)
 
     def respond(self, head: Head, response: Response, keeps: bool) -> None:
         """Write an answer whole; OSError where the peer does not take it in time."""
@@ -7008,13 +7120,25 @@ class Phone:
 
     What it cannot do now is an AriError."""
 
-    def __init__(self, server: Server, name: str) -> None:
-        self.server, self.name = server, name
+    def __init__(self, server: Server, name: str, seen: float = 0) -> None:
+        self.server, self.name, self.seen = server, name, seen          # the number of the last state that was waited for
+
+    def found(self, stasis: Stasis) -> Endpoint:
+        return existing(stasis.endpoints.get(self.name), "There is no telephone %s" % self.name)
+
+    def show(self) -> dict:
+        """name, state (of the device), context, callerId, channel_id, calls (the newest last): channel_id, name, state."""
+        return self.server.change(lambda stasis: self.found(stasis).to_show())
+
+    @property
+    def channel_id(self) -> str:
+        """Of its newest call, also when that is over; "" before the first."""
+        return self.show()["channel_id"]
 
     def move(self, action: str, **given) -> Phone:
         """Do what /control/phones/NAME/ACTION does."""
         technology, _, resource = self.name.partition("/")
-        given = {wire_name(name): value for name, value in given.items()}
+        self.seen = self.server.change(lambda stasis: next(stasis.serial))
         self.server.move_phone(technology, resource, action, given)
         return self
 
@@ -7045,12 +7169,22 @@ class Phone:
     def talk(self, is_on: bool = True) -> Phone:
         return self.move("talk" if is_on else "silence")
 
-    def wait(self, state: str, seconds: float = 5.0) -> Phone:
-        """Wait until its newest call is in a state, "Up" or "Ringing"; "" until it has no call. AssertionError when it is not."""
+    def is_in(self, state: str, seconds: float) -> bool:
+        """Whether its newest call is in a state, or some call has come to it since this object did or waited for something."""
         def is_reached(stasis: Stasis) -> bool:
-            calls = stasis.endpoints[self.name].calls
-            return (calls[-1].state if calls else "") == state
-        self.server.wait(is_reached, seconds, "%s has %s" % (self.name, "no call that is " + state if state else "a call"))
+            phone = self.found(stasis)
+            is_now = (phone.calls[-1].state if phone.calls else "") == state
+            number = next((number for number, reached in phone.reached if number > self.seen and reached == state), 0)
+            self.seen = max(self.seen, number)
+            return is_now or number > 0
+        return self.server.is_so(is_reached, seconds)
+
+    def wait(self, state: str, seconds: float = 5.0) -> Phone:
+        """Wait until its newest call is in a state, "Up" or "Ringing", if only for a moment; "" until it has no call.
+        AssertionError when it is not."""
+        if not self.is_in(state, seconds):
+            calls = ", ".join(call["state"] for call in self.show()["calls"])
+            raise AssertionError("%s has %s after %g s, not %s" % (self.name, calls or "no call", seconds, state or "none"))
         return self
 
     def say(self, sound: str) -> Phone:
@@ -7079,16 +7213,21 @@ def config_of(users: dict[str, str]) -> Config:
     return config
 
 class Journal:
-    """The newest things that happened, each with a number. Whoever adds one tells of it afterwards, when it holds no lock."""
+    """The newest things that happened, by number. It changes under the lock; whoever adds tells of it when the lock is free."""
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: Iterator[int]) -> None:
         self.entries: collections.deque[tuple] = collections.deque(maxlen=MAX_JOURNAL)
-        self.serial, self.news, self.watchers = itertools.count(1), threading.Condition(), 0
+        self.numbers, self.news, self.watchers, self.era = numbers, threading.Condition(), 0, 0
 
     def add(self, size: int, *facts) -> None:
         """Keep the facts, unless so many characters are too many for what is there for each."""
         if size <= MAX_NOTED:
-            self.entries.append((next(self.serial), *facts))
+            self.entries.append((next(self.numbers), *facts))
+
+    def clear(self) -> None:
+        """Forget all; whoever waits waits no longer."""
+        self.entries.clear()
+        self.era += 1
 
     def tell(self) -> None:
         """Wake up those who wait for something new."""
@@ -7098,34 +7237,60 @@ class Journal:
 
     def find(self, shown: Callable[[tuple], dict | None], since: int, count: int, seconds: float) -> list[dict]:
         """What shown(entry) makes of those behind number `since`, None apart, as soon as there are `count`, or the time is over."""
-        deadline, found = time.monotonic() + seconds, []
-        with self.news:
-            self.watchers += 1
-            try:
-                while True:
-                    new = [entry for entry in list(self.entries) if entry[0] > since]
-                    since = new[-1][0] if new else since
-                    found += filter(None, map(shown, new))
-                    left = deadline - time.monotonic()
-                    if len(found) >= count or left <= 0:
-                        return found
-                    self.news.wait(left)
-            finally:
+        deadline, era, found = time.monotonic() + seconds, self.era, []
+        while True:
+            new = [entry for entry in list(self.entries) if entry[0] > since]
+            since = new[-1][0] if new else since
+            found += filter(None, map(shown, new))
+            left = deadline - time.monotonic()
+            if len(found) >= count or left <= 0 or era != self.era:
+                return found
+            with self.news:
+                self.watchers += 1
+                self.news.wait_for(lambda: era != self.era or self.entries and self.entries[-1][0] > since, left)
                 self.watchers -= 1
 
-def path_pattern(path: str) -> re.Pattern:
-    """A regular expression for a path in which each * stands for what is between two slashes; "" for all paths."""
-    return re.compile(re.escape(path).replace(r"\*", "[^/]*") if path else ".*", re.DOTALL)
+def glob_matches(pattern: str, text: str) -> bool:
+    """Whether `text` is as a pattern in which each * stands for any characters; it never looks back."""
+    first, *others = pattern.split("*")
+    if not others:
+        return pattern == text
+    at, last = len(first), others.pop()
+    for piece in others:
+        found = text.find(piece, at)
+        if found < 0:
+            return False
+        at = found + len(piece)
+    return text.startswith(first) and text.endswith(last) and at + len(last) <= len(text)
+
+def readable(value) -> object:
+    """A text without bytes that are no UTF-8; anything else as it is."""
+    return encode(value).decode(errors="replace") if isinstance(value, str) else value
+
+def path_matches(pattern: str, path: str) -> bool:
+    """Whether a path is as a pattern such as /channels/*/play, in which a * stands for no slash; "" is for all."""
+    parts, segments = pattern.split("/"), path.split("/")
+    return not pattern or len(parts) == len(segments) and all(map(glob_matches, parts, segments))
+
+def is_operation(method: str, pattern: str) -> bool:
+    """Whether some operation of ARI has the method and a path as the pattern; "" is for all."""
+    parts = pattern.split("/")[1:]
+    return any((not pattern or len(route) == len(parts) and all(
+        segment is None or glob_matches(part, segment) for part, segment in zip(parts, route)))
+        and (method in operations if method else operations) for route, operations in ROUTES.items())
 
 class Bench:
     """What a test may do with a Server besides: see, wait, let things fail, move the time, begin anew.
 
-    All of it is outside the model and takes the lock as everybody does, by change()."""
+    All of it is outside the model, belongs to the lock as that does, and is changed by change()."""
 
     def __init__(self, keeps_journal: bool, speed: float) -> None:
         self.keeps_journal, self.first_speed = keeps_journal, speed
-        self.asked, self.sent = Journal(), Journal()    # (number, time, head, body, status, value); (number, time, type, names, text)
-        self.faults: list[dict] = []                    # belongs to the lock
+        numbers = itertools.count(1)                    # of both, so that they tell what came after what
+        self.asked, self.sent = Journal(numbers), Journal(numbers)      # (number, time, head, body, status, value) of requests;
+        self.faults: list[dict] = []                    # (number, time, type, names, text) of events
+        self.mended, self.era = 0, 0                    # how often the faults were cleared, and all was
+        self.thawed: list[Outbox] = []                  # in which frames may wait
         self.clock = time.time() - speed * time.monotonic(), speed      # replaced whole: what to add, and seconds a second
 
     # To see, and to wait
@@ -7133,36 +7298,40 @@ class Bench:
     def note_request(self, head: Head, body: bytes, status: int, value=NO_BODY) -> None:
         """A request to /ari, and what was answered; status 0 where nothing was."""
         if ari_path(head, self.http.prefix) is not None:
-            self.asked.add(len(head.target) + len(body), self.now(), head, body, status, value if status >= 400 else NO_BODY)
-            self.asked.tell()
+            size = len(head.target) + len(body) + sum(map(len, itertools.chain.from_iterable(head.fields)))
+            self.asked.add(size, self.stasis.now, head, body, status, value if status >= 400 else NO_BODY)
 
     def requests(self, method: str = "", path: str = "", since: int = 0, wait: float = 0.0, count: int = 1) -> list[dict]:
         """The requests to /ari, in order: number, time, user, method, path, parameters, status, error.
 
-        `path` is as in "/channels/*/play". At most 10,000 are kept; it waits until `count` are there."""
-        pattern = path_pattern(path)
+        `path` is as in "/channels/*/play", where a * stands for no slash. A request stands there when it is done, before the
+        events of what it did. At most 10,000 are kept. It waits until `count` are there; `since`: only behind that number."""
         def shown(entry: tuple) -> dict | None:
             number, moment, head, body, status, value = entry
             request = Request(head, body, self.http.prefix)
             asked = "/" + percent_decode(request.path)
-            if method.upper() not in ("", head.method) or not pattern.fullmatch(asked):
+            if method.upper() not in ("", head.method) or not path_matches(path, asked):
                 return None
             with contextlib.suppress(AriError):         # which was its answer
                 read_parameters(request)
             user, parameters = credentials(request) or ("", ""), dict(request.pairs)
             parameters.update(request.json if isinstance(request.json, dict) else {})
             parameters.pop("api_key", None)
-            return {"number": number, "time": ari_timestamp(moment), "user": user[0], "method": head.method, "path": asked,
-                    "parameters": parameters, "status": status, "error": None if value is NO_BODY else value}
+            return {"number": number, "time": ari_timestamp(moment), "user": readable(user[0]), "method": head.method,
+                    "path": readable(asked), "parameters": {readable(name): readable(value) for name, value in parameters.items()},
+                    "status": status, "error": None if value is NO_BODY else value}
         return self.asked.find(shown, since, count, wait)
 
     def sent_events(self, type: str = "", application: str = "", since: int = 0, wait: float = 0.0, count: int = 1) -> list[dict]:
-        """The events that were sent, in order: number, time, applications, event. Else as requests()."""
+        """The events that were sent, in order: number, time, applications, event. Else as requests(); they share the numbers."""
         def shown(entry: tuple) -> dict | None:
             number, moment, kind, names, text = entry
             if type not in ("", kind) or application and application not in names:
                 return None
-            return {"number": number, "time": ari_timestamp(moment), "applications": list(names), "event": json.loads(text)}
+            event = json.loads(text)
+            event.setdefault("application", names[0])
+            time = event.get("timestamp", ari_timestamp(moment))
+            return {"number": number, "time": time, "applications": list(names), "event": event}
         return self.sent.find(shown, since, count, wait)
 
     def events(self, type: str = "", application: str = "") -> list[dict]:
@@ -7183,18 +7352,22 @@ class Bench:
         found = self.sent_events(type, application, since, seconds, count)
         if len(found) >= count:
             return found[-1]["event"]
-        others = [event.get("type", "?") for event in self.events("", application)[-NEAREST_MISSES:]]
+        others = [str(event.get("type", "?")) for event in self.events("", application)[-NEAREST_MISSES:]]
         raise AssertionError("%d of %d events %s after %g s; sent were last: %s" % (
             len(found), count, type, seconds, ", ".join(others) or "none"))
 
     # To let things fail
 
-    def add_fault(self, method: str, path: str, times: int = 0, status: int = 0, message: str = "", delay: float = 0.0,
-                  drop: bool = False, after: bool = False) -> dict:
-        """Let the next requests fail, `times` of them, 0: all. AriError 400 for a fault that would do nothing."""
+    def add_fault(self, method: str = "", path: str = "", *, times: int = 0, status: int = 0, message: str = "Injected",
+                  delay: float = 0.0, drop: bool = False, after: bool = False) -> dict:
+        """Let the next requests fail that ARI would take, `times` of them, 0: all; path as in requests(). AriError 400 for a
+        fault that would do nothing, or would hit nothing."""
         require(bool(status or delay or drop), 400, "A fault has a status, a delay, or drop")
-        require(not status or status in range(100, 600), 400, "A status is from 100 to 599")
-        fault = {"method": method.upper(), "path": path, "times": max(0, times), "status": status, "message": message,
+        require(not status or status in range(200, 600), 400, "A status is from 200 to 599")
+        require(times >= 0 <= delay and len(method + path + message) <= MAX_FAULT_CHARS, 400, "Less than 0, or too long a text")
+        require(is_operation(method.upper(), path), 400, "ARI has no %s %s" % (method or "operation", path))
+        require_utf8(message)
+        fault = {"method": method.upper(), "path": path, "times": times, "status": status, "message": message,
                  "delay": delay, "drop": drop, "after": after}
         def add(stasis: Stasis) -> dict:
             require(len(self.faults) < MAX_FAULTS, 400, "More than %d faults" % MAX_FAULTS)
@@ -7202,91 +7375,135 @@ class Bench:
             return dict(fault)
         return self.change(add)
 
-    def fail(self, method: str, path: str, status: int = 500, message: str = "Injected", times: int = 0) -> None:
+    def fail(self, method: str, path: str, status: int = 500, *, message: str = "Injected", times: int = 0) -> None:
         """Answer with a status, and do nothing."""
-        self.add_fault(method, path, times, status, message)
+        self.add_fault(method, path, times=times, status=status, message=message)
 
-    def delay(self, method: str, path: str, seconds: float, times: int = 0) -> None:
-        """Wait before it is done."""
-        self.add_fault(method, path, times, delay=seconds)
+    def delay(self, method: str, path: str, seconds: float, *, times: int = 0) -> None:
+        """Wait for so long, of the server's clock, before it is done."""
+        self.add_fault(method, path, times=times, delay=seconds)
 
-    def drop(self, method: str, path: str, after: bool = False, times: int = 0) -> None:
+    def drop(self, method: str, path: str, *, after: bool = False, times: int = 0) -> None:
         """End the connection without an answer, before the request is done, or after."""
-        self.add_fault(method, path, times, drop=True, after=after)
+        self.add_fault(method, path, times=times, drop=True, after=after)
 
     def clear_faults(self) -> None:
-        self.change(lambda stasis: self.faults.clear())
+        """Forget all faults; what is being delayed goes on."""
+        def clear(stasis: Stasis) -> None:
+            self.faults.clear()
+            self.mended += 1
+        self.change(clear)
 
     def next_fault(self, head: Head) -> dict | None:
         """The first fault that a request to /ari has to suffer; it counts."""
         path = ari_path(head, self.http.prefix)
         def take(stasis: Stasis) -> dict | None:
-            for fault in self.faults:
-                if fault["method"] in ("", head.method) and path_pattern(fault["path"]).fullmatch("/" + percent_decode(path)):
-                    fault["times"] -= 1
-                    if not fault["times"]:
-                        self.faults.remove(fault)
-                    return fault
-            return None
+            asked = "/" + percent_decode(path)
+            fault = next((fault for fault in self.faults if fault["method"] in ("", head.method) and
+                          path_matches(fault["path"], asked)), None)
+            if fault and fault["times"]:
+                fault["times"] -= 1
+                if not fault["times"]:
+                    self.faults.remove(fault)
+            return fault
         return self.change(take) if path is not None else None
 
-    def suffer(self, fault: dict) -> None:
-        """What a fault does before the request is done: AriError, or Gone."""
-        deadline = time.monotonic() + fault["delay"]
-        while time.monotonic() < deadline and not self.is_closing:
-            time.sleep(min(ACCEPT_POLL_SECONDS, max(0.0, deadline - time.monotonic())))
+    def suffer(self, fault: dict, has_left: Callable[[], bool]) -> None:
+        """What a fault does before the request is done: AriError, or Gone, also where the client leaves, or all is reset."""
+        until, mended, era = self.now() + fault["delay"], self.mended, self.era
+        while self.now() < until and mended == self.mended:
+            if self.is_closing or has_left():
+                raise Gone
+            time.sleep(WAIT_SECONDS)
+        if era != self.era:
+            raise Gone
         if fault["status"]:
             phrase = http.HTTPStatus(fault["status"]).phrase if fault["status"] in set(http.HTTPStatus) else "Injected"
-            raise AriError(fault["status"], fault["message"] or None, phrase)
+            raise AriError(fault["status"], None if fault["status"] in BODYLESS else fault["message"], phrase)
         if fault["drop"] and not fault["after"]:
             raise Gone
 
-    def event_socket(self, application: str) -> EventSocket:
+    def event_socket(self, stasis: Stasis, application: str) -> EventSocket:
         """The socket that hears an application: AriError 404."""
-        return existing(self.change(lambda stasis: stasis.active_application(application)), "Nobody hears the application").socket
+        return existing(stasis.active_application(application), "Nobody hears the application").socket
 
     def drop_events(self, application: str, code: int = 0) -> None:
-        """End the event socket that holds an application, with a close code, or without a word."""
-        require(code in (0, ABNORMAL) or code in range(1000, 5000), 400, "A close code is from 1000 to 4999")
-        self.event_socket(application).end(0 if code == ABNORMAL else code)
+        """End the event socket that holds an application, with a close code, or without a word; nobody hears it from then on."""
+        is_known = code in (0, ABNORMAL) or any(code in codes for codes in SENDABLE_CLOSE_CODES)
+        require(is_known, 400, "%d is no close code" % code)
+        self.change(lambda stasis: self.event_socket(stasis, application)).end(0 if code == ABNORMAL else code)
 
     def freeze_events(self, application: str, seconds: float) -> None:
-        """Send nothing to it for so long."""
-        self.event_socket(application).outbox.freeze(seconds)
+        """Send nothing to it for so long, of the server's clock, from now on."""
+        def freeze(stasis: Stasis) -> None:
+            outbox = self.event_socket(stasis, application).outbox
+            if outbox.thawing:
+                outbox.thawing.cancel()
+            outbox.thawing = Timer(stasis)
+            outbox.thawing.set(seconds, lambda: self.thaw(outbox))
+        require(0 <= seconds <= DAY_SECONDS, 400, "A freeze lasts a day at most")
+        self.change(freeze)
+
+    def thaw(self, outbox: Outbox) -> None:
+        """Let it be written again; the lock is held."""
+        outbox.thawing = None
+        self.thawed.append(outbox)
 
     def emit(self, application: str, event: dict) -> None:
-        """Send it any event: AriError 400 for what is no object."""
-        require(isinstance(event, dict), 400, "An event is a JSON object")
-        def send(stasis: Stasis) -> None:
-            hearer = existing(stasis.active_application(application), "Nobody hears the application")
-            stasis.outbox.append((dict(event), [(hearer.socket, hearer.name)]))
-        self.change(send)
+        """Send it any event, and the server's identity: AriError 400 for what is no JSON object."""
+        try:
+            event = load_json(dump_json(event).encode())
+        except (TypeError, ValueError, RecursionError):
+            event = None
+        require(isinstance(event, dict), 400, "An event is a JSON object, over HTTP with its Content-type")
+        self.change(lambda stasis: stasis.outbox.append((event, [(self.event_socket(stasis, application), application)])))
 
     # To move the time, and to begin anew
 
     def now(self) -> float:
-        """Epoch seconds that never go back."""
+        """Epoch seconds."""
         offset, speed = self.clock
         return offset + speed * time.monotonic()
 
-    def set_clock(self, mode: str, speed: float = 1.0) -> None:
-        """Let time pass by itself ("real"), at a speed, or only by advance() ("manual"): AriError 400 for another word."""
-        require(mode in CLOCK_MODES and speed > 0, 400, "A clock is real or manual, and its speed more than 0")
-        speed = speed if mode == "real" else 0.0
-        self.clock = self.now() - speed * time.monotonic(), speed
+    def move_clock(self, seconds: float, speed: float) -> None:
+        def move(stasis: Stasis) -> None:
+            self.clock = self.now() + seconds - speed * time.monotonic(), speed
+            stasis.advance(self.now())
+        self.change(move)
         self.due_earlier.set()
 
+    def set_clock(self, mode: str, speed: float = 1.0) -> None:
+        """Let time pass by itself ("real"), at a speed, or only by advance() ("manual"): AriError 400 for another word."""
+        require(mode in CLOCK_MODES and 0 < speed <= DAY_SECONDS, 400, "A clock is real or manual, and its speed more than 0")
+        self.move_clock(0.0, speed if mode == "real" else 0.0)
+
     def advance(self, seconds: float) -> None:
-        """Move the time on, never back: all that falls due on the way happens in order, at its own time."""
-        require(seconds >= 0, 400, "Time does not go back")
-        offset, speed = self.clock
-        self.clock = offset + seconds, speed
-        self.change(lambda stasis: None)
-        self.due_earlier.set()
+        """Move the time on, by a day at most: all that falls due on the way happens in order, at its own time.
+
+        What applications do about it happens meanwhile, or afterwards: what they begin, the next advance() moves."""
+        require(0 <= seconds <= DAY_SECONDS, 400, "Time moves on, by a day at most")
+        while seconds > 0:
+            step = min(seconds, ADVANCE_SECONDS)
+            self.move_clock(step, self.clock[1])
+            seconds -= step
+
+    def state(self) -> dict:
+        """What is there now, as ARI shows it, and what ARI does not list; `seconds` are how far a playback or recording is."""
+        def look(stasis: Stasis) -> dict:
+            sockets = [{"peer": event_socket.peer, "applications": [
+                application.name for application in stasis.applications.values() if application.socket is event_socket]}
+                for event_socket in self.event_sockets]
+            return {"time": ari_timestamp(stasis.now), "speed": self.clock[1], "prefix": self.http.prefix,
+                    "faults": [dict(fault) for fault in self.faults], "applications": application_list(stasis), "sockets": sockets,
+                    "channels": channel_list(stasis), "bridges": bridge_list(stasis), "deviceStates": device_list(stasis),
+                    "telephones": [phone.to_show() for phone in stasis.endpoints.values()],
+                    "playbacks": [playback.to_show() for playback in itertools.chain.from_iterable(stasis.playbacks.values())],
+                    "recordings": [recording.to_show() for recording in stasis.live_recordings.values()]}
+        return self.change(look)
 
     def is_quiet(self) -> bool:
         """True when no channel, bridge, playback or live recording is left."""
-        return self.change(lambda stasis: not (stasis.channels or stasis.bridges or stasis.playbacks or stasis.live_recordings))
+        return not self.change(left_over)
 
     def reset(self, keep_sockets: bool = False) -> None:
         """Hang up and forget what was made since the start: but telephones of before, the recordings of before, and who listens
@@ -7294,18 +7511,20 @@ class Bench:
         def begin_anew(stasis: Stasis) -> list[EventSocket]:
             stasis.hang_up_all()
             fresh = self.new_stasis(stasis)
-            holders = {application.socket: [] for application in stasis.applications.values() if application.socket}
-            for application in stasis.applications.values():
-                holders.get(application.socket, []).append(application.name)
-            for event_socket, names in holders.items() if keep_sockets else ():
-                fresh.open_applications(event_socket, names, False)
-            self.stasis = fresh
+            for event_socket in self.event_sockets if keep_sockets else ():
+                if event_socket.outbox.thawing:
+                    self.thaw(event_socket.outbox)
+                held = [application for application in stasis.applications.values() if application.socket is event_socket]
+                for application in held:
+                    fresh.open_applications(event_socket, [application.name], application.all_of.issuperset(FOLLOWED_KINDS))
+            self.stasis, self.era = fresh, self.era + 1
             self.faults.clear()
-            return [] if keep_sockets else list(holders)
+            self.mended += 1
+            self.asked.clear()
+            self.sent.clear()
+            return [] if keep_sockets else list(self.event_sockets)
         for event_socket in self.change(begin_anew):
             event_socket.end()
-        self.asked.entries.clear()
-        self.sent.entries.clear()
         self.set_clock("real" if self.first_speed else "manual", self.first_speed or 1.0)
 
 class Server(Bench):
@@ -7357,30 +7576,50 @@ class Server(Bench):
         if before:
             for name in ("outbox", "notes", "unique_ids", "pair_serial", "snoop_serial", "serial", "started"):
                 setattr(stasis, name, getattr(before, name))
+            stasis.audio_version = before.audio_version + 1             # so that whoever carries the audio asks anew
             made = [(name, files) for name, files in before.recordings.lengths.items() if name not in self.stored]
             recordings.work = before.recordings.work + [("remove", name, *files) for name, files in made]
         for (technology, resource), given in self.first_phones.items():
             put_phone(stasis, technology, resource, given)
         return stasis
 
-    def phone(self, name: str, **given) -> Phone:
-        """A telephone TECHNOLOGY/NAME, made or changed: context, caller_id, registered, answers (seconds), refuses."""
+    def phone(self, name: str, *, context: str | None = None, caller_id: str | None = None, registered: bool | None = None,
+              answers: float | None = None, refuses: str | None = None) -> Phone:
+        """A telephone TECHNOLOGY/NAME, made, or given other properties; what is not given is as at first. When it is called it
+        `answers` after so many seconds, or `refuses`: busy, reject, unavailable; else it waits to be told, even to ring."""
+        given = {"context": context, "callerId": caller_id, "registered": registered, "answers": answers, "refuses": refuses}
+        given = {name: value for name, value in given.items() if value is not None}
         if not self.threads:            # those from before the start stay for ever
             technology, _, resource = name.partition("/")
-            self.first_phones[technology, resource] = {wire_name(key): value for key, value in given.items()}
+            self.first_phones[technology, resource] = given
         return Phone(self, name).move("put", **given)
 
-    def wait(self, condition: Callable[[Stasis], bool], seconds: float = 5.0, failure: str = "it is not so") -> None:
-        """Wait until condition(model) holds; AssertionError, with the words of `failure`, when it does not in time."""
+    def find_phone(self, name: str) -> Phone:
+        """A telephone that is there, of which nothing before now counts."""
+        return Phone(self, name, self.change(lambda stasis: next(stasis.serial)))
+
+    def is_so(self, condition: Callable[[Stasis], object], seconds: float) -> bool:
+        """Whether condition(model) holds, at last after so many seconds."""
         deadline = time.monotonic() + seconds
         while not self.change(condition):
-            if time.monotonic() > deadline:
-                raise AssertionError("%s after %g s" % (failure, seconds))
+            if self.is_closing or time.monotonic() >= deadline:
+                return False
             time.sleep(WAIT_SECONDS)
+        return True
+
+    def wait(self, condition: Callable[[Stasis], object], seconds: float = 5.0,
+             failure: Callable[[], str] = lambda: "it is not so") -> None:
+        """Wait until condition(model) holds; AssertionError, with the words that failure() gives, when it does not in time."""
+        if not self.is_so(condition, seconds):
+            raise AssertionError("%s after %g s" % (failure(), seconds))
 
     def wait_for_application(self, name: str, seconds: float = 5.0) -> None:
         """Wait until somebody listens as the application `name`."""
-        self.wait(lambda stasis: stasis.active_application(name) is not None, seconds, "nobody listens as %s" % name)
+        self.wait(lambda stasis: stasis.active_application(name), seconds, lambda: "nobody listens as %s" % name)
+
+    def wait_until_quiet(self, seconds: float = 5.0) -> None:
+        """Wait until no channel, bridge, playback or live recording is left."""
+        self.wait(lambda stasis: not left_over(stasis), seconds, lambda: "left is " + self.change(left_over))
 
     def media(self, channel_id: str) -> dict:
         """What went over a channel of a telephone or of external media: AriError 404 for another."""
@@ -7466,8 +7705,9 @@ class Server(Bench):
         for sock in sessions:
             Stream(sock).shut_down()
         self.due_earlier.set()
-        self.asked.tell()
-        self.sent.tell()
+        for journal in (self.asked, self.sent):
+            journal.era += 1            # nobody waits any longer
+            journal.tell()
         self.rtp.close()
         deadline = time.monotonic() + CLOSING_SECONDS
         for thread in [*sessions.values(), *self.threads]:
@@ -7492,8 +7732,8 @@ class Server(Bench):
                 concurrent.futures.wait(files, FILE_SECONDS)
             for outbox in outboxes:
                 outbox.flush()
-            if outboxes:
-                self.sent.tell()
+            self.asked.tell()
+            self.sent.tell()
             for text, is_fault in notes:
                 logger.error(text) if is_fault else self.warn(text)
 
@@ -7501,13 +7741,13 @@ class Server(Bench):
         """Put the events of the model into the outboxes of those who hear them, which are then to be flushed.
 
         Each gets the server's identity at its end and, where it has no member of that name yet, the application's name."""
-        events, self.stasis.outbox, outboxes = self.stasis.outbox, [], []
+        events, self.stasis.outbox, outboxes, self.thawed = self.stasis.outbox, [], self.thawed, []
         pretty = self.config.is_pretty
         def put(event: dict, hearers: list) -> None:
             event["asterisk_id"] = self.stasis.entity_id
             text = dump_json(event, pretty)
             if self.keeps_journal:
-                self.sent.add(len(text), self.stasis.now, event.get("type"), tuple(name for _, name in hearers), text)
+                self.sent.add(len(text), self.stasis.now, event.get("type"), tuple([name for _, name in hearers]), text)
             for event_socket, name in hearers:
                 whole = text if "application" in event else add_member(text, "application", name, pretty)
                 event_socket.outbox.put(encode_frame(Opcode.TEXT, whole.encode()))
@@ -7564,7 +7804,8 @@ class Server(Bench):
             except Exception:
                 logger.exception("a fault of ari_ref among the timers")
             speed = self.clock[1]
-            self.due_earlier.wait(None if self.wakes_at == math.inf or not speed else max(0.0, self.wakes_at - self.now()) / speed)
+            seconds = (self.wakes_at - self.now()) / speed if speed else math.inf
+            self.due_earlier.wait(max(0.0, min(seconds, MAX_TIMER_SECONDS)))
             self.due_earlier.clear()    # behind the wait, so that neither an earlier timer nor the end is overlooked
 
     def perform(self, call: Callable[[Stasis], object]) -> Response | Upgrade:
@@ -7676,7 +7917,8 @@ def command_line() -> argparse.ArgumentParser:
                              "debug: bodies and events")
     parser.add_argument("--check", action="store_true", help="print the effective configuration and its problems, then exit")
     parser.add_argument("--listen", metavar=("APP", "URL"), nargs="+",
-                        help="be an application of any ARI server (default: %s), and print its events; SSL_CERT_FILE names a CA of your own" % DEFAULT_URL)
+                        help="be an application of any ARI server (default: %s), and print its events; "
+                        "SSL_CERT_FILE names a CA of your own" % DEFAULT_URL)
     parser.add_argument("--pretty", action="store_true", help="with --listen: an event over several lines")
     parser.add_argument("--operations", action="store_true", help="print the table of operations, then exit")
     parser.add_argument("--version", action="version", version="ari_ref %s, the wire of Asterisk %s" % (__version__, VERSION))
@@ -7706,7 +7948,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def print_operations() -> int:
     for declared in itertools.chain.from_iterable(table.values() for table in (*OPERATIONS.values(), *CONTROL_ROUTES.values())):
-        print("%-7s %-60s %s" % (declared.method, declared.path, declared.summary))
+        names = [kind.name for kind in declared.parameters.values() if kind.where in ("query", "body")]
+        print("%-7s %-60s %s" % (declared.method, declared.path, declared.summary), *names and ["(%s)" % ", ".join(names)])
     return 0
 
 def run(options: argparse.Namespace) -> int:

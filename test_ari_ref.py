@@ -29,10 +29,12 @@ import errno
 import functools
 import hashlib
 import http.client
+import inspect
 import io
 import itertools
 import json as jsonlib
 import logging
+import math
 import os
 import pty
 import py_compile
@@ -405,9 +407,10 @@ class TestExtensionsConf:
         told, stasis = self.run(text)
         assert told == lines and not stasis.channels and stasis.next_due() is None
 
-    @rows("text", ("in a step", "exten => 1,1,Goto(1,1)"), ("in extension h", "exten => 1,1,NoOp()\nexten => h,1,Goto(h,1)"))
+    @rows("text", ("in a step", "exten => 1,1,Goto(1,1)"), ("in extension h", "exten => 1,1,NoOp()\nexten => h,1,Goto(h,1)"),
+        ("by a wait for nothing", "exten => 1,1,Wait(0)\n same => n,Goto(1,1)"), ("by a wait that is over at once", "exten => 1,1,Wait(0.000000001)\n same => n,Goto(1,1)"))
     def test_that_goes_round_ends(self, text):
-        """Nothing is held up by a dialplan that never waits (MAX_STEPS)."""
+        """Nothing is held up by a dialplan that takes so many steps within a second (MAX_STEPS)."""
         told, stasis = self.run(text)
         assert len(told) <= ari_ref.MAX_STEPS + 3 and not stasis.channels
 
@@ -9751,7 +9754,12 @@ class TestShape:
         text = source()
         assert re.findall(r"(\w+)(?:, [\w.]+)? = threading\.(?:R?Lock|Semaphore)\(", text) == ["ONE_CRYPT", "use", "pen", "starting", "lock"]
         assert re.findall(r"with self\.lock|lock\.acquire|pen\.acquire\(.*?\)", text) == [
-            "pen.acquire()", "pen.acquire(blocking=False)", "pen.acquire(timeout=self.write_seconds)", "pen.acquire(timeout=max(0.0, seconds)", "with self.lock"]
+            "pen.acquire()", "pen.acquire(blocking=False)", "pen.acquire(timeout=max(0.0, seconds)", "with self.lock"]
+
+    def test_every_class_of_tests_has_a_name_of_its_own(self):
+        """Or the first would not run."""
+        names = [node.name for node in ast.parse(inspect.getsource(sys.modules[__name__])).body if isinstance(node, ast.ClassDef)]
+        assert len(names) == len(set(names))
 
     def test_the_standard_library_is_enough(self):
         """Every import is of the standard library."""
@@ -11094,7 +11102,7 @@ class TestBench:
     def test_keeps_the_newest(self, monkeypatch):
         """So many (MAX_JOURNAL), each of so many characters (MAX_NOTED); numbers go on."""
         monkeypatch.setattr(ari_ref, "MAX_JOURNAL", 3)
-        journal = ari_ref.Journal()
+        journal = ari_ref.Journal(iter(range(1, 9)))
         for word in "abcde":
             journal.add(1, word)
         journal.add(ari_ref.MAX_NOTED + 1, "too long to be kept")
@@ -11121,25 +11129,49 @@ class TestBench:
         assert len(bench.client.get("/bridges").json) == after and bench.server.requests("POST", "/bridges/b")[0]["status"] == 0
 
     def test_answers_late(self, bench):
-        """The others are served meanwhile."""
-        bench.server.delay("GET", "/bridges", seconds=0.1, times=1)
-        before = time.monotonic()
-        assert get(bench.server.ari_url, path="/bridges") == 200 and time.monotonic() - before >= 0.1
+        """By the server's clock; the others are served meanwhile. At once when the faults are cleared, without an answer when all is reset."""
+        def ask():
+            with contextlib.suppress(OSError):
+                statuses.append(get(bench.server.ari_url, path="/bridges"))
+        for let_go, answered in ((lambda: bench.server.advance(30), [200]), (bench.server.clear_faults, [200]), (bench.server.reset, [])):
+            statuses, asking = [], threading.Thread(target=ask)
+            bench.server.delay("GET", "/bridges", seconds=30, times=1)
+            asking.start()
+            bench.server.wait(lambda stasis: not bench.server.faults)
+            assert get(bench.server.ari_url, path="/channels") == 200 and statuses == []
+            let_go()
+            asking.join(10)
+            assert statuses == answered
+
+    def test_nobody_is_waited_for_who_has_left(self, bench):
+        """Of those whose answers are late."""
+        bench.server.delay("GET", "/bridges", seconds=3000)
+        before = len(bench.server.sessions)
+        with socket.create_connection(bench.server.listeners[0].server_address) as sock:
+            sock.sendall(b"GET /ari/bridges?api_key=asterisk:asterisk HTTP/1.1\r\n\r\n")
+            bench.server.wait(lambda stasis: len(bench.server.sessions) > before)
+            time.sleep(0.01)
+        bench.server.wait(lambda stasis: len(bench.server.sessions) == before and bench.server.requests("GET", "/bridges")[0]["status"] == 0)
 
     @rows("path, status",
-        ("a fault without a deed", "faults?path=/x", 400), ("a status that is none", "faults?status=1000", 400), ("a clock of another kind", "clock?mode=sand", 400),
-        ("a close code that is none", "sockets/bench-app?code=99", 400), ("an application that nobody hears", "sockets/none", 404), ("an event that is none", "events/bench-app", 400),
+        ("a fault without a deed", "faults?path=/bridges", 400), ("a status that is none", "faults?status=1000", 400), ("an answer that is not the last", "faults?status=100", 400),
+        ("a path that nothing has", "faults?status=500&path=/bridge", 400), ("a method that nothing there has", "faults?status=500&method=PUT&path=/bridges", 400),
+        ("a path from outside", "faults?status=500&path=/ari/bridges", 400), ("what is not UTF-8", "faults?status=500&message=%FF", 400), ("a long message", "faults?status=500&message=" + 1001 * "x", 400),
+        ("a name that it does not know", "faults?stauts=500&drop=true", 400), ("a number that is none", "faults?status=500&times=two", 400), ("a number below 0", "faults?status=500&times=-1", 400),
+        ("a number like 1e6", "clock/advance?seconds=1e6", 400), ("no number", "clock/advance", 400), ("more than a day", "clock/advance?seconds=86401", 400), ("a flag that is none", "reset?keepSockets=maybe", 400),
+        ("a clock of another kind", "clock?mode=sand", 400), ("a clock of no kind", "clock?speed=10", 400), ("a clock that stands still", "clock?mode=real&speed=0", 400),
+        ("a close code that is none", "sockets/bench-app?code=99", 400), ("a close code that is never sent", "sockets/bench-app?code=1005", 400), ("a freeze without an end", "sockets/bench-app/freeze", 400), ("an application that nobody hears", "sockets/none", 404), ("an event that is none", "events/bench-app", 400),
         ("an event for nobody", "events/none", 404), ("nothing of that name", "nothing", 404), ("a method that it has not", "quiet", 405))
     def test_refuses(self, bench, path, status):
         """400, 404 and 405, and nothing has changed."""
-        method = {"clock?mode=sand": "PUT"}.get(path, "DELETE" if path.startswith("sockets") else "POST")
+        method = "PUT" if path.startswith("clock?") else "DELETE" if path.startswith("sockets") and "freeze" not in path else "POST"
         body = {"json": [] if path == "events/bench-app" else {}} if path.startswith("events") else {}
         assert self.control(bench, method, path, **body).status == status and not bench.server.faults and bench.server.clock[1] == 0
 
     def test_there_are_so_many_faults(self, bench, monkeypatch):
         """400 beyond (MAX_FAULTS)."""
         monkeypatch.setattr(ari_ref, "MAX_FAULTS", 2)
-        assert [self.control(bench, "POST", "faults?status=500&path=/x").status for _ in range(3)] == [200, 200, 400]
+        assert [self.control(bench, "POST", "faults?status=500&path=/bridges").status for _ in range(3)] == [200, 200, 400]
 
     @rows("code", ("with a close code", 1001), ("without a word", 1006))
     def test_drops_an_event_socket(self, bench, code):
@@ -11148,16 +11180,32 @@ class TestBench:
         if code == 1001:
             assert bench.events.connection.frame(time.monotonic() + 10).payload == b"\x03\xe9"
         assert bench.events.connection.drain() is not None
-        deadline = time.monotonic() + 10
-        while bench.client.get("/applications/" + bench.client.app).status != 404:
-            assert time.monotonic() < deadline
+
+    def test_nobody_hears_a_dropped_socket_from_then_on(self, bench):
+        """The application is free at once, so that who waits for it waits for another socket."""
+        bench.server.drop_events(bench.client.app)
+        assert bench.client.get("/applications/" + bench.client.app).status == 404
+        assert self.control(bench, "GET", "sockets/%s?wait=0.01" % bench.client.app).status == 408
+        with pytest.raises(AssertionError, match="nobody listens as bench-app after 0 s"):
+            bench.server.wait_for_application(bench.client.app, 0)
+        bench.client.events()
+        assert self.control(bench, "GET", "sockets/%s?wait=10" % bench.client.app).json == {"application": "bench-app", "heard": True}
 
     def test_sends_any_event_and_none_for_a_while(self, bench):
-        """POST /control/events; what waits while a socket is frozen comes behind."""
-        bench.server.freeze_events(bench.client.app, 0.2)
-        assert self.control(bench, "POST", "events/" + bench.client.app, json={"type": "Odd", "x": [1]}).status == 204
-        before = time.monotonic()
-        assert bench.events.expect("Odd")["x"] == [1] and time.monotonic() - before > 0.05
+        """POST /control/events; what waits while a socket is frozen comes when the time is over, of the newest freeze, or with a reset."""
+        for thaw in (lambda: bench.server.advance(1), lambda: bench.server.reset(keep_sockets=True)):
+            bench.server.freeze_events(bench.client.app, 3000)
+            bench.server.freeze_events(bench.client.app, 1)
+            assert self.control(bench, "POST", "events/" + bench.client.app, json={"type": "Odd", "x": [1]}).status == 204
+            bench.server.advance(0.9)
+            assert not select.select([bench.events.connection.socket], [], [], 0.01)[0]
+            thaw()
+            assert bench.events.expect("Odd")["x"] == [1]
+
+    @rows("event", ("bytes", {"type": b"x"}), ("no number", {"x": float("nan")}), ("half a character", {"x": "\ud800"}), ("no object", ["x"]))
+    def test_sends_no_event_that_is_no_json(self, bench, event):
+        with pytest.raises(ari_ref.AriError, match="JSON object"):
+            bench.server.emit(bench.client.app, event)
 
     def test_moves_the_time(self, bench):
         """A call that nobody answers is over after its 30 s, which take no time; time-stamps follow, and ids are new."""
@@ -11189,16 +11237,140 @@ class TestBench:
         bench.client.post("/bridges/b/addChannel", {"channel": call})
         bench.client.post("/asterisk/variable", {"variable": "A", "value": "1"})
         bench.client.post("/channels/%s/record" % bench.client.post("/channels", {"endpoint": "Local/1@stasis-bench-app", "app": "bench-app"}).json["id"], {"name": "r", "format": "wav"})
-        bench.server.fail("GET", "/none", times=1)
+        bench.server.fail("GET", "/sounds", times=1)
         assert not bench.server.is_quiet()
         assert self.control(bench, "POST", "reset?keepSockets=%s" % ("true" if keeps else "false")).status == 204
         assert self.control(bench, "GET", "quiet").json == {"quiet": True} and not bench.server.faults and bench.server.requests() == []
         assert (bench.client.get("/asterisk/variable?variable=A").json, bench.client.get("/recordings/stored").json, bench.client.get("/endpoints").json) == ({"value": ""}, [], [])
         bench.events.expect("StasisEnd", channel=call)
+        with pytest.raises(ari_ref.AriError, match="There is no telephone PJSIP/alice"):
+            alice.wait("Up")
         assert bench.client.get("/applications/bench-app").status == (200 if keeps else 404)
         if keeps:
             bench.client.user_event("again")
             bench.events.expect("ChannelUserevent")
+
+    def test_who_hears_all_hears_all_behind_a_reset(self, bench):
+        """With keepSockets."""
+        with Client(ServerUnderTest(bench.server.url), "all") as client:
+            events = client.events(subscribe_all=True)
+            bench.server.reset(keep_sockets=True)
+            bench.client.post("/bridges/b")
+            events.expect("BridgeCreated")
+
+    def test_audio_is_heard_behind_a_reset(self, bench):
+        """Whoever carries it finds out anew whom everybody hears."""
+        before = bench.server.stasis.audio_version
+        bench.server.reset()
+        assert bench.server.stasis.audio_version > before
+
+    def test_requests_and_events_are_numbered_together(self, bench):
+        """A request stands before what it did, and is there as soon as that can be seen."""
+        bench.client.post("/bridges/b", {})
+        bench.client.user_event("seen")
+        request, event = bench.server.requests("POST", "/events/user/*")[-1], bench.server.sent_events("ChannelUserevent")[-1]
+        assert request["number"] < event["number"] and event["event"]["application"] == bench.client.app and event["time"] == event["event"]["timestamp"]
+        for round_ in range(50):
+            asking = threading.Thread(target=bench.client.post, args=("/bridges/b%d" % round_,))
+            asking.start()
+            bench.server.wait(lambda stasis: "b%d" % round_ in stasis.bridges)
+            assert bench.server.requests("POST", "/bridges/b%d" % round_)
+            asking.join()
+
+    def test_a_fault_hits_what_ari_would_take(self, bench):
+        """Not who may not ask, nor what cannot be asked, with a body or without."""
+        bench.server.fail("", "/bridges", status=503, times=1)
+        for more in ({}, {"json": {"a": 1}}):
+            assert bench.client.post("/bridges", auth="nobody:x", **more).status == 401
+        assert bench.client.request("DELETE", "/bridges").status == 405 and len(bench.server.faults) == 1
+        expect(bench.client.get("/bridges"), status=503, json=message("Injected"))
+
+    def test_an_answer_that_has_no_body_has_none(self, bench):
+        """204, 205 and 304."""
+        for status in (204, 205, 304):
+            bench.server.fail("GET", "/bridges", status=status, message="x", times=1)
+            reply = bench.client.get("/bridges")
+            assert (reply.status, reply.body) == (status, b"")
+
+    @rows("pattern, path, matches",
+        ("itself", "/a/b", "/a/b", True), ("any one part", "/a/*/c", "/a/b/c", True), ("no slash", "/a/*", "/a/b/c", False), ("a piece of a part", "/a/b*d", "/a/bcd", True),
+        ("not twice the same", "/a/bc*cd", "/a/bcd", False), ("all", "", "/a", True), ("in order", "/*b*a", "/ab", False), ("with its dots", "/a.c", "/abc", False))
+    def test_a_path_is_matched(self, pattern, path, matches):
+        """* is any text without a slash."""
+        assert ari_ref.path_matches(pattern, path) == matches
+
+    def test_a_path_of_many_stars_takes_no_time(self):
+        before = time.thread_time()
+        assert not ari_ref.path_matches("/" + "*a" * 400 + "b", "/" + "a" * 4000) and time.thread_time() - before < 5
+
+    def test_shows_what_is_not_utf_8(self, bench):
+        """With a character that stands for it, and goes on."""
+        bench.client.get("/channels/%FF")
+        assert bench.client.request("GET", target="/control/requests").json[-1]["path"] == "/channels/\ufffd"
+
+    def test_shows_what_is_there(self, bench):
+        """Telephones, sockets, channels, how far a playback and a recording are, faults and the clock."""
+        alice = bench.server.phone("PJSIP/alice", context="stasis-bench-app", caller_id="Alice <1>").call("1")
+        channel = bench.events.expect("StasisStart")["channel"]["id"]
+        bench.client.post("/channels/%s/answer" % channel)
+        bench.client.post("/channels/%s/play" % channel, {"media": "sound:a"})
+        bench.client.post("/channels/%s/record" % channel, {"name": "r", "format": "wav", "maxDurationSeconds": 9})
+        bench.server.fail("GET", "/bridges", times=2)
+        bench.server.advance(0.5)
+        state = self.control(bench, "GET", "state").json
+        playback, recording = state["playbacks"][0], state["recordings"][0]
+        assert (playback["media_uri"], playback["seconds"], playback["duration"], recording["state"], recording["duration"]) == ("sound:a", 0.5, 1.0, "queued", 9)
+        assert state["telephones"] == [{"name": "PJSIP/alice", "state": "INUSE", "context": "stasis-bench-app", "callerId": "Alice <1>", "channel_id": channel,
+            "calls": [{"channel_id": channel, "name": "PJSIP/alice-00000000", "state": "Up"}]}]
+        assert [one["id"] for one in state["channels"]] == [alice.channel_id] and state["sockets"][0]["applications"] == ["bench-app"] and state["faults"][0]["times"] == 2
+        bench.server.advance(2)
+        assert self.control(bench, "GET", "state").json["recordings"][0]["seconds"] == 1.5
+
+    def test_waits_until_nothing_is_left(self, bench):
+        """Or says what is."""
+        bench.client.post("/bridges/b")
+        with pytest.raises(AssertionError, match="left is bridges 1 after 0 s"):
+            bench.server.wait_until_quiet(0)
+        assert self.control(bench, "GET", "quiet?wait=0.01").status == 408 and self.control(bench, "GET", "quiet").json == {"quiet": False}
+        threading.Timer(0.02, lambda: get(bench.server.ari_url, path="/bridges/b", method="DELETE")).start()
+        assert self.control(bench, "GET", "quiet?wait=10").json == {"quiet": True}
+
+    def test_a_wait_ends_with_a_reset_and_with_the_server(self):
+        with ari_ref.Server(users={"a": "b"}, port=0) as server:
+            for end in (server.reset, server.close):
+                waiting = threading.Thread(target=server.requests, kwargs={"wait": 3000})
+                waiting.start()
+                while not server.asked.watchers:
+                    time.sleep(0.001)
+                end()
+                waiting.join(10)
+                assert not waiting.is_alive()
+
+    def test_the_timers_go_on_when_one_is_due_in_years(self):
+        """At a speed at which nothing can be waited for."""
+        with ari_ref.Server(users={"a": "b"}, port=0) as server:
+            server.set_clock("real", 1e-9)
+            server.change(lambda stasis: ari_ref.Timer(stasis).set(1e9, lambda: None))
+            done = threading.Event()
+            server.change(lambda stasis: ari_ref.Timer(stasis).set(0.5, done.set))
+            server.set_clock("real", 1000)
+            assert done.wait(10)
+
+    @rows("seconds", ("backwards", -1), ("no number", math.nan), ("without end", math.inf), ("more than a day", 86401))
+    def test_time_moves_by_a_day_at_most(self, bench, seconds):
+        before = bench.server.now()
+        for refused in (bench.server.advance, lambda seconds: bench.server.freeze_events("bench-app", seconds)):
+            with pytest.raises(ari_ref.AriError):
+                refused(seconds)
+        assert bench.server.now() == before
+
+    def test_others_have_their_turn_while_time_moves(self, bench):
+        """Ten seconds at a time: a call that rings for 30 s can be answered by who waits for it to ring for 10."""
+        steps = []
+        bench.server.change(lambda stasis: ari_ref.Timer(stasis).set(25, lambda: None))
+        move, bench.server.move_clock = bench.server.move_clock, lambda seconds, speed: steps.append(seconds) or move(seconds, speed)
+        bench.server.advance(25)
+        assert steps == [10, 10, 5]
 
     def test_a_telephone_of_the_start_stays(self):
         """Made before the server was started."""
@@ -11241,7 +11413,7 @@ class TestBench:
 
 
 @in_process
-class TestMedia:
+class TestVoices:
     """What telephones and programs say to each other over RTP (Server.rtp, /control/media)."""
 
     @pytest.fixture
@@ -11562,6 +11734,58 @@ class TestTelephones:
         stasis.advance(2000.0)
         assert "Dial ANSWER" not in self.lines(stasis)
 
+    def test_that_refuses_at_once_does_not_ring(self, stasis):
+        self.move(stasis, "put", refuses="busy")
+        self.call(stasis)
+        stasis.advance(1000.0)
+        assert "Dial RINGING" not in self.lines(stasis)
+
+    @rows("action, given, status",
+        ("an extension that is not UTF-8", "call", {"extension": "\udcff"}, 400), ("digits that are none", "digits", {"digits": "12x"}, 400), ("no digits", "digits", {}, 400),
+        ("many digits", "digits", {"digits": "1" * 1001}, 400), ("what it does not do now", "hold", {}, 409))
+    def test_refuses(self, stasis, action, given, status):
+        """And nothing has changed; what it has no call for says which it would need."""
+        if action == "digits":
+            self.move(stasis, "call", extension="1")
+            next(iter(stasis.channels.values())).answer()
+        self.lines(stasis)
+        with pytest.raises(ari_ref.AriError) as caught:
+            self.move(stasis, action, **given)
+        assert caught.value.status == status and self.lines(stasis) == []
+        assert status != 409 or caught.value.message == "PJSIP/alice has no call that is Up"
+
+    def test_that_was_removed_tells_no_device_state(self, stasis):
+        """Of the telephone that has its name now."""
+        self.move(stasis, "call", extension="1")
+        self.move(stasis, "delete")
+        self.move(stasis, "put")
+        next(iter(stasis.channels.values())).hang_up()
+        assert ari_ref.device_state(stasis, "PJSIP/alice") == "NOT_INUSE"
+
+    def test_is_waited_for_if_only_for_a_moment(self):
+        """A state that was there since it did or waited for something counts, and none of before; the channel is known when the call is over."""
+        with ari_ref.Server(users={"a": "b"}, dialplan=ari_ref.parse_extensions(b"[x]\nexten = 1,1,Answer\nsame = n,Hangup\n"), port=0, clock="manual") as server:
+            alice = server.phone("PJSIP/alice", context="x")
+            for _ in range(2):
+                alice.call("1").wait("Up").wait("", 0)
+                assert re.fullmatch(r"[0-9]+\.[0-9]+", alice.channel_id) and server.media(alice.channel_id)["received"] == 0
+                with pytest.raises(AssertionError, match="PJSIP/alice has no call after 0 s, not Up"):
+                    alice.wait("Up", 0)
+            with pytest.raises(AssertionError, match="PJSIP/alice has no call after 0 s, not Up"):
+                server.find_phone("PJSIP/alice").wait("Up", 0)
+            with pytest.raises(TypeError):
+                server.phone("PJSIP/bob", answer=2)
+
+    def test_shows_itself(self):
+        """GET /control/phones, with a state that is waited for."""
+        with ari_ref.Server(users={"asterisk": "asterisk"}, port=0, control=True) as server, Client(ServerUnderTest(server.url), "phone") as client:
+            def show(query=""):
+                return client.request("GET", target="/control/phones/PJSIP/alice" + query)
+            assert show().status == 404
+            server.phone("PJSIP/alice", caller_id="100")
+            assert show().json == {"name": "PJSIP/alice", "state": "NOT_INUSE", "context": "default", "callerId": "<100>", "channel_id": "", "calls": []}
+            assert show("?wait=5").status == 200 and show("?state=Up&wait=0.01").status == 408 and show("?state=Up").status == 200
+
     def test_two_in_a_bridge_exchange_their_packets(self, stasis):
         """native_rtp while nobody else has to do with them; digits are not seen then (bridge_native_rtp.c)."""
         legs = [self.call(stasis, name) for name in ("alice", "bob")]
@@ -11616,7 +11840,7 @@ class TestTelephones:
 
     @rows("method, path, auth, status",
         ("to who may write", "PUT", "/alice", "u:p", 200), ("to nobody else", "PUT", "/alice", "u:x", 401), ("not to who may only read", "PUT", "/alice", "r:p", 403),
-        ("by its methods only", "GET", "/alice", "u:p", 405), ("for what it can do only", "POST", "/alice/fly", "u:p", 404), ("for one that is there only", "POST", "/none/ring", "u:p", 404))
+        ("by its methods only", "POST", "/alice", "u:p", 405), ("for what it can do only", "POST", "/alice/fly", "u:p", 404), ("for one that is there only", "POST", "/none/ring", "u:p", 404))
     def test_is_moved_over_http(self, tmp_path, method, path, auth, status):
         """/control/phones, with --control, and not without."""
         config = read_config(tmp_path, USER + "[r]\ntype = user\nread_only = yes\npassword = p\n")
