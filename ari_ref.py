@@ -7,8 +7,8 @@ It is not a telephone system: nobody outside can be called, no audio is mixed, a
 
 Three ways in:
 
-    use it                              section 10, and the README: python3 -m ari_ref --config ari.conf.sample
-    see how a request is answered       section 9: serve_request() and decide(), which go through sections 5, 6 and 8
+    use it                              section 11, and the README: python3 -m ari_ref --config ari.conf.sample
+    see how a request is answered       section 10: serve_request() and decide(), which go through sections 5, 6 and 8
     learn WebSocket                     section 3, which needs little more than the errors of section 1
 
 Sections, in the order of what they need:
@@ -22,8 +22,9 @@ Sections, in the order of what they need:
      7. Stasis                          the model; its parts: time and events, the dialplan, the queue of a stay, a channel,
                                         what runs on it, calls, bridges, files, media and digits, telephones, devices
      8. Operations                      the 98, each declared above its behaviour, and those of a test
-     9. Server                          sockets, threads, timers, the lock; RTP; what a test may do
-    10. Command line                    options, signals, exit status
+     9. The page                        what a browser shows of it all, and plays with it
+    10. Server                          sockets, threads, timers, the lock; RTP; what a test may do
+    11. Command line                    options, signals, exit status
 
 The arrow rule: a section uses names of the sections above it only (annotations apart).
 
@@ -6282,10 +6283,319 @@ def control_move_phone(server, tech, resource, action, extension=Any, digits=Any
     return server.move_phone(tech, resource, action, {"extension": extension, "digits": digits, "sound": sound})
 
 
-# === 9. Server ===
+# === 9. The page ===
+# What a browser gets where the server has control, at / and /control: one text, which uses ARI and /control as any client does.
+# Its own hashes are all that its Content-Security-Policy lets run, so that no text from ARI can become a script or load anything.
+
+PAGE_PATHS = ("/", "/control", "/control/")
+PAGE = r"""<!doctype html>
+<html lang="en">
+<meta name="viewport" content="width=device-width">
+<title>ari_ref</title>
+<style>
+:root { color-scheme: light dark }
+* { overflow-wrap: anywhere }
+body { margin: 0 1rem; font: 15px/1.4 system-ui, sans-serif }
+header, form, p { display: flex; flex-wrap: wrap; gap: .35rem; align-items: center; margin: .35rem 0 }
+main { display: grid; gap: 1.25rem; grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)) }
+h1, h2, h3 { font-size: 1.1rem; margin: .3rem 0 }
+article { margin: .5rem 0; padding: 0 .6rem .4rem; border: 1px solid #8886 }
+button, input, select { font: inherit; padding: .2rem .4rem }
+input, select { max-width: 9rem }
+[type=number] { width: 4rem }
+.end { display: flex; flex-direction: column-reverse; max-height: 80vh; overflow: auto; font: 13px/1.5 monospace }
+pre { white-space: pre-wrap }
+.asked { color: light-dark(#0550ae, #79b8ff) }
+.told { color: light-dark(#1a6b2a, #7ee08f); padding-left: 1.5rem }
+.refused, b { color: light-dark(#b3001b, #ff8a8a) }
+[hidden] { display: none }
+</style>
+<header>
+<h1>ari_ref</h1>
+<label>User:password <input id="account" type="password" value="asterisk:asterisk"></label>
+<label><input id="plays" type="checkbox"> Answer for me, as the application demo</label>
+<b id="lost" role="alert"></b><b id="said" role="alert"></b>
+</header>
+<main>
+<section>
+<h2>Telephones</h2>
+<p id="none"><button id="two">Add alice and bob</button>, let the page answer, and call.</p>
+<div id="phones"></div>
+<form id="add"><input name="phone" value="PJSIP/carol" aria-label="Name"><button>Add</button></form>
+<h2>Break something</h2>
+<form id="fault"><input name="method" placeholder="any method">
+<input name="path" value="/channels/*/answer" aria-label="Path">
+<label>answers <input name="status" type="number" value="500"></label>
+<label>in <input name="delay" type="number" value="0"> s</label>
+<label>or <input name="drop" type="checkbox" value="true"> never,</label>
+<label><input name="times" type="number" min="0" value="1"> times</label><button>Break</button>
+<button type="button" id="mend">Mend all</button></form>
+<div id="faults"></div>
+<form id="clock"><span id="time"></span><label>speed <input id="speed" type="number" min="0" value="1"></label>
+<label>on by <input name="seconds" type="number" min="0" value="30"> s</label><button>Advance</button></form>
+<button id="reset">Reset all</button>
+</section>
+<section><h2>What is there now</h2><div id="now"></div></section>
+<section>
+<h2>What happened</h2>
+<form id="filter"><select name="kind" aria-label="Type"><option value="">all types</select>
+<select name="channel" aria-label="Channel"><option value="">all channels</select><input name="text" placeholder="text">
+<label><input id="pause" type="checkbox"> pause</label><button type="button" id="clear">Clear</button></form>
+<div class="end"><div id="lines"></div></div>
+</section>
+</main>
+<script>
+// All this goes over ARI and /control, as any client could do it. The page listens as an application of its own, page-...,
+// that hears everything and owns nothing.
+const $ = id => document.getElementById(id)
+const ME = "page-" + Date.now(), isOther = name => !name.startsWith("page-")
+const MAX_LINES = 1000, second = () => new Promise(done => setTimeout(done, 1000))
+const at = (...names) => names.map(name => "/" + encodeURIComponent(name)).join("")
+let state = {prefix: ""}
+
+// An element; a child that is text becomes text, never markup
+function make(tag, properties, ...children) {
+  const element = Object.assign(document.createElement(tag), properties)
+  element.append(...children)
+  return element
+}
+
+// Do something, say what went wrong, look again
+async function attempt(act) {
+  $("said").textContent = await act().then(() => "", error => error.message)
+  ring()
+}
+
+const button = (label, act, states) => make("button", {states, onclick: () => attempt(act)}, label)
+
+function onSubmit(id, act) {
+  $(id).onsubmit = ({target}) => attempt(() => act(new FormData(target))) && false
+}
+
+// --- Requests, with credentials by hand: else the browser would ask for a password itself
+async function ask(method, path, query) {
+  const url = path + "?" + new URLSearchParams(query), key = String.fromCharCode(...new TextEncoder().encode($("account").value))
+  const reply = await fetch(url, {method, credentials: "omit", headers: {Authorization: "Basic " + btoa(key)}})
+    .catch(() => { throw Error("The server is gone.") })
+  const value = await reply.json().catch(() => null)
+  if (reply.ok) return value
+  throw Error(`${method} ${path}: ${reply.status} ${value?.message || value?.error}`)
+}
+
+const ari = (method, path, query) => ask(method, state.prefix + "/ari" + path, query)
+
+function listen(app, subscribeAll, hear) {
+  const query = new URLSearchParams({app, subscribeAll, api_key: $("account").value})
+  const socket = new WebSocket(location.origin.replace("http", "ws") + state.prefix + "/ari/events?" + query)
+  socket.onmessage = message => hear(JSON.parse(message.data))
+  return socket
+}
+
+// --- The application demo: answers, says something, puts all its callers into one bridge
+const demo = {
+  async StasisStart({channel}) {
+    await ari("POST", at("channels", channel.id, "answer"))
+    await ari("POST", at("channels", channel.id, "play"), {media: "sound:hello-world"})
+  },
+  async PlaybackFinished({playback}) {
+    await ari("POST", "/bridges/demo")
+    await ari("POST", "/bridges/demo/addChannel", {channel: playback.target_uri.replace("channel:", "")})
+  }
+}
+
+$("plays").onchange = ({target}) => attempt(async () => {
+  if (!target.checked) return demo.socket.close()
+  target.checked = !state.sockets.some(socket => socket.applications.includes("demo"))
+  if (!target.checked) throw Error("demo is played elsewhere.")
+  demo.socket = listen("demo", false, event => demo[event.type] && attempt(() => demo[event.type](event)))
+  demo.socket.onclose = () => { target.checked = false }
+})
+
+// --- Telephones: a card each, made once, so that what is typed stays
+const CALLED = "Down Ringing"
+const MOVES = {ring: "Down", answer: CALLED, busy: CALLED, reject: CALLED, hold: "Up", unhold: "Up", hangup: CALLED + " Up"}
+const phonePath = name => "/control/phones" + at(...name.split("/"))
+const put = (name, context, callerId = "") => ask("PUT", phonePath(name), {context, callerId})
+
+function makeCard({name, context}) {
+  let phone
+  const own = phonePath(name), title = make("h3"), whom = make("input", {value: "100@" + context, ariaLabel: "Extension"})
+  const moves = Object.entries(MOVES).map(([action, states]) => button(action, () => ask("POST", own + "/" + action), states))
+  const keys = Array.from("123456789*0#", digits => button(digits, () => ask("POST", own + "/digits", {digits}), "Up"))
+  const others = [button("call it from demo", () => ari("POST", "/channels", {endpoint: name, app: "demo"})),
+    button("remove", () => ask("DELETE", own))]
+  async function call() {
+    const [extension, context] = whom.value.split("@")
+    if (context != phone.context) await put(name, context, phone.callerId)
+    if (!(await ask("POST", own + "/call", {extension})).channel_id) throw Error(whom.value + " is not there: is its application?")
+  }
+  function show(now) {
+    phone = now
+    title.textContent = [name, phone.state, ...phone.calls.map(call => call.state)].join(" ")
+    for (const button of [...moves, ...keys]) button.disabled = !phone.calls.some(call => button.states.includes(call.state))
+  }
+  const rows = [[whom, button("call", call)], moves, keys, others].map(row => make("p", {}, ...row))
+  return make("article", {id: name, show}, title, ...rows)
+}
+
+function drawPhones(phones) {
+  $("none").hidden = phones.length
+  for (const card of [...$("phones").children]) if (!phones.some(phone => phone.name == card.id)) card.remove()
+  for (const phone of phones) ($(phone.name) || $("phones").appendChild(makeCard(phone))).show(phone)
+}
+
+$("two").onclick = () => attempt(async () => {
+  await put("PJSIP/alice", "stasis-demo", "Alice <100>")
+  await put("PJSIP/bob", "stasis-demo", "Bob <200>")
+})
+onSubmit("add", given => put(given.get("phone"), "stasis-demo"))
+
+// --- What is there now
+const box = (title, items) => make("article", {}, make("h3", {}, title), ...items.map(item => make("div", {}, ...[item].flat())))
+
+function drawNow({applications, sockets, bridges, channels, playbacks, recordings, deviceStates}) {
+  const left = new Set(channels), appOf = ({dialplan}) => dialplan.app_name == "Stasis" && dialplan.app_data.split(",")[0]
+  const take = wanted => [...left].filter(wanted).map(channel => {
+    left.delete(channel)
+    return `${channel.name} ${channel.state}, in ${appOf(channel) || channel.dialplan.exten + "@" + channel.dialplan.context}`
+  })
+  const hearer = name => sockets.find(socket => socket.applications.includes(name))?.peer || "nobody"
+  const media = [...playbacks, ...recordings].map(({name, media_uri, state, target_uri, seconds, duration}) =>
+    [`${media_uri || name} ${state}, ${target_uri} `, make("progress", {value: seconds, max: duration || 60})])
+  const boxes = [
+    ...bridges.map(bridge =>
+      box("Bridge " + (bridge.name || bridge.id), [bridge.bridge_type, ...take(({id}) => bridge.channels.includes(id))])),
+    ...applications.map(({name}) => name).filter(isOther).map(name =>
+      box("Application " + name, ["heard by " + hearer(name), ...take(channel => appOf(channel) == name)])),
+    box("Ringing", take(({state}) => /^Ring/.test(state))), box("Elsewhere", take(() => true)),
+    box("Media", media), box("Device states", deviceStates.map(({name, state}) => name + " " + state))]
+  $("now").replaceChildren(...boxes.filter(box => box.children[1]))
+}
+
+// --- Break something
+onSubmit("fault", given => ask("POST", "/control/faults", given))
+onSubmit("clock", given => ask("POST", "/control/clock/advance", given))
+$("speed").onchange = ({target: {value}}) =>
+  attempt(() => ask("PUT", "/control/clock", {mode: value > 0 ? "real" : "manual", speed: value}))
+$("mend").onclick = () => attempt(() => ask("DELETE", "/control/faults"))
+$("reset").onclick = () => attempt(() => ask("POST", "/control/reset", {keepSockets: true}))
+
+// --- What happened: requests, each before the events of what it did
+let since = {requests: 0, events: 0}
+
+const pretty = value => JSON.stringify(value, null, 1)
+const quoted = text => `'${text.replaceAll("'", "'\\''")}'`
+
+function curl({method, path, parameters}) {
+  const all = Object.entries(parameters), isText = ([, value]) => typeof value == "string"
+  const body = JSON.stringify(Object.fromEntries(all.filter(pair => !isText(pair))))
+  const url = location.origin + state.prefix + "/ari" + at(...path.slice(1).split("/"))
+  const query = new URLSearchParams(all.filter(isText))
+  const json = body == "{}" ? "" : ` -H 'Content-type: application/json' -d ${quoted(body)}`
+  return `curl -u ${quoted($("account").value)} -X ${method} ${quoted(url + "?" + query)}${json}`
+}
+
+function makeLine(key, kind, className, text, whole) {
+  return make("details", {key, kind, className}, make("summary", {}, text), make("pre", {}, whole))
+}
+
+function requestLine(request) {
+  const {number, method, path, parameters, status} = request
+  const text = `→ ${method} ${path} ${JSON.stringify(parameters)}: ${status || "no answer"}`
+  const style = status && status < 400 ? "asked" : "refused"
+  return makeLine(number, "requests", style, text, curl(request) + "\n" + pretty(request))
+}
+
+function eventLine({number, applications, event}) {
+  const {channel, variable, value, digit, dialstatus, eventname} = event
+  const {name, id, resource, state} = channel || Object.values(event).find(it => it?.id || it?.name || it?.resource) || {}
+  if (channel) offer("channel", channel.id, channel.name)
+  const words = [name || id || resource, variable, value, digit, dialstatus, eventname, state].filter(word => word).join(" ")
+  const text = `← ${event.type} ${words}: ${applications.filter(isOther)}`
+  return makeLine(number, event.type, "told", text, pretty(event))
+}
+
+function offer(select, value, label = value) {
+  const options = $("filter").elements[select]
+  if ([...options].some(option => option.value == value)) return
+  options.append(make("option", {value}, label))
+  if (options.length > MAX_LINES) options.remove(1)
+}
+
+function filter() {
+  const {kind, channel, text} = $("filter").elements, wanted = [channel.value, text.value]
+  for (const line of $("lines").children)
+    line.hidden = kind.value && line.kind != kind.value || !wanted.every(word => line.textContent.includes(word))
+}
+
+function drawLines(fresh) {
+  for (const line of fresh) {
+    let before = $("lines").lastChild
+    while (before?.key > line.key) before = before.previousSibling
+    before ? before.after(line) : $("lines").prepend(line)
+    offer("kind", line.kind)
+  }
+  while ($("lines").children.length > MAX_LINES) $("lines").firstChild.remove()
+  filter()
+}
+
+$("clear").onclick = () => $("lines").replaceChildren()
+$("filter").oninput = filter
+
+// --- To follow: look when there was an event, and now and then, at most once a second
+let ring = () => {}
+
+async function news(what) {
+  const found = await ask("GET", "/control/" + what, {since: since[what]})
+  since[what] = found.at(-1)?.number || since[what]
+  return found
+}
+
+async function look() {
+  state = await ask("GET", "/control/state")
+  drawPhones(state.telephones)
+  drawNow(state)
+  $("faults").replaceChildren(...state.faults.map(fault => make("div", {}, JSON.stringify(fault))))
+  $("time").textContent = state.time.slice(11, 19)
+  if ($("pause").checked) return
+  const requests = await news("requests"), events = await news("events")
+  const fresh = [...events.map(eventLine), ...requests.filter(({parameters}) => parameters.app != ME).map(requestLine)]
+  drawLines(fresh.sort((a, b) => a.key - b.key).slice(-MAX_LINES))
+}
+
+async function follow() {
+  for (let socket; ;) {
+    const rung = new Promise(resolve => { ring = resolve })
+    const lost = $("lost").textContent = await look().then(() => "", error => error.message)
+    if (lost) {
+      since = {requests: 0, events: 0}
+      $("lines").replaceChildren()
+    } else if (!(socket?.readyState <= WebSocket.OPEN))
+      socket = listen(ME, true, () => ring())
+    await second()
+    await Promise.race([rung, second()])
+  }
+}
+
+follow()
+</script>
+"""
+
+def page_response() -> Response:
+    """The page, and what it may do: nothing from elsewhere, no script or style but its own (CSP Level 3)."""
+    pieces = {kind: PAGE.partition("<%s>" % kind)[2].partition("</%s>" % kind)[0] for kind in ("script", "style")}
+    allowed = ["%s-src 'sha256-%s'" % (kind, base64.b64encode(hashlib.sha256(encode(piece)).digest()).decode())
+               for kind, piece in pieces.items()]
+    policy = "; ".join(["default-src 'none'", *allowed, "connect-src 'self'", "base-uri 'none'", "form-action 'none'",
+                        "frame-ancestors 'none'"])
+    headers = [("Content-Security-Policy", policy), ("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer")]
+    return Response(200, headers=headers, has_cors=False, content=("Content-type", "text/html; charset=utf-8", encode(PAGE)))
+
+
+# === 10. Server ===
 # Sockets, threads, timers, files of recordings, and the one lock. http.server accepts connections and gives each a thread; what
 # is said on them comes from the sections above. No other section uses sockets; threads are known to the lock of crypt(3), which
-# is taken by nobody who holds the other, and to the log of section 10, too.
+# is taken by nobody who holds the other, and to the log of section 11, too.
 
 BACKLOG = 512                           # connections that wait to be accepted
 HALF_FRAME_SECONDS = 9.0                # departure 7: an unfinished WebSocket frame
@@ -6713,6 +7023,8 @@ def decide(request: Request, config: Config, http_config: HttpConfig) -> Respons
     """The response to a request, or what the model is to do for it: follows from these arguments alone, as errors do."""
     if http_config.has_status and request.head.path.rstrip("/").lower() == http_config.prefix.lower() + "/httpstatus":
         return status_page(request.head.method, http_config)
+    if http_config.has_control and request.head.path in PAGE_PATHS and request.head.method in ("GET", "HEAD"):
+        return page_response()
     if is_control(request.head, http_config):
         log_in(request, config, reads=())
         return resolve_control(request)
@@ -7845,7 +8157,7 @@ class Server(Bench):
         logger.info("%s was read again", self.config_path or "nothing")
 
 
-# === 10. Command line ===
+# === 11. Command line ===
 # Options, signals, exit status. Everything above can be used without this.
 
 __version__ = "1.0"

@@ -29,7 +29,6 @@ import errno
 import functools
 import hashlib
 import http.client
-import inspect
 import io
 import itertools
 import json as jsonlib
@@ -9741,8 +9740,8 @@ class TestShape:
             (number, title) for _, number, title in banners(source()) if number[0] == 7 and number[1]]
 
     def test_only_the_server_knows_of_sockets_and_threads(self):
-        """No name of socket or threading above that section, but for the lock of crypt(3)."""
-        text = source()
+        """No name of socket or threading above that section, but for the lock of crypt(3); the page's text has its own."""
+        text = source().replace(ari_ref.PAGE, "\n" * ari_ref.PAGE.count("\n"))
         start = next(line for line, _, title in banners(text) if title == "Server")
         known = [line for line in text.split("\n")[:start] if re.search(r"\b(socket|threading)\.\w", line)]
         assert [line.partition(" ")[0] for line in known] == ["ONE_CRYPT"]
@@ -9758,7 +9757,8 @@ class TestShape:
 
     def test_every_class_of_tests_has_a_name_of_its_own(self):
         """Or the first would not run."""
-        names = [node.name for node in ast.parse(inspect.getsource(sys.modules[__name__])).body if isinstance(node, ast.ClassDef)]
+        with open(__file__, encoding="utf-8") as file:
+            names = re.findall(r"^class (\w+)", file.read(), re.MULTILINE)
         assert len(names) == len(set(names))
 
     def test_the_standard_library_is_enough(self):
@@ -11410,6 +11410,60 @@ class TestBench:
                 assert listening.wait(10) == 0 and [(event["type"], event["number"]) for event in shown] == [("Odd", 0), ("Odd", 1)]
             done = subprocess.run([sys.executable, program(), "--listen", "hello", server.ari_url], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             assert done.returncode == 1 and b"401" in done.stderr
+
+
+@in_process
+class TestPage:
+    """What a browser gets where the server has control."""
+
+    def ask(self, server, path, method="GET"):
+        connection = http.client.HTTPConnection(*server.listeners[0].server_address)
+        with contextlib.closing(connection):
+            connection.request(method, path)
+            reply = connection.getresponse()
+            return reply, reply.read().decode()
+
+    @rows("has_control, method, path, status",
+        ("at the root", True, "GET", "/", 200), ("at /control", True, "GET", "/control", 200), ("with a slash", True, "GET", "/control/", 200), ("its head", True, "HEAD", "/", 200),
+        ("by no other method", True, "POST", "/", 404), ("nowhere else", True, "GET", "/index.html", 404), ("not without control", False, "GET", "/", 404), ("nor there", False, "GET", "/control", 404))
+    def test_is_served(self, has_control, method, path, status):
+        """To everybody, as nothing secret is in it; what it asks for needs a user."""
+        with ari_ref.Server(users={"a": "b"}, port=0, control=has_control) as server:
+            reply, text = self.ask(server, path, method)
+            assert reply.status == status and (text == ari_ref.PAGE) == (status == 200 and method == "GET")
+
+    def test_may_load_nothing_and_run_nothing_else(self):
+        """Its Content-Security-Policy knows its own script and style by their hashes, and allows no other (CSP Level 3)."""
+        with ari_ref.Server(users={"a": "b"}, port=0, control=True) as server:
+            reply, text = self.ask(server, "/")
+        rules = dict(rule.split(" ", 1) for rule in reply.headers["Content-Security-Policy"].split("; "))
+        assert (rules.pop("default-src"), rules.pop("connect-src")) == ("'none'", "'self'")
+        for kind in ("script", "style"):
+            digest = hashlib.sha256(re.search("<%s>(.*)</%s>" % (kind, kind), text, re.DOTALL).group(1).encode()).digest()
+            assert rules.pop(kind + "-src") == "'sha256-%s'" % base64.b64encode(digest).decode()
+        assert rules == dict.fromkeys(("base-uri", "form-action", "frame-ancestors"), "'none'") and reply.headers["X-Content-Type-Options"] == "nosniff"
+
+    def test_makes_no_markup_of_texts(self):
+        """It builds elements and gives them texts; no attribute and no URL of another place is in it."""
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|setAttribute|https?://|src=|href=", ari_ref.PAGE)
+
+    def test_is_small(self):
+        """300 lines, 14 KiB."""
+        assert ari_ref.PAGE.count("\n") <= 300 and len(ari_ref.PAGE.encode()) <= 14 * 1024
+
+    def test_what_it_asks_for_is_there(self):
+        """Every method and path, and every action of a telephone."""
+        asked = re.findall(r'(ask|ari)\("(\w+)", (own \+ "/\w*"|at\([^)]*\)|"[^"]*"(?: \+ \w+)?)', ari_ref.PAGE)
+        assert len(asked) >= 15
+        for function, method, path in asked:
+            path = re.sub(r'at\(([^)]*)\)', lambda names: "".join("/" + (name[1:-1] if name.startswith('"') else "*") for name in names.group(1).split(", ")), path)
+            path = path.replace("own + ", "/control/phones/*/*").replace('" + what', "requests").replace('"', "")
+            if function == "ari":
+                assert ari_ref.is_operation(method, path), path
+            elif not path.endswith("*/*/"):             # that is an action
+                assert method in ari_ref.find_route(path[1:], ari_ref.CONTROL_ROUTES)[0], path
+        actions = re.search(r"const MOVES = {(.*)}", ari_ref.PAGE).group(1)
+        assert set(re.findall(r"(\w+):", actions)) < set(ari_ref.PHONE_ACTIONS)
 
 
 @in_process
