@@ -7721,13 +7721,13 @@ class Bench:
         return self.change(take) if path is not None else None
 
     def suffer(self, fault: dict, has_left: Callable[[], bool]) -> None:
-        """What a fault does before the request is done: AriError, or Gone, also where the client leaves, or all is reset."""
+        """What a fault does before the request is done: AriError, or Gone, also where all is reset meanwhile.
+
+        A client that leaves is not waited for any longer, but it is done all the same, as a slow server would do it."""
         until, mended, era = self.now() + fault["delay"], self.mended, self.era
-        while self.now() < until and mended == self.mended:
-            if self.is_closing or has_left():
-                raise Gone
+        while self.now() < until and mended == self.mended and not (self.is_closing or has_left()):
             time.sleep(WAIT_SECONDS)
-        if era != self.era:
+        if era != self.era or self.is_closing:
             raise Gone
         if fault["status"]:
             phrase = http.HTTPStatus(fault["status"]).phrase if fault["status"] in set(http.HTTPStatus) else "Injected"
@@ -7832,10 +7832,10 @@ class Bench:
             self.stasis, self.era = fresh, self.era + 1
             self.faults.clear()
             self.mended += 1
-            self.asked.clear()
-            self.sent.clear()
             return [] if keep_sockets else list(self.event_sockets)
-        for event_socket in self.change(begin_anew):
+        ended = self.change(begin_anew)
+        self.change(lambda stasis: (self.asked.clear(), self.sent.clear()))         # with the events of the end
+        for event_socket in ended:
             event_socket.end()
         self.set_clock("real" if self.first_speed else "manual", self.first_speed or 1.0)
 
