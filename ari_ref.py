@@ -21,7 +21,7 @@ Sections, in the order of what they need:
      6. The REST machine                parameters, operations, routes, answer(), the API description
      7. Stasis                          the model; its parts: time and events, the dialplan, the queue of a stay, a channel,
                                         what runs on it, calls, bridges, files, media and digits, telephones, devices
-     8. Operations                      the 98, each declared above its behaviour, and those of a test
+     8. Operations                      the 98, each declared above its behaviour
      9. The page                        what a browser shows of it all, and plays with it
     10. Server                          sockets, threads, timers, the lock; RTP; what a test may do
     11. Command line                    options, signals, exit status
@@ -1699,7 +1699,6 @@ class Operation(NamedTuple):
 
 OPERATIONS: dict[str, dict[str, Operation]] = {}        # path: method: operation; all in the order of the API description
 ROUTES: dict[tuple, dict[str, Operation]] = {}          # the same by segments, None for any, and whatever a path begins with
-CONTROL_ROUTES: dict[tuple, dict[str, Operation]] = {}  # of what stands outside /ari; its operations get the server for `stasis`
 
 def operation(*places: str, returns: str = "void", errors="", path_first: bool = True) -> Callable:
     """Declare the function below as an operation, or as two.
@@ -1707,10 +1706,10 @@ def operation(*places: str, returns: str = "void", errors="", path_first: bool =
     places     "METHOD /path"; a second one is the DELETE that undoes a POST, or takes an id in its path as well
     returns    the model of the answer, and `errors` the statuses, as they are described
     name       what stands behind the first _ is the nickname, or both around _or_; with an id in the path WithId follows it
-    signature  `stasis` (outside /ari `server`), and `is_on` (False in a DELETE), where they are needed; then parameters, each with
-               its Kind, and parts of the path: an argument `channel` stands for {channelId}, as text, or as what its default
-               value, a look-up f(stasis, text), finds. Look-ups run in this order, before the operation. The description has
-               the path first, unless `path_first` is False.
+    signature  `stasis`, and `is_on` (False in a DELETE), where they are needed; then parameters, each with its Kind, and parts of
+               the path: an argument `channel` stands for {channelId}, as text, or as what its default value, a look-up
+               f(stasis, text), finds. Look-ups run in this order, before the operation. The description has the path first,
+               unless `path_first` is False.
     docstring  the first sentence is the summary
 
     So `def channel_ring_or_ring_stop(is_on, channel=answerable)` below the two places "POST /channels/{channelId}/ring" and "DELETE
@@ -1723,16 +1722,15 @@ def operation(*places: str, returns: str = "void", errors="", path_first: bool =
         nicknames = [wire_name(name) for name in handler.__name__.partition("_")[2].split("_or_")]
         for place, nickname in zip(places, nicknames + [nicknames[0] + "WithId"]):
             method, path = place.split()
-            asked = [name for name in names if name not in ("stasis", "server", "is_on")]
+            asked = [name for name in names if name not in ("stasis", "is_on")]
             parameters = {name: parameter(name, defaults.get(name), path) for name in asked}
             parameters = dict(sorted(parameters.items(), key=lambda item: path_first and item[1].where != "path"))
             if {kind.name for kind in parameters.values() if kind.where == "path"} != set(WILDCARD.findall(path)):
                 raise TypeError("%s has parts that %s does not name" % (path, handler.__name__))
             done = functools.partial(handler, is_on=method == "POST") if "is_on" in names else handler
             declared = Operation(method, path, (handler.__doc__ or "").partition(".")[0], nickname, returns, codes, done,
-                                 parameters, look_ups, not {"stasis", "server"}.isdisjoint(names))
-            route = route_to(path, CONTROL_ROUTES if "server" in names else ROUTES)
-            if (route if "server" in names else OPERATIONS.setdefault(path, route)).setdefault(method, declared) is not declared:
+                                 parameters, look_ups, "stasis" in names)
+            if OPERATIONS.setdefault(path, route_to(path, ROUTES)).setdefault(method, declared) is not declared:
                 raise TypeError("%s is declared twice" % place)
         return handler
     return declare
@@ -1834,21 +1832,6 @@ def resolve(request: Request, config: Config) -> Response | Callable[[Stasis], o
         upgrade = resolve_handshake(declared, request, values)
         return lambda stasis: upgrade
     return functools.partial(declared.run, parse_parameters(declared, request, values))
-
-def resolve_control(request: Request) -> Callable[[Stasis], object]:
-    """What answers a request outside /ari: an operation that works with the server, without the lock. AriError 404, 405."""
-    operations, values = find_route(request.head.path.lstrip("/"), CONTROL_ROUTES)
-    declared = existing(operations.get(request.head.method), "Invalid method", 405)
-    kinds = declared.parameters.values()
-    names, has_document = {kind.name for kind in kinds if kind.where == "query"}, any(kind.where == "document" for kind in kinds)
-    given = {name for name, _ in request.pairs} | set(request.json if isinstance(request.json, dict) and not has_document else ())
-    unknown = {name for name in given - names if name.lower() != "api_key"}
-    require(not unknown, 400, "There is no %s here, but %s" % (", ".join(sorted(unknown)), ", ".join(sorted(names)) or "nothing"))
-    try:
-        work = functools.partial(declared.run, parse_parameters(declared, request, values))
-    except ValueError as error:
-        raise AriError(400, "%s is not a value for this" % error) from None
-    return lambda stasis: Later(work, lambda stasis, result: result, allocation_failed(), is_file=False)
 
 def resolve_handshake(declared: Operation, request: Request, path_values: list[str]) -> Upgrade:
     """What GET /events comes to: nothing in it needs the model."""
@@ -4816,7 +4799,7 @@ def habit_of(given: dict) -> tuple[float, str] | None:
     return (float(answers or 0), refuses or "answer") if refuses or answers not in (None, "") else None
 
 def put_phone(stasis: Stasis, technology: str, resource: str, given: dict) -> dict:
-    """Make a telephone, or give one that is there new properties: context, callerId, registered, answers (seconds) or refuses
+    """Make a telephone, or give one that is there new properties: context, caller_id, registered, answers (seconds) or refuses
     (busy, reject, unavailable). What is not given is as at first."""
     is_name = bool(technology and resource) and "/" not in technology + resource and not CONTROL.search(technology + resource)
     require(is_name and technology.lower() not in ("local", "snoop", "unicastrtp"), 400,
@@ -4831,7 +4814,7 @@ def put_phone(stasis: Stasis, technology: str, resource: str, given: dict) -> di
         phone.tell_state("unknown")
         phone.tell_state()
     phone.context = str(given.get("context") or "default")
-    phone.caller = parse_caller_id(str(given.get("callerId") or ""))
+    phone.caller = parse_caller_id(str(given.get("caller_id") or ""))
     phone.habit = habit
     phone.register(registered in TRUE_WORDS)
     return phone.to_json()
@@ -6137,151 +6120,6 @@ def application_filter(stasis, application=known_application, filter=Document):
         setattr(application, name, entries)
     return stasis.application_json(application)
 
-# --- 8.12 /control
-# Not Asterisk: what a test may do besides. Served where the server has control, for who may write; each is a method of Server.
-MAX_WAIT_SECONDS = 60.0                 # of a request: who has left meanwhile is not missed before
-
-def strictly(convert: Callable[[str], object], pattern: str) -> Callable[[object], object]:
-    """A reader of words and JSON values that are as the pattern; ValueError, which is answered 400, for all else."""
-    def read(value) -> object:
-        if not re.fullmatch(pattern, str(value).lower(), re.ASCII):
-            raise ValueError(value)
-        return convert(str(value).lower())
-    return read
-
-def strict_kind(data_type: str, convert: Callable[[str], object], pattern: str, **facts) -> Kind:
-    return Kind(data_type, strictly(convert, pattern), strictly(convert, pattern), **facts)
-
-Any = Kind("object", str, lambda value: value)
-Real = strict_kind("double", float, r"[0-9]{1,9}(\.[0-9]{1,9})?")
-Count = strict_kind("int", int, "[0-9]{1,9}", absent=0)
-Switch = strict_kind("boolean", is_true, "|".join(sorted(TRUE_WORDS | FALSE_WORDS)), absent=False)
-Wait = Real(0.0, absent=0.0)
-
-def in_time(found: list[dict], count: int, wait: float) -> Response:
-    """200; 408 where too few have come in the time that was given."""
-    return Response(200 if len(found) >= count or not wait else 408, found)
-
-@operation("GET /control/requests", returns="List[object]", errors="400 408")
-def control_list_requests(server, method=Text, path=Text, since=Count, wait=Wait, count=Count(1)):
-    """List the requests to /ari, behind a number, or wait so many seconds until there are so many. 408 with what there is."""
-    return in_time(server.requests(method or "", path or "", since, min(wait, MAX_WAIT_SECONDS), count), count, wait)
-
-@operation("GET /control/events", returns="List[object]", errors="400 408")
-def control_list_events(server, application=Text, type=Text, since=Count, wait=Wait, count=Count(1)):
-    """List the events that were sent, behind a number, or wait so many seconds until there are so many. 408 with what there is."""
-    found = server.sent_events(type or "", application or "", since, min(wait, MAX_WAIT_SECONDS), count)
-    return in_time(found, count, wait)
-
-@operation("POST /control/faults", returns="object", errors="400")
-def control_add_fault(server, method=Text, path=Text, times=Count, status=Count, message=Text, delay=Wait, drop=Switch,
-                      after=Switch):
-    """Let requests fail, each for so many times, or for ever: with a status, after a delay, or without an answer."""
-    return server.add_fault(method or "", path or "", times=times, status=status, message=message or "Injected", delay=delay,
-                            drop=drop, after=after)
-
-@operation("GET /control/faults", returns="List[object]")
-def control_list_faults(server):
-    """List the faults that are still to come."""
-    return server.state()["faults"]
-
-@operation("DELETE /control/faults")
-def control_clear_faults(server):
-    """Forget all faults."""
-    server.clear_faults()
-
-@operation("GET /control/sockets/{application}", returns="object", errors="400 408")
-def control_get_socket(server, application=Text, wait=Wait):
-    """Tell whether somebody hears an application, or wait so many seconds until somebody does. 408 when nobody does."""
-    is_heard = server.is_so(lambda stasis: stasis.active_application(application), min(wait, MAX_WAIT_SECONDS))
-    return Response(200 if is_heard or not wait else 408, {"application": application, "heard": is_heard})
-
-@operation("DELETE /control/sockets/{application}", errors="400 404")
-def control_drop_events(server, application=Text, code=Count):
-    """End the event socket that holds an application, with a close code; with none, or 1006, TCP just ends."""
-    server.drop_events(application, code)
-
-@operation("POST /control/sockets/{application}/freeze", errors="400 404")
-def control_freeze_events(server, application=Text, seconds=Real.needed("seconds is missing")):
-    """Send nothing to the event socket that holds an application for so long."""
-    server.freeze_events(application, seconds)
-
-@operation("POST /control/events/{application}", errors="400 404")
-def control_emit(server, application=Text, event=Document):
-    """Send any JSON object to an application as an event."""
-    server.emit(application, event)
-
-@operation("GET /control/clock", returns="object")
-def control_get_clock(server):
-    """Tell the time of the server, and how many of its seconds pass in one: 0 where it is moved by hand."""
-    return {"time": ari_timestamp(server.now()), "epoch": server.now(), "speed": server.clock[1]}
-
-@operation("PUT /control/clock", errors="400")
-def control_set_clock(server, mode=Text.needed("mode is missing: real or manual"), speed=Real):
-    """Let time pass by itself, at a speed, or only by hand."""
-    server.set_clock(mode, 1.0 if speed is None else speed)
-
-@operation("POST /control/clock/advance", errors="400")
-def control_advance(server, seconds=Real.needed("seconds is missing")):
-    """Move the time on: all that falls due on the way happens in order, at its own time."""
-    server.advance(seconds)
-
-@operation("POST /control/reset", errors="400")
-def control_reset(server, keep_sockets=Switch):
-    """Hang up and forget all that was made since the start, the journal and faults, and set the clock as at first."""
-    server.reset(keep_sockets)
-
-@operation("GET /control/state", returns="object")
-def control_state(server):
-    """Show what is there now: all that ARI lists, and event sockets, telephones, playbacks, live recordings, faults, the clock."""
-    return server.state()
-
-def left_over(stasis: Stasis) -> str:
-    """What is left of channels, bridges, playbacks and live recordings: "channels 1, bridges 2"; "" for nothing."""
-    tables = {"channels": stasis.channels, "bridges": stasis.bridges, "playbacks": stasis.playbacks,
-              "live recordings": stasis.live_recordings}
-    return ", ".join("%s %d" % (name, len(table)) for name, table in tables.items() if table)
-
-@operation("GET /control/quiet", returns="object", errors="400 408")
-def control_is_quiet(server, wait=Wait):
-    """Tell whether no channel, bridge, playback or live recording is left, or wait so many seconds until so. 408 when not."""
-    is_quiet = server.is_so(lambda stasis: not left_over(stasis), min(wait, MAX_WAIT_SECONDS))
-    return Response(200 if is_quiet or not wait else 408, {"quiet": is_quiet})
-
-@operation("GET /control/media/{channelId}", returns="object", errors="404")
-def control_media(server, channel_id):
-    """Tell what went over a channel of a telephone or of external media."""
-    return server.media(channel_id)
-
-@operation("GET /control/media/{channelId}/received", returns="binary", errors="404")
-def control_received_media(server, channel_id):
-    """Download the last 30 s of what a program has sent, in its format, or of what a telephone has heard, in ulaw."""
-    return Response(200, content=("Content-type", "application/octet-stream", server.received(channel_id)))
-
-@operation("GET /control/phones/{tech}/{resource}", returns="object", errors="400 404 408")
-def control_get_phone(server, tech, resource, state=Text, wait=Wait):
-    """Show a telephone, or wait so many seconds until its newest call is in a state, or it has none (state empty). 408 when not."""
-    phone = server.find_phone("%s/%s" % (tech, resource))
-    is_reached = phone.is_in(state or "", min(wait, MAX_WAIT_SECONDS)) if wait else True
-    return Response(200 if is_reached else 408, phone.show())
-
-@operation("PUT /control/phones/{tech}/{resource}", returns="Endpoint", errors="400")
-def control_put_phone(server, tech, resource, context=Any, caller_id=Any, registered=Any, answers=Any, refuses=Any):
-    """Make a telephone, or give one that is there other properties; what is not given is as at first."""
-    given = {"context": context, "callerId": caller_id, "registered": registered, "answers": answers, "refuses": refuses}
-    return server.move_phone(tech, resource, "put", {name: value for name, value in given.items() if value is not None})
-
-@operation("DELETE /control/phones/{tech}/{resource}", errors="404")
-def control_delete_phone(server, tech, resource):
-    """Remove a telephone."""
-    return server.move_phone(tech, resource, "delete", {})
-
-@operation("POST /control/phones/{tech}/{resource}/{action}", returns="object", errors="400 404 409")
-def control_move_phone(server, tech, resource, action, extension=Any, digits=Any, sound=Any):
-    """Let a telephone do something: call, digits, say, or what it does with its newest call."""
-    require(action in ("call", "digits", "say", *PHONE_ACTIONS), 404, "Resource not found")
-    return server.move_phone(tech, resource, action, {"extension": extension, "digits": digits, "sound": sound})
-
 
 # === 9. The page ===
 # What a browser gets where the server has control, at / and /control: one text, which uses ARI and /control as any client does.
@@ -6614,6 +6452,7 @@ WAIT_SECONDS = 0.005                    # between two looks whether something is
 EPSILON_SECONDS = 1e-6                  # not to wait at all
 MAX_TIMER_SECONDS = 3600.0              # that a thread waits at a time, as it cannot for ever
 ADVANCE_SECONDS = 10.0                  # that the time is moved on at a time, so that others have their turn
+MAX_WAIT_SECONDS = 60.0                 # of a request: who has left meanwhile is not missed before
 MAX_FAULT_CHARS = 1000                  # of a method, path and message
 BODYLESS = (204, 205, 304)              # RFC 9110 15.3.5, 15.3.6, 15.4.5
 MAX_JOURNAL, MAX_NOTED = 10_000, 20_000                 # requests, and events, that a test may look at; characters of each
@@ -7451,7 +7290,7 @@ class Phone:
         """Do what /control/phones/NAME/ACTION does."""
         technology, _, resource = self.name.partition("/")
         self.seen = self.server.change(lambda stasis: next(stasis.serial))
-        self.server.move_phone(technology, resource, action, given)
+        self.server.move_phone(technology, resource, action, **given)
         return self
 
     def call(self, extension: str) -> Phone:
@@ -7481,22 +7320,19 @@ class Phone:
     def talk(self, is_on: bool = True) -> Phone:
         return self.move("talk" if is_on else "silence")
 
-    def is_in(self, state: str, seconds: float) -> bool:
-        """Whether its newest call is in a state, or some call has come to it since this object did or waited for something."""
+    def wait(self, state: str, seconds: float = 5.0) -> Phone:
+        """Wait until its newest call is in a state, "Up" or "Ringing", or some call has come to it since this object did or waited
+        for something; "" until it has no call. AssertionError when it is not."""
         def is_reached(stasis: Stasis) -> bool:
             phone = self.found(stasis)
             is_now = (phone.calls[-1].state if phone.calls else "") == state
             number = next((number for number, reached in phone.reached if number > self.seen and reached == state), 0)
             self.seen = max(self.seen, number)
             return is_now or number > 0
-        return self.server.is_so(is_reached, seconds)
-
-    def wait(self, state: str, seconds: float = 5.0) -> Phone:
-        """Wait until its newest call is in a state, "Up" or "Ringing", if only for a moment; "" until it has no call.
-        AssertionError when it is not."""
-        if not self.is_in(state, seconds):
+        def failure() -> str:
             calls = ", ".join(call["state"] for call in self.show()["calls"])
-            raise AssertionError("%s has %s after %g s, not %s" % (self.name, calls or "no call", seconds, state or "none"))
+            return "%s is to be %s, and has %s" % (self.name, state or "without a call", calls or "no call")
+        self.server.wait(is_reached, seconds, failure)
         return self
 
     def say(self, sound: str) -> Phone:
@@ -7575,6 +7411,72 @@ def glob_matches(pattern: str, text: str) -> bool:
         at = found + len(piece)
     return text.startswith(first) and text.endswith(last) and at + len(last) <= len(text)
 
+def left_over(stasis: Stasis) -> str:
+    """What is left of channels, bridges, playbacks and live recordings: "channels 1, bridges 2"; "" for nothing."""
+    tables = {"channels": stasis.channels, "bridges": stasis.bridges, "playbacks": stasis.playbacks,
+              "live recordings": stasis.live_recordings}
+    return ", ".join("%s %d" % (name, len(table)) for name, table in tables.items() if table)
+
+CONTROL_ROUTES: dict[tuple, dict[str, Operation]] = {}  # the operations of a test, outside /ari
+
+def strict_kind(data_type: str, convert: Callable[[str], object], pattern: str) -> Kind:
+    """A Kind of words and JSON values that are as the pattern; ValueError for all else."""
+    def read(value) -> object:
+        if isinstance(value, (dict, list)) or not re.fullmatch(pattern, str(value), re.ASCII | re.IGNORECASE | re.DOTALL):
+            raise ValueError(value)
+        return convert(str(value))
+    return Kind(data_type, read, read)
+
+CONTROL_KINDS = {                       # by the annotation of an argument
+    "str": strict_kind("string", str, ".*"), "int": strict_kind("int", int, "[0-9]{1,9}"), "dict": Document,
+    "float": strict_kind("double", float, r"[0-9]{1,9}(\.[0-9]{1,9})?"),
+    "bool": strict_kind("boolean", lambda word: is_true(word.lower()), "|".join(sorted(TRUE_WORDS | FALSE_WORDS)))}
+
+def over_http(place: str) -> Callable:
+    """Declare the method of Bench below as the operation "METHOD /path", too: its arguments are the parameters, by their
+    annotations, its docstring is the summary, and what it raises is the answer; 408 for an AssertionError."""
+    def declare(method: Callable) -> Callable:
+        code, (verb, path) = method.__code__, place.split()
+        names = code.co_varnames[1:code.co_argcount + code.co_kwonlyargcount]
+        defaults = dict(zip(reversed(code.co_varnames[:code.co_argcount]), reversed(method.__defaults__ or ())))
+        defaults.update(method.__kwdefaults__ or {})
+        kinds = {name: parameter(name, CONTROL_KINDS[method.__annotations__[name].partition(" ")[0]], path)._replace(
+            absent=defaults.get(name, ABSENT)) for name in names}
+        summary = " ".join(method.__doc__.partition(".")[0].split())
+        declared = Operation(verb, path, summary, method.__name__, "object", [], method, kinds, {}, True)
+        route_to(path, CONTROL_ROUTES)[verb] = declared
+        return method
+    return declare
+
+def resolve_control(request: Request) -> Callable[[Stasis], object]:
+    """What answers a request outside /ari: a method of the server, without the lock. AriError 404, 405; 400 for a parameter that
+    is not known, is missing, or is no value of its kind."""
+    operations, values = find_route(request.head.path.lstrip("/"), CONTROL_ROUTES)
+    declared = existing(operations.get(request.head.method), "Invalid method", 405)
+    kinds = {kind.name: kind for kind in declared.parameters.values() if kind.where != "path"}
+    has_document = any(kind.where == "document" for kind in kinds.values())
+    given = {name for name, _ in request.pairs} | set(request.json if isinstance(request.json, dict) and not has_document else ())
+    unknown = {name for name in given.difference(kinds) if name.lower() != "api_key"}
+    require(not unknown, 400, "There is no %s here, but %s" % (", ".join(sorted(unknown)), ", ".join(kinds) or "nothing"))
+    try:
+        arguments = parse_parameters(declared, request, values)
+    except ValueError as error:
+        raise AriError(400, "%s is not a value for this" % error) from None
+    for name, value in arguments.items():
+        require(value is not ABSENT, 400, "%s is missing" % name)
+    if "wait" in arguments:
+        arguments["wait"] = min(arguments["wait"], MAX_WAIT_SECONDS)
+    def work(server: Server) -> object:
+        try:
+            value = declared.run(arguments, server)
+        except AssertionError as error:
+            raise AriError(408, str(error)) from None
+        if isinstance(value, bytes):
+            return Response(200, content=("Content-type", "application/octet-stream", value))
+        is_vain = isinstance(value, list) and arguments.get("wait") and len(value) < arguments["count"]
+        return Response(408, value) if is_vain else value
+    return lambda stasis: Later(work, lambda stasis, result: result, allocation_failed(), is_file=False)
+
 def readable(value) -> object:
     """A text without bytes that are no UTF-8; anything else as it is."""
     return encode(value).decode(errors="replace") if isinstance(value, str) else value
@@ -7613,8 +7515,10 @@ class Bench:
             size = len(head.target) + len(body) + sum(map(len, itertools.chain.from_iterable(head.fields)))
             self.asked.add(size, self.stasis.now, head, body, status, value if status >= 400 else NO_BODY)
 
+    @over_http("GET /control/requests")
     def requests(self, method: str = "", path: str = "", since: int = 0, wait: float = 0.0, count: int = 1) -> list[dict]:
-        """The requests to /ari, in order: number, time, user, method, path, parameters, status, error.
+        """The requests to /ari in order, or wait until there are so many. Each has number, time, user, method, path, parameters,
+        status, error.
 
         `path` is as in "/channels/*/play", where a * stands for no slash. A request stands there when it is done, before the
         events of what it did. At most 10,000 are kept. It waits until `count` are there; `since`: only behind that number."""
@@ -7634,8 +7538,10 @@ class Bench:
                     "status": status, "error": None if value is NO_BODY else value}
         return self.asked.find(shown, since, count, wait)
 
+    @over_http("GET /control/events")
     def sent_events(self, type: str = "", application: str = "", since: int = 0, wait: float = 0.0, count: int = 1) -> list[dict]:
-        """The events that were sent, in order: number, time, applications, event. Else as requests(); they share the numbers."""
+        """The events sent, in order, or wait until there are so many. Each has number, time, applications, event. Else as
+        requests(); they share the numbers."""
         def shown(entry: tuple) -> dict | None:
             number, moment, kind, names, text = entry
             if type not in ("", kind) or application and application not in names:
@@ -7668,12 +7574,87 @@ class Bench:
         raise AssertionError("%d of %d events %s after %g s; sent were last: %s" % (
             len(found), count, type, seconds, ", ".join(others) or "none"))
 
+    def wait(self, condition: Callable[[Stasis], object], seconds: float = 5.0,
+             failure: Callable[[], str] = lambda: "it is not so") -> None:
+        """Wait until condition(model) holds; AssertionError, with the words that failure() gives, when it does not in time."""
+        deadline = time.monotonic() + seconds
+        while not self.change(condition):
+            if self.is_closing or time.monotonic() >= deadline:
+                raise AssertionError("%s after %g s" % (failure(), seconds))
+            time.sleep(WAIT_SECONDS)
+
+    def wait_for_application(self, name: str, seconds: float = 5.0) -> None:
+        """Wait until somebody listens as the application `name`."""
+        self.wait(lambda stasis: stasis.active_application(name), seconds, lambda: "nobody listens as %s" % name)
+
+    def wait_until_quiet(self, seconds: float = 5.0) -> None:
+        """Wait until no channel, bridge, playback or live recording is left."""
+        self.wait(lambda stasis: not left_over(stasis), seconds, lambda: "left is " + self.change(left_over))
+
+    # Telephones, and what they and programs hear
+
+    def phone(self, name: str, **properties) -> Phone:
+        """A telephone TECHNOLOGY/NAME, as put_phone() makes it."""
+        technology, _, resource = name.partition("/")
+        self.put_phone(technology, resource, **properties)
+        if not self.threads:            # those from before the start stay for ever
+            self.first_phones[technology, resource] = properties
+        return self.find_phone(name)
+
+    @over_http("PUT /control/phones/{tech}/{resource}")
+    def put_phone(self, tech: str, resource: str, *, context: str = "", caller_id: str = "", registered: bool = True,
+                  answers: float | None = None, refuses: str = "") -> Response:
+        """Make a telephone, or give one that is there other properties; what is not given is as at first. When it is called it
+        `answers` after so many seconds, or `refuses`: busy, reject, unavailable; else it waits to be told, even to ring."""
+        return self.move_phone(tech, resource, "put", context=context, caller_id=caller_id, registered=registered, answers=answers,
+                               refuses=refuses)
+
+    @over_http("DELETE /control/phones/{tech}/{resource}")
+    def remove_phone(self, tech: str, resource: str) -> Response:
+        """Remove a telephone; its calls go on."""
+        return self.move_phone(tech, resource, "delete")
+
+    @over_http("POST /control/phones/{tech}/{resource}/{action}")
+    def use_phone(self, tech: str, resource: str, action: str, *, extension: str = "", digits: str = "",
+                  sound: str = "") -> Response:
+        """Let a telephone call an extension, press digits, say a sound, or do something with its newest call."""
+        require(action in ("call", "digits", "say", *PHONE_ACTIONS), 404, "Resource not found")
+        return self.move_phone(tech, resource, action, extension=extension, digits=digits, sound=sound)
+
+    @over_http("GET /control/phones/{tech}/{resource}")
+    def show_phone(self, tech: str, resource: str, state: str = "", wait: float = 0.0) -> dict:
+        """A telephone and its calls, or wait until the newest is in a state, or there is none. AssertionError."""
+        phone = self.find_phone("%s/%s" % (tech, resource))
+        return (phone.wait(state, wait) if wait else phone).show()
+
+    def find_phone(self, name: str) -> Phone:
+        """A telephone that is there, of which nothing before now counts."""
+        return Phone(self, name, self.change(lambda stasis: next(stasis.serial)))
+
+    def move_phone(self, technology: str, resource: str, action: str, **given) -> Response:
+        """Let a telephone do something, as the function of that name says."""
+        if action in ("say", "talk"):   # until then nobody can hear anything
+            with contextlib.suppress(OSError):
+                self.rtp.start()
+        return self.perform(lambda stasis: move_phone(stasis, technology, resource, action, given))
+
+    @over_http("GET /control/media/{channelId}")
+    def media(self, channel_id: str) -> dict:
+        """What went over a channel of a telephone or of external media. AriError 404 for another."""
+        return self.change(lambda stasis: media_json(stasis, channel_id))
+
+    @over_http("GET /control/media/{channelId}/received")
+    def received(self, channel_id: str) -> bytes:
+        """The last 30 s of what a program has sent, in its format, or of what a telephone has heard, in ulaw. AriError 404."""
+        return self.change(lambda stasis: received_media(stasis, channel_id))
+
     # To let things fail
 
+    @over_http("POST /control/faults")
     def add_fault(self, method: str = "", path: str = "", *, times: int = 0, status: int = 0, message: str = "Injected",
                   delay: float = 0.0, drop: bool = False, after: bool = False) -> dict:
-        """Let the next requests fail that ARI would take, `times` of them, 0: all; path as in requests(). AriError 400 for a
-        fault that would do nothing, or would hit nothing."""
+        """Let the next requests fail that ARI would take, so many times, or for ever: with a status, late, or without an answer.
+        The path is as in requests(). AriError 400 for a fault that would do nothing, or would hit nothing."""
         require(bool(status or delay or drop), 400, "A fault has a status, a delay, or drop")
         require(not status or status in range(200, 600), 400, "A status is from 200 to 599")
         require(times >= 0 <= delay and len(method + path + message) <= MAX_FAULT_CHARS, 400, "Less than 0, or too long a text")
@@ -7699,6 +7680,12 @@ class Bench:
         """End the connection without an answer, before the request is done, or after."""
         self.add_fault(method, path, times=times, drop=True, after=after)
 
+    @over_http("GET /control/faults")
+    def list_faults(self) -> list[dict]:
+        """The faults that are still to come."""
+        return self.change(lambda stasis: [dict(fault) for fault in self.faults])
+
+    @over_http("DELETE /control/faults")
     def clear_faults(self) -> None:
         """Forget all faults; what is being delayed goes on."""
         def clear(stasis: Stasis) -> None:
@@ -7735,18 +7722,27 @@ class Bench:
         if fault["drop"] and not fault["after"]:
             raise Gone
 
+    @over_http("GET /control/sockets/{application}")
+    def show_socket(self, application: str, wait: float = 0.0) -> dict:
+        """Whether somebody hears an application, or wait until somebody does. AssertionError when nobody does."""
+        if wait:
+            self.wait_for_application(application, wait)
+        return {"application": application, "heard": self.change(lambda stasis: stasis.active_application(application)) is not None}
+
     def event_socket(self, stasis: Stasis, application: str) -> EventSocket:
         """The socket that hears an application: AriError 404."""
         return existing(stasis.active_application(application), "Nobody hears the application").socket
 
+    @over_http("DELETE /control/sockets/{application}")
     def drop_events(self, application: str, code: int = 0) -> None:
         """End the event socket that holds an application, with a close code, or without a word; nobody hears it from then on."""
         is_known = code in (0, ABNORMAL) or any(code in codes for codes in SENDABLE_CLOSE_CODES)
         require(is_known, 400, "%d is no close code" % code)
         self.change(lambda stasis: self.event_socket(stasis, application)).end(0 if code == ABNORMAL else code)
 
+    @over_http("POST /control/sockets/{application}/freeze")
     def freeze_events(self, application: str, seconds: float) -> None:
-        """Send nothing to it for so long, of the server's clock, from now on."""
+        """Send nothing to the event socket of an application for so long, of the server's clock, from now on."""
         def freeze(stasis: Stasis) -> None:
             outbox = self.event_socket(stasis, application).outbox
             if outbox.thawing:
@@ -7761,8 +7757,9 @@ class Bench:
         outbox.thawing = None
         self.thawed.append(outbox)
 
+    @over_http("POST /control/events/{application}")
     def emit(self, application: str, event: dict) -> None:
-        """Send it any event, and the server's identity: AriError 400 for what is no JSON object."""
+        """Send any JSON object to an application as an event, with the server's identity. AriError 400 for what is none."""
         try:
             event = load_json(dump_json(event).encode())
         except (TypeError, ValueError, RecursionError):
@@ -7784,11 +7781,18 @@ class Bench:
         self.change(move)
         self.due_earlier.set()
 
+    @over_http("GET /control/clock")
+    def show_clock(self) -> dict:
+        """The time of the server, and how many of its seconds pass in one: 0 where it is moved by hand."""
+        return {"time": ari_timestamp(self.now()), "epoch": self.now(), "speed": self.clock[1]}
+
+    @over_http("PUT /control/clock")
     def set_clock(self, mode: str, speed: float = 1.0) -> None:
-        """Let time pass by itself ("real"), at a speed, or only by advance() ("manual"): AriError 400 for another word."""
+        """Let time pass by itself (real), at a speed, or only by advance (manual). AriError 400 for another word."""
         require(mode in CLOCK_MODES and 0 < speed <= DAY_SECONDS, 400, "A clock is real or manual, and its speed more than 0")
         self.move_clock(0.0, speed if mode == "real" else 0.0)
 
+    @over_http("POST /control/clock/advance")
     def advance(self, seconds: float) -> None:
         """Move the time on, by a day at most: all that falls due on the way happens in order, at its own time.
 
@@ -7799,8 +7803,9 @@ class Bench:
             self.move_clock(step, self.clock[1])
             seconds -= step
 
+    @over_http("GET /control/state")
     def state(self) -> dict:
-        """What is there now, as ARI shows it, and what ARI does not list; `seconds` are how far a playback or recording is."""
+        """What is there now, as ARI shows it, and what ARI does not list. `seconds` are how far a playback or recording is."""
         def look(stasis: Stasis) -> dict:
             sockets = [{"peer": event_socket.peer, "applications": [
                 application.name for application in stasis.applications.values() if application.socket is event_socket]}
@@ -7817,9 +7822,17 @@ class Bench:
         """True when no channel, bridge, playback or live recording is left."""
         return not self.change(left_over)
 
+    @over_http("GET /control/quiet")
+    def show_quiet(self, wait: float = 0.0) -> dict:
+        """Whether nothing is left, or wait until nothing is. AssertionError when something is."""
+        if wait:
+            self.wait_until_quiet(wait)
+        return {"quiet": self.is_quiet()}
+
+    @over_http("POST /control/reset")
     def reset(self, keep_sockets: bool = False) -> None:
-        """Hang up and forget what was made since the start: but telephones of before, the recordings of before, and who listens
-        where that is asked for. The journal, the faults and the clock are as at first; ids do not come again."""
+        """Hang up and forget what was made since the start, but who listens where that is asked for. Telephones and recordings of
+        before stay. The journal, the faults and the clock are as at first; ids do not come again."""
         def begin_anew(stasis: Stasis) -> list[EventSocket]:
             stasis.hang_up_all()
             fresh = self.new_stasis(stasis)
@@ -7894,59 +7907,6 @@ class Server(Bench):
         for (technology, resource), given in self.first_phones.items():
             put_phone(stasis, technology, resource, given)
         return stasis
-
-    def phone(self, name: str, *, context: str | None = None, caller_id: str | None = None, registered: bool | None = None,
-              answers: float | None = None, refuses: str | None = None) -> Phone:
-        """A telephone TECHNOLOGY/NAME, made, or given other properties; what is not given is as at first. When it is called it
-        `answers` after so many seconds, or `refuses`: busy, reject, unavailable; else it waits to be told, even to ring."""
-        given = {"context": context, "callerId": caller_id, "registered": registered, "answers": answers, "refuses": refuses}
-        given = {name: value for name, value in given.items() if value is not None}
-        if not self.threads:            # those from before the start stay for ever
-            technology, _, resource = name.partition("/")
-            self.first_phones[technology, resource] = given
-        return Phone(self, name).move("put", **given)
-
-    def find_phone(self, name: str) -> Phone:
-        """A telephone that is there, of which nothing before now counts."""
-        return Phone(self, name, self.change(lambda stasis: next(stasis.serial)))
-
-    def is_so(self, condition: Callable[[Stasis], object], seconds: float) -> bool:
-        """Whether condition(model) holds, at last after so many seconds."""
-        deadline = time.monotonic() + seconds
-        while not self.change(condition):
-            if self.is_closing or time.monotonic() >= deadline:
-                return False
-            time.sleep(WAIT_SECONDS)
-        return True
-
-    def wait(self, condition: Callable[[Stasis], object], seconds: float = 5.0,
-             failure: Callable[[], str] = lambda: "it is not so") -> None:
-        """Wait until condition(model) holds; AssertionError, with the words that failure() gives, when it does not in time."""
-        if not self.is_so(condition, seconds):
-            raise AssertionError("%s after %g s" % (failure(), seconds))
-
-    def wait_for_application(self, name: str, seconds: float = 5.0) -> None:
-        """Wait until somebody listens as the application `name`."""
-        self.wait(lambda stasis: stasis.active_application(name), seconds, lambda: "nobody listens as %s" % name)
-
-    def wait_until_quiet(self, seconds: float = 5.0) -> None:
-        """Wait until no channel, bridge, playback or live recording is left."""
-        self.wait(lambda stasis: not left_over(stasis), seconds, lambda: "left is " + self.change(left_over))
-
-    def media(self, channel_id: str) -> dict:
-        """What went over a channel of a telephone or of external media: AriError 404 for another."""
-        return self.change(lambda stasis: media_json(stasis, channel_id))
-
-    def received(self, channel_id: str) -> bytes:
-        """The last 30 s of what a program has sent, in its format, or of what a telephone has heard, in ulaw: AriError 404."""
-        return self.change(lambda stasis: received_media(stasis, channel_id))
-
-    def move_phone(self, technology: str, resource: str, action: str, given: dict) -> Response:
-        """Let a telephone do something, as the function of that name says."""
-        if action in ("say", "talk"):   # until then nobody can hear anything
-            with contextlib.suppress(OSError):
-                self.rtp.start()
-        return self.perform(lambda stasis: move_phone(stasis, technology, resource, action, given))
 
     def listen(self, tls: ssl.SSLContext | None) -> None:
         """Bind all that http.conf asks for; ConfigError when that is nothing, or something that cannot be."""

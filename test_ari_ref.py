@@ -11673,7 +11673,7 @@ class TestTelephones:
     def stasis(self):
         stasis = stasis_with("demo")
         for name, number in (("alice", "100"), ("bob", "200")):
-            self.move(stasis, "put", name, context="stasis-demo", callerId="%s <%s>" % (name.title(), number))
+            self.move(stasis, "put", name, context="stasis-demo", caller_id="%s <%s>" % (name.title(), number))
         return stasis
 
     def move(self, stasis, action, name="alice", **given):
@@ -11823,9 +11823,9 @@ class TestTelephones:
             for _ in range(2):
                 alice.call("1").wait("Up").wait("", 0)
                 assert re.fullmatch(r"[0-9]+\.[0-9]+", alice.channel_id) and server.media(alice.channel_id)["received"] == 0
-                with pytest.raises(AssertionError, match="PJSIP/alice has no call after 0 s, not Up"):
+                with pytest.raises(AssertionError, match="PJSIP/alice is to be Up, and has no call after 0 s"):
                     alice.wait("Up", 0)
-            with pytest.raises(AssertionError, match="PJSIP/alice has no call after 0 s, not Up"):
+            with pytest.raises(AssertionError, match="PJSIP/alice is to be Up, and has no call after 0 s"):
                 server.find_phone("PJSIP/alice").wait("Up", 0)
             with pytest.raises(TypeError):
                 server.phone("PJSIP/bob", answer=2)
