@@ -2398,6 +2398,140 @@ def channelvars(server):
         "/channels", {"endpoint": "Local/1@nowhere", "app": "nobody"}).json.get("channelvars", {})) == set(names.split(","))).split(",")
 
 
+# Cases as text: what a client asks, what comes back, what events tell.
+#
+#     takes its peer away first [couple] BRIDGEPEER is unset (bridge_channel.c, bridge_channel_internal_pull)
+#         POST /bridges/{bridge}/removeChannel?channel={a} -> 204
+#         {a}: ChannelVarset BRIDGEPEER=; ChannelLeftBridge {bridge} simple_bridge
+#         GET /channels/{a}/variable?variable=BRIDGEPEER -> 404 Variable Not Found "Provided variable was not found"
+#
+# A sentence, in brackets the settings (fixtures, whose names stand in braces), the rule and its source; then the steps:
+#
+#     METHOD path [?query, JSON, or form: text] -> STATUS [Phrase] [what]   a request and its reply; what is "text" of a refusal, JSON
+#                                       that it has, = JSON that it is, = NAME JSON that it is but for the usual members, or empty
+#     eventually METHOD path ...        the same, asked until it is so
+#     subject: line; line               the next events about a channel, bridge, playback or recording, in this order
+#     await Type JSON                   an event that has this; others may come before it
+#     never Type JSON                   no such event has come
+#     forget                            what has come does not count
+#     let 0.5 s pass
+#
+# $b is an id of this case; "<text>" any text, "<timestamp>" and "<uuid>" such a one, "<...>" one that the pattern ... matches.
+# Rows behind the steps, | sentence | value | ..., make a case each, with the values in place of %1, %2, ...
+
+USUAL = {}                                          # what a NAME of `= NAME JSON` has, unless the JSON says otherwise
+WILD = {"<text>": str, "<timestamp>": TIMESTAMP, "<uuid>": re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")}
+TITLE = re.compile(r"(\S.*?)(?: \[([\w, ]*)\])?(?: ([A-Z0-9(].*))?$")
+STEP = re.compile(r"(eventually )?([A-Z]+) (\S+)(?: (?!->)(.+?))? -> (\d+)(?: ([A-Z][\w' ]*?))?(?: (empty|[\"{\[=].*))?$")
+
+
+def wild(value):
+    """A JSON value whose "<...>" stand for what they match."""
+    if isinstance(value, dict):
+        return {name: wild(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [wild(item) for item in value]
+    if isinstance(value, str) and value[:1] + value[-1:] == "<>":
+        return WILD.get(value) or re.compile(value[1:-1])
+    return value
+
+
+def expected_body(text):
+    """What a step says of a body, for expect()."""
+    if text is None or text == "empty":
+        return {} if text is None else {"body": b""}
+    usual, value = re.fullmatch(r"(?:= ?([a-z]*) ?)?(.*)", text).groups()
+    value = wild(jsonlib.loads(value))
+    if isinstance(value, str):
+        return {"json": message(value)}
+    return {"has": value} if usual is None else {"json": {**wild(USUAL[usual]), **value} if usual else value}
+
+
+class Telling:
+    """A case as text that runs: its client, its events, and what names stand for."""
+
+    def __init__(self, ari, events, names):
+        self.ari, self.events, self.names = ari, events, names
+
+    def filled(self, text):
+        """A step with names and ids in it."""
+        text = re.sub(r"\$(\w+)", lambda match: self.ari.id(match.group(1)), text)
+        return re.sub(r"\{([A-Za-z]\w*)\}", lambda match: str(self.names[match.group(1)]), text)
+
+    def take(self, step):
+        """Do one step."""
+        match, (word, _, rest) = STEP.fullmatch(step), step.partition(" ")
+        if match:
+            self.ask(*match.groups())
+        elif word in ("await", "never"):
+            kind, _, members = rest.partition(" ")
+            (self.events.expect if word == "await" else self.events.expect_none)(kind, **wild(jsonlib.loads(members or "{}")))
+        elif step == "forget":
+            self.events.waiting.clear()
+        elif word == "let":
+            self.ari.let_pass(float(rest.split()[0]))
+        else:
+            subject, _, lines = step.partition(": ")
+            expect_lines(self.events, subject, lines.split("; "))
+
+    def ask(self, eventually, method, path, given, status, phrase, body):
+        """A request, and what comes back."""
+        expectation = dict(expected_body(body), status=int(status), phrase=phrase)
+        if given and given[0] == "?":
+            path, given = path + given, None
+        more = {} if not given else {"form": given[6:]} if given.startswith("form: ") else {"json": jsonlib.loads(given)}
+        if eventually:
+            self.ari.eventually(path, **expectation)
+        else:
+            expect(self.ari.request(method, path, **more), **expectation)
+
+
+def told_cases(text):
+    """(line, sentence, settings, rule, steps, rows) of each case."""
+    cases = []
+    for number, line in enumerate(textwrap.dedent(text).split("\n")):
+        if line[:1] not in (" ", ""):
+            sentence, settings, rule = TITLE.fullmatch(line).groups()
+            cases.append((number, sentence, [name for name in (settings or "").split(", ") if name], rule or "", [], []))
+        elif line.strip()[:1] == "|":
+            cases[-1][5].append([cell.strip() for cell in line.strip(" |").split(" | ")])
+        elif line:
+            cases[-1][4].append(line.strip())
+    return cases
+
+
+def told_case(settings, steps, has_rows):
+    """A case of a class, from its settings and steps."""
+    def run(request, ari, row):
+        names = {"app": ari.app, "context": ari.context}
+        for name in settings:
+            value = request.getfixturevalue(name)
+            names.update(getattr(value, "names", {name: value}))
+        telling = Telling(ari, request.getfixturevalue("events"), names)
+        for step in steps:
+            for number, cell in enumerate(row, 1):
+                step = step.replace("%%%d" % number, cell)
+            telling.take(telling.filled(step))
+    if has_rows:
+        return lambda self, request, ari, row: run(request, ari, row)
+    return lambda self, request, ari: run(request, ari, ())
+
+
+def told(text):
+    """Give a class the cases of a text that stands here."""
+    first = sys._getframe(1).f_lineno               # of the decorator: its first line, or, before Python 3.9, of the class
+    def give(cls):
+        for number, sentence, settings, rule, steps, table in told_cases(text):
+            case = told_case(settings, steps, bool(table))
+            case.__doc__, case.__name__ = rule, "test_" + re.sub(r"\W+", "_", sentence)
+            case.__code__ = case.__code__.replace(co_firstlineno=first + number)
+            if table:
+                case = rows("row", *((name, tuple(cells)) for name, *cells in table))(case)
+            setattr(cls, case.__name__, case)
+        return cls
+    return give
+
+
 @functools.lru_cache(maxsize=None)
 def misses_sounds(server):
     """True where a sound can be one that does not exist: ari_ref without --sounds has every sound."""
@@ -7380,6 +7514,7 @@ class Meeting:
         self.legs = [call.far for call in self.calls]
         self.names = {"name%d" % number: name_of(ari, leg) for number, leg in enumerate(self.legs)}
         self.bridge = ari.bridge(**params)
+        self.names.update(zip("abc", self.legs), bridge=self.bridge, **dict(zip("ABC", list(self.names.values()))))
         for number, leg in enumerate(self.legs):
             add(ari, self.bridge, leg)
             events.expect("ChannelEnteredBridge", channel=leg)
@@ -7552,63 +7687,46 @@ class TestJoining:
         expect(ari.post("/bridges/%s/removeChannel" % alone.bridge, {"channel": near}), **NOT_INSIDE)
 
 
+@told("""
+    is told with the bridge and without the channel [alone] (stasis_bridges.c)
+        POST /bridges/{bridge}/removeChannel?channel={a} -> 204
+        await ChannelLeftBridge {"channel": "{a}", "bridge": {"id": "{bridge}", "channels": []}}
+    is asked for by [alone] (resource_bridges.c, ast_ari_bridges_remove_channel)
+        POST /bridges/{bridge}/removeChannel %1 -> 204
+        {a}: ChannelLeftBridge {bridge} simple_bridge
+        | a query | ?channel={a}
+        | JSON    | {"channel": ["{a}"]}
+        | a form  | form: channel={a}
+    takes the peer away first [couple] BRIDGEPEER is unset, which tells of an empty one (bridge_channel.c, bridge_channel_internal_pull)
+        POST /bridges/{bridge}/removeChannel?channel={a} -> 204
+        {a}: ChannelVarset BRIDGEPEER=; ChannelLeftBridge {bridge} simple_bridge
+        GET /channels/{a}/variable?variable=BRIDGEPEER -> 404 Variable Not Found "Provided variable was not found"
+    leaves who stays alone its old peer [couple] With fewer than two members nobody is told (bridge.c, set_bridge_peer_vars)
+        POST /bridges/{bridge}/removeChannel?channel={a} -> 204
+        await ChannelLeftBridge {"channel": "{a}"}
+        GET /channels/{b}/variable?variable=BRIDGEPEER -> 200 = {"value": "{A}"}
+    of one of three makes it simple again [crowd] Told with the technology before; the others get each other as peers (bridge.c, smart_bridge_operation)
+        POST /bridges/{bridge}/removeChannel?channel={a} -> 204
+        {a}: ChannelVarset BRIDGEPEER=; ChannelLeftBridge {bridge} softmix
+        {b}: ChannelVarset BRIDGEPEER={C}
+        {c}: ChannelVarset BRIDGEPEER={B}
+        eventually GET /bridges/{bridge} -> 200 {"technology": "simple_bridge"}
+    by hanging up comes before the end [alone] The bridge stays (res_stasis.c)
+        DELETE /channels/{a} -> 204
+        {a}: ChannelHangupRequest 32 soft; ChannelLeftBridge {bridge} simple_bridge; StasisEnd
+        GET /bridges/{bridge} -> 200 {"channels": []}
+    by hanging up takes the peer away too [couple] BRIDGEPEER between request and leaving (bridge_channel.c)
+        DELETE /channels/{a} -> 204
+        {a}: ChannelHangupRequest 32 soft; ChannelVarset BRIDGEPEER=; ChannelLeftBridge {bridge} simple_bridge; StasisEnd
+    by destroying the bridge keeps the channels [couple] They leave, and stay in their application (resource_bridges.c, ast_ari_bridges_destroy)
+        DELETE /bridges/{bridge} -> 204
+        await ChannelLeftBridge {"channel": "{a}"}
+        await ChannelLeftBridge {"channel": "{b}"}
+        POST /channels/{a}/answer -> 204
+        POST /channels/{b}/answer -> 204
+""")
 class TestLeaving:
-    def test_is_told_with_bridge_and_channel(self, compact, ari, events, alone):
-        """ChannelLeftBridge: type, timestamp, bridge, channel; the channel is not in the bridge any more."""
-        remove(ari, alone.bridge, alone.legs[0])
-        event = events.expect("ChannelLeftBridge", channel=alone.legs[0], bridge={"id": alone.bridge, "channels": []})
-        expect_members(events.request, event, "type timestamp bridge channel asterisk_id application")
-
-    @rows("more", ("a query", {"params": {"channel": "{far}"}}), ("JSON", {"json": {"channel": ["{far}"]}}),
-          ("a form", {"form": "channel={far}"}))
-    def test_is_asked_for_by(self, ari, events, alone, more):
-        """204 (resource_bridges.c, ast_ari_bridges_remove_channel)."""
-        expect(ari.post("/bridges/%s/removeChannel" % alone.bridge, **filled(more, alone.calls[0].names)), status=204)
-        events.expect("ChannelLeftBridge", channel=alone.legs[0])
-
-    def test_takes_the_peer_away_first(self, ari, events, couple):
-        """BRIDGEPEER is unset, which tells of an empty one (bridge_channel.c, bridge_channel_internal_pull)."""
-        remove(ari, couple.bridge, couple.legs[0])
-        expect_lines(events, couple.legs[0], ["ChannelVarset BRIDGEPEER=", "ChannelLeftBridge {bridge} simple_bridge"],
-                     {"bridge": couple.bridge})
-        variable_of(ari, couple.legs[0], "BRIDGEPEER", **NO_VARIABLE)
-
-    def test_leaves_who_stays_alone_its_old_peer(self, ari, events, couple):
-        """With fewer than two members nobody is told (bridge.c, set_bridge_peer_vars)."""
-        remove(ari, couple.bridge, couple.legs[0])
-        events.expect("ChannelLeftBridge", channel=couple.legs[0])
-        variable_of(ari, couple.legs[1], "BRIDGEPEER", status=200, json={"value": couple.names["name0"]})
-
-    def test_of_one_of_three_makes_it_simple_again(self, ari, events, crowd):
-        """Told with the technology before; the others get each other as peers (bridge.c, smart_bridge_operation)."""
-        remove(ari, crowd.bridge, crowd.legs[0])
-        expect_lines(events, crowd.legs[0], ["ChannelVarset BRIDGEPEER=", "ChannelLeftBridge {bridge} softmix"],
-                     {"bridge": crowd.bridge})
-        expect_lines(events, crowd.legs[1], ["ChannelVarset BRIDGEPEER={name2}"], crowd.names)
-        expect_lines(events, crowd.legs[2], ["ChannelVarset BRIDGEPEER={name1}"], crowd.names)
-        ari.eventually("/bridges/" + crowd.bridge, has={"technology": "simple_bridge"})
-
-    def test_by_hanging_up_comes_before_the_end(self, ari, events, alone):
-        """ChannelHangupRequest, ChannelLeftBridge, StasisEnd; the bridge stays (res_stasis.c)."""
-        expect(ari.delete("/channels/" + alone.legs[0]), status=204)
-        expect_lines(events, alone.legs[0], ["ChannelHangupRequest 32 soft", "ChannelLeftBridge {bridge} simple_bridge",
-                                             "StasisEnd"],
-                     {"bridge": alone.bridge})
-        expect(ari.get("/bridges/" + alone.bridge), status=200, has={"channels": []})
-
-    def test_by_hanging_up_takes_the_peer_away_too(self, ari, events, couple):
-        """BRIDGEPEER between request and leaving (bridge_channel.c)."""
-        expect(ari.delete("/channels/" + couple.legs[0]), status=204)
-        expect_lines(events, couple.legs[0], ["ChannelHangupRequest 32 soft", "ChannelVarset BRIDGEPEER=",
-                                              "ChannelLeftBridge {bridge} simple_bridge", "StasisEnd"],
-                     {"bridge": couple.bridge})
-
-    def test_by_destroying_the_bridge_keeps_the_channels(self, ari, events, couple):
-        """They leave, and stay in their application (resource_bridges.c, ast_ari_bridges_destroy)."""
-        expect(ari.delete("/bridges/" + couple.bridge), status=204)
-        for leg in couple.legs:
-            events.expect("ChannelLeftBridge", channel=leg)
-            expect(ari.post("/channels/%s/answer" % leg), status=204)
+    """A channel leaves a bridge."""
 
 
 class TestWhoHearsOfABridge:
