@@ -6136,60 +6136,57 @@ PAGE = r"""<!doctype html>
 body { margin: 0 1rem; font: 15px/1.4 system-ui, sans-serif }
 header, form, p { display: flex; flex-wrap: wrap; gap: .35rem; align-items: center; margin: .35rem 0 }
 main { display: grid; gap: 1.25rem; grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)) }
-h1, h2, h3 { font-size: 1.1rem; margin: .3rem 0 }
-article { margin: .5rem 0; padding: 0 .6rem .4rem; border: 1px solid #8886 }
-button, input, select { font: inherit; padding: .2rem .4rem }
+h2, h3 { font-size: 1.1rem; margin: .3rem 0 }
+article { margin: .5rem 0; padding: .4rem; border: 1px solid #8886 }
+button, input, select { font: inherit }
 input, select { max-width: 9rem }
 [type=number] { width: 4rem }
 .end { display: flex; flex-direction: column-reverse; max-height: 80vh; overflow: auto; font: 13px/1.5 monospace }
 pre { white-space: pre-wrap }
 .asked { color: light-dark(#0550ae, #79b8ff) }
-.told { color: light-dark(#1a6b2a, #7ee08f); padding-left: 1.5rem }
+.told { color: light-dark(#1a6b2a, #7ee08f) }
 .refused, b { color: light-dark(#b3001b, #ff8a8a) }
-[hidden] { display: none }
 </style>
 <header>
-<h1>ari_ref</h1>
 <label>User:password <input id="account" type="password" value="asterisk:asterisk"></label>
-<label><input id="plays" type="checkbox"> Answer for me, as the application demo</label>
 <b id="lost" role="alert"></b><b id="said" role="alert"></b>
 </header>
 <main>
-<section>
+<div>
 <h2>Telephones</h2>
-<p id="none"><button id="two">Add alice and bob</button>, let the page answer, and call.</p>
+<div id="hint">First add two telephones, tick the box, and let one call.</div>
+<p><button id="two">Add alice and bob</button>
+<label><input id="plays" type="checkbox"> answer for me, as the application demo</label></p>
 <div id="phones"></div>
-<form id="add"><input name="phone" value="PJSIP/carol" aria-label="Name"><button>Add</button></form>
-<h2>Break something</h2>
-<form id="fault"><input name="method" placeholder="any method">
-<input name="path" value="/channels/*/answer" aria-label="Path">
-<label>answers <input name="status" type="number" value="500"></label>
-<label>in <input name="delay" type="number" value="0"> s</label>
-<label>or <input name="drop" type="checkbox" value="true"> never,</label>
-<label><input name="times" type="number" min="0" value="1"> times</label><button>Break</button>
-<button type="button" id="mend">Mend all</button></form>
-<div id="faults"></div>
-<form id="clock"><span id="time"></span><label>speed <input id="speed" type="number" min="0" value="1"></label>
+<form id="add"><input name="phone" value="PJSIP/carol" pattern=".+/.+" aria-label="Name"><button>Add</button></form>
+<details>
+<summary>Break something</summary>
+<form id="fault"><label>Answer <input name="path" value="/channels/*/answer"></label>
+<label>with <input name="status" type="number" value="500"></label>
+<label><input name="times" type="number" min="0" value="1"> times</label><button>Break</button></form>
+<p><span id="faults"></span><button id="mend">Mend</button></p>
+<form id="clock"><span id="time"></span><label>now <input id="speed" type="number" min="0"></label>
 <label>on by <input name="seconds" type="number" min="0" value="30"> s</label><button>Advance</button></form>
-<button id="reset">Reset all</button>
-</section>
-<section><h2>What is there now</h2><div id="now"></div></section>
-<section>
+<p><button id="reset">Reset</button></p>
+</details>
+</div>
+<div><h2>What is there now</h2><div id="now"></div></div>
+<div>
 <h2>What happened</h2>
-<form id="filter"><select name="kind" aria-label="Type"><option value="">all types</select>
-<select name="channel" aria-label="Channel"><option value="">all channels</select><input name="text" placeholder="text">
-<label><input id="pause" type="checkbox"> pause</label><button type="button" id="clear">Clear</button></form>
+<p id="filter"><select id="kind" aria-label="Type"><option value="">all types</select>
+<select id="channel" aria-label="Channel"><option value="">all channels</select><input id="text" placeholder="text">
+<label><input id="variables" type="checkbox"> ChannelVarset</label>
+<label><input id="pause" type="checkbox"> pause</label><button id="clear">Clear</button></p>
 <div class="end"><div id="lines"></div></div>
-</section>
+</div>
 </main>
 <script>
-// All this goes over ARI and /control, as any client could do it. The page listens as an application of its own, page-...,
-// that hears everything and owns nothing.
+// All this goes over ARI and /control. The page listens as an application page-..., which hears all and owns nothing.
 const $ = id => document.getElementById(id)
 const ME = "page-" + Date.now(), isOther = name => !name.startsWith("page-")
 const MAX_LINES = 1000, second = () => new Promise(done => setTimeout(done, 1000))
-const at = (...names) => names.map(name => "/" + encodeURIComponent(name)).join("")
-let state = {prefix: ""}
+const pathOf = (...names) => names.map(name => "/" + encodeURIComponent(name)).join("")
+let state, lookNow = () => {}
 
 // An element; a child that is text becomes text, never markup
 function make(tag, properties, ...children) {
@@ -6201,83 +6198,89 @@ function make(tag, properties, ...children) {
 // Do something, say what went wrong, look again
 async function attempt(act) {
   $("said").textContent = await act().then(() => "", error => error.message)
-  ring()
+  lookNow()
 }
 
 const button = (label, act, states) => make("button", {states, onclick: () => attempt(act)}, label)
 
 function onSubmit(id, act) {
-  $(id).onsubmit = ({target}) => attempt(() => act(new FormData(target))) && false
+  $(id).onsubmit = event => {
+    event.preventDefault()
+    attempt(() => act(new FormData(event.target)))
+  }
 }
 
-// --- Requests, with credentials by hand: else the browser would ask for a password itself
+// --- Requests, with credentials by hand, or the browser would ask for a password
 async function ask(method, path, query) {
-  const url = path + "?" + new URLSearchParams(query), key = String.fromCharCode(...new TextEncoder().encode($("account").value))
-  const reply = await fetch(url, {method, credentials: "omit", headers: {Authorization: "Basic " + btoa(key)}})
-    .catch(() => { throw Error("The server is gone.") })
+  const url = path + "?" + new URLSearchParams(query), bytes = new TextEncoder().encode($("account").value)
+  const headers = {Authorization: "Basic " + btoa(String.fromCharCode(...bytes))}
+  const reply = await fetch(url, {method, credentials: "omit", headers}).catch(() => { throw Error("The server is gone.") })
   const value = await reply.json().catch(() => null)
   if (reply.ok) return value
   throw Error(`${method} ${path}: ${reply.status} ${value?.message || value?.error}`)
 }
 
-const ari = (method, path, query) => ask(method, state.prefix + "/ari" + path, query)
+const root = () => location.origin + state.prefix + "/ari"
+const ari = (method, path, query) => ask(method, root() + path, query)
 
 function listen(app, subscribeAll, hear) {
   const query = new URLSearchParams({app, subscribeAll, api_key: $("account").value})
-  const socket = new WebSocket(location.origin.replace("http", "ws") + state.prefix + "/ari/events?" + query)
+  const socket = new WebSocket(root().replace("http", "ws") + "/events?" + query)
   socket.onmessage = message => hear(JSON.parse(message.data))
   return socket
 }
 
-// --- The application demo: answers, says something, puts all its callers into one bridge
+// --- The application demo: answers, plays a sound, bridges all callers
 const demo = {
   async StasisStart({channel}) {
-    await ari("POST", at("channels", channel.id, "answer"))
-    await ari("POST", at("channels", channel.id, "play"), {media: "sound:hello-world"})
+    await ari("POST", pathOf("channels", channel.id, "answer"))
+    await ari("POST", pathOf("channels", channel.id, "play"), {media: "sound:hello-world"})
   },
   async PlaybackFinished({playback}) {
     await ari("POST", "/bridges/demo")
     await ari("POST", "/bridges/demo/addChannel", {channel: playback.target_uri.replace("channel:", "")})
   }
 }
+let demoSocket
 
 $("plays").onchange = ({target}) => attempt(async () => {
-  if (!target.checked) return demo.socket.close()
+  if (!target.checked) return demoSocket.close()
   target.checked = !state.sockets.some(socket => socket.applications.includes("demo"))
-  if (!target.checked) throw Error("demo is played elsewhere.")
-  demo.socket = listen("demo", false, event => demo[event.type] && attempt(() => demo[event.type](event)))
-  demo.socket.onclose = () => { target.checked = false }
+  if (!target.checked) throw Error("Somebody else plays demo.")
+  demoSocket = listen("demo", false, event => demo[event.type] && attempt(() => demo[event.type](event)))
+  demoSocket.onclose = () => { target.checked = false }
 })
 
-// --- Telephones: a card each, made once, so that what is typed stays
-const CALLED = "Down Ringing"
-const MOVES = {ring: "Down", answer: CALLED, busy: CALLED, reject: CALLED, hold: "Up", unhold: "Up", hangup: CALLED + " Up"}
-const phonePath = name => "/control/phones" + at(...name.split("/"))
+// --- Telephones: a card each; its buttons are for calls in some states
+const CALLED = ["Down", "Ringing"], MOVES = {ring: CALLED, answer: CALLED, busy: CALLED, reject: CALLED,
+  hold: ["Up"], unhold: ["Up"], hangup: [...CALLED, "Ring", "Up"]}
+const phonePath = name => "/control/phones" + pathOf(...name.split("/"))
 const put = (name, context, callerId = "") => ask("PUT", phonePath(name), {context, callerId})
 
 function makeCard({name, context}) {
-  let phone
-  const own = phonePath(name), title = make("h3"), whom = make("input", {value: "100@" + context, ariaLabel: "Extension"})
+  const own = phonePath(name), title = make("h3"), whom = make("input", {value: "700@" + context, ariaLabel: "Extension"})
   const moves = Object.entries(MOVES).map(([action, states]) => button(action, () => ask("POST", own + "/" + action), states))
-  const keys = Array.from("123456789*0#", digits => button(digits, () => ask("POST", own + "/digits", {digits}), "Up"))
-  const others = [button("call it from demo", () => ari("POST", "/channels", {endpoint: name, app: "demo"})),
-    button("remove", () => ask("DELETE", own))]
+  const keys = Array.from("123456789*0#", digits => button(digits, () => ask("POST", own + "/digits", {digits}), ["Up"]))
+  const others = [button("call it from demo", () => ari("POST", "/channels", {endpoint: name, app: "demo"}), ["none"]),
+    button("remove", () => ask("DELETE", own), ["none"])]
+  let phone
   async function call() {
-    const [extension, context] = whom.value.split("@")
-    if (context != phone.context) await put(name, context, phone.callerId)
-    if (!(await ask("POST", own + "/call", {extension})).channel_id) throw Error(whom.value + " is not there: is its application?")
+    const [extension, where = phone.context] = whom.value.split("@")
+    if (where != phone.context) await put(name, where, phone.callerId)
+    const {channel_id} = await ask("POST", own + "/call", {extension})
+    if (!channel_id) throw Error(`Nobody is at ${whom.value}: does its application listen?`)
   }
   function show(now) {
     phone = now
-    title.textContent = [name, phone.state, ...phone.calls.map(call => call.state)].join(" ")
-    for (const button of [...moves, ...keys]) button.disabled = !phone.calls.some(call => button.states.includes(call.state))
+    const states = phone.calls.length ? phone.calls.map(call => call.state) : ["none"]
+    title.textContent = `${name} ${phone.state}, call ${states}`
+    for (const one of [...moves, ...keys, ...others]) one.disabled = !states.some(state => one.states.includes(state))
   }
   const rows = [[whom, button("call", call)], moves, keys, others].map(row => make("p", {}, ...row))
-  return make("article", {id: name, show}, title, ...rows)
+  return make("article", {id: name, ariaLabel: name, show}, title, ...rows)
 }
 
 function drawPhones(phones) {
-  $("none").hidden = phones.length
   for (const card of [...$("phones").children]) if (!phones.some(phone => phone.name == card.id)) card.remove()
   for (const phone of phones) ($(phone.name) || $("phones").appendChild(makeCard(phone))).show(phone)
 }
@@ -6288,14 +6291,15 @@ $("two").onclick = () => attempt(async () => {
 })
 onSubmit("add", given => put(given.get("phone"), "stasis-demo"))
 
-// --- What is there now
+// --- What is there now: each channel in the first box that wants it
 const box = (title, items) => make("article", {}, make("h3", {}, title), ...items.map(item => make("div", {}, ...[item].flat())))
 
 function drawNow({applications, sockets, bridges, channels, playbacks, recordings, deviceStates}) {
   const left = new Set(channels), appOf = ({dialplan}) => dialplan.app_name == "Stasis" && dialplan.app_data.split(",")[0]
   const take = wanted => [...left].filter(wanted).map(channel => {
     left.delete(channel)
-    return `${channel.name} ${channel.state}, in ${appOf(channel) || channel.dialplan.exten + "@" + channel.dialplan.context}`
+    const {id, name, state, dialplan} = channel
+    return `${id} ${name} ${state}, in ${appOf(channel) || dialplan.exten + "@" + dialplan.context}`
   })
   const hearer = name => sockets.find(socket => socket.applications.includes(name))?.peer || "nobody"
   const media = [...playbacks, ...recordings].map(({name, media_uri, state, target_uri, seconds, duration}) =>
@@ -6305,65 +6309,63 @@ function drawNow({applications, sockets, bridges, channels, playbacks, recording
       box("Bridge " + (bridge.name || bridge.id), [bridge.bridge_type, ...take(({id}) => bridge.channels.includes(id))])),
     ...applications.map(({name}) => name).filter(isOther).map(name =>
       box("Application " + name, ["heard by " + hearer(name), ...take(channel => appOf(channel) == name)])),
-    box("Ringing", take(({state}) => /^Ring/.test(state))), box("Elsewhere", take(() => true)),
+    box("Called or calling", take(({state}) => state != "Up")), box("Elsewhere", take(() => true)),
     box("Media", media), box("Device states", deviceStates.map(({name, state}) => name + " " + state))]
-  $("now").replaceChildren(...boxes.filter(box => box.children[1]))
+  $("now").replaceChildren(...boxes.filter(one => one.children[1]))
 }
 
-// --- Break something
 onSubmit("fault", given => ask("POST", "/control/faults", given))
 onSubmit("clock", given => ask("POST", "/control/clock/advance", given))
-$("speed").onchange = ({target: {value}}) =>
-  attempt(() => ask("PUT", "/control/clock", {mode: value > 0 ? "real" : "manual", speed: value}))
+$("speed").onchange = ({target: {value: speed}}) =>
+  attempt(() => ask("PUT", "/control/clock", speed > 0 ? {mode: "real", speed} : {mode: "manual"}))
 $("mend").onclick = () => attempt(() => ask("DELETE", "/control/faults"))
 $("reset").onclick = () => attempt(() => ask("POST", "/control/reset", {keepSockets: true}))
 
 // --- What happened: requests, each before the events of what it did
-let since = {requests: 0, events: 0}
+let since = {}
 
-const pretty = value => JSON.stringify(value, null, 1)
 const quoted = text => `'${text.replaceAll("'", "'\\''")}'`
 
 function curl({method, path, parameters}) {
   const all = Object.entries(parameters), isText = ([, value]) => typeof value == "string"
   const body = JSON.stringify(Object.fromEntries(all.filter(pair => !isText(pair))))
-  const url = location.origin + state.prefix + "/ari" + at(...path.slice(1).split("/"))
-  const query = new URLSearchParams(all.filter(isText))
-  const json = body == "{}" ? "" : ` -H 'Content-type: application/json' -d ${quoted(body)}`
-  return `curl -u ${quoted($("account").value)} -X ${method} ${quoted(url + "?" + query)}${json}`
+  const url = root() + pathOf(...path.slice(1).split("/")) + "?" + new URLSearchParams(all.filter(isText))
+  const json = body == "{}" ? "" : ` --json ${quoted(body)}`
+  return `curl -u ${quoted($("account").value)} -X ${method} ${quoted(url)}${json}`
 }
 
-function makeLine(key, kind, className, text, whole) {
-  return make("details", {key, kind, className}, make("summary", {}, text), make("pre", {}, whole))
+function makeLine(key, kind, className, time, text, whole, more = "") {
+  const shown = make("pre", {}, more + JSON.stringify(whole, null, 1))
+  return make("details", {key, kind, className}, make("summary", {}, time.slice(11, 23) + text), shown)
 }
 
 function requestLine(request) {
-  const {number, method, path, parameters, status} = request
-  const text = `→ ${method} ${path} ${JSON.stringify(parameters)}: ${status || "no answer"}`
-  const style = status && status < 400 ? "asked" : "refused"
-  return makeLine(number, "requests", style, text, curl(request) + "\n" + pretty(request))
+  const {number, time, method, path, parameters, status} = request, style = status && status < 400 ? "asked" : "refused"
+  const text = ` → ${method} ${path} ${JSON.stringify(parameters)}: ${status || "no answer"}`
+  return makeLine(number, "requests", style, time, text, request, curl(request) + "\n")
 }
 
-function eventLine({number, applications, event}) {
-  const {channel, variable, value, digit, dialstatus, eventname} = event
-  const {name, id, resource, state} = channel || Object.values(event).find(it => it?.id || it?.name || it?.resource) || {}
+// What an event is about: its channel, else its first member with a name
+function eventLine({number, time, applications, event}) {
+  const {channel, variable, value, digit, dialstatus, eventname, cause_txt} = event, hearers = applications.filter(isOther)
+  const about = channel || Object.values(event).find(it => it?.id || it?.name || it?.resource) || {}
   if (channel) offer("channel", channel.id, channel.name)
-  const words = [name || id || resource, variable, value, digit, dialstatus, eventname, state].filter(word => word).join(" ")
-  const text = `← ${event.type} ${words}: ${applications.filter(isOther)}`
-  return makeLine(number, event.type, "told", text, pretty(event))
+  const name = about.name || about.media_uri || about.id || about.resource
+  const words = [" ←", event.type, name, variable, value, digit, dialstatus, eventname, about.state, cause_txt]
+  const text = [...words, hearers.length && "for " + hearers].filter(word => word).join(" ")
+  return makeLine(number, event.type, "told", time, text, event)
 }
 
-function offer(select, value, label = value) {
-  const options = $("filter").elements[select]
-  if ([...options].some(option => option.value == value)) return
-  options.append(make("option", {value}, label))
-  if (options.length > MAX_LINES) options.remove(1)
+function offer(id, value, label = value) {
+  if (![...$(id)].some(option => option.value == value)) $(id).append(make("option", {value}, label))
+  if ($(id).length > MAX_LINES) $(id).remove(1)
 }
 
 function filter() {
-  const {kind, channel, text} = $("filter").elements, wanted = [channel.value, text.value]
+  const [kind, ...words] = ["kind", "channel", "text"].map(id => $(id).value)
   for (const line of $("lines").children)
-    line.hidden = kind.value && line.kind != kind.value || !wanted.every(word => line.textContent.includes(word))
+    line.hidden = (kind ? line.kind != kind : line.kind == "ChannelVarset" && !$("variables").checked)
+      || !words.every(word => line.textContent.includes(word))
 }
 
 function drawLines(fresh) {
@@ -6380,11 +6382,9 @@ function drawLines(fresh) {
 $("clear").onclick = () => $("lines").replaceChildren()
 $("filter").oninput = filter
 
-// --- To follow: look when there was an event, and now and then, at most once a second
-let ring = () => {}
-
+// --- To follow: look at each event, and now and then, once a second at most
 async function news(what) {
-  const found = await ask("GET", "/control/" + what, {since: since[what]})
+  const found = await ask("GET", "/control/" + what, {since: since[what] || 0})
   since[what] = found.at(-1)?.number || since[what]
   return found
 }
@@ -6393,23 +6393,26 @@ async function look() {
   state = await ask("GET", "/control/state")
   drawPhones(state.telephones)
   drawNow(state)
-  $("faults").replaceChildren(...state.faults.map(fault => make("div", {}, JSON.stringify(fault))))
-  $("time").textContent = state.time.slice(11, 19)
+  $("hint").hidden = state.channels.length
+  $("faults").textContent = state.faults.map(fault => `${fault.path} ${fault.status} ${fault.times}`).join(", ")
+  $("time").textContent = `${state.time.slice(11, 19)}, speed ${state.speed}`
   if ($("pause").checked) return
   const requests = await news("requests"), events = await news("events")
-  const fresh = [...events.map(eventLine), ...requests.filter(({parameters}) => parameters.app != ME).map(requestLine)]
-  drawLines(fresh.sort((a, b) => a.key - b.key).slice(-MAX_LINES))
+  drawLines([...events.map(eventLine), ...requests.map(requestLine)])
 }
 
 async function follow() {
-  for (let socket; ;) {
-    const rung = new Promise(resolve => { ring = resolve })
-    const lost = $("lost").textContent = await look().then(() => "", error => error.message)
+  let socket
+  for (;;) {
+    const rung = new Promise(resolve => { lookNow = resolve })
+    const lost = await look().then(() => "", error => error.message)
+    $("lost").textContent = lost
     if (lost) {
-      since = {requests: 0, events: 0}
+      $("said").textContent = ""
+      since = {}
       $("lines").replaceChildren()
     } else if (!(socket?.readyState <= WebSocket.OPEN))
-      socket = listen(ME, true, () => ring())
+      socket = listen(ME, true, () => lookNow())
     await second()
     await Promise.race([rung, second()])
   }
@@ -6696,7 +6699,8 @@ class EventSocket:
         logger.info("%s event socket of %s closed, code %s", self.peer, names, self.parser.close_code)
 
     def end(self, code: int = 0) -> None:
-        """End it from outside, at once for the model: with a close frame, or without a word."""
+        """End it from outside, frozen or not, at once for the model: with a close frame, or without a word."""
+        self.outbox.thawing = None
         self.send(close_frame(code) if code else b"", is_last=True)
         if code:
             self.outbox.wait_sent(LINGER_SECONDS)
@@ -6803,9 +6807,10 @@ class HttpConnection(socketserver.BaseRequestHandler):
 
     def log(self, head: Head, response: Response) -> None:
         """Say what was asked and answered: at `info` one line, with the reason of a refusal, at `debug` what was sent."""
-        if "origin" in head.by_name and not cors_headers(head, self.ari.config):
+        origin = head.by_name.get("origin", "")
+        if origin and origin.partition("://")[2] != head.by_name.get("host") and not cors_headers(head, self.ari.config):
             self.ari.warn("the Origin %s is not among allowed_origins in ari.conf, so no page from there sees an answer" % (
-                masked_text(head.by_name["origin"])))
+                masked_text(origin)))
         if logger.isEnabledFor(logging.INFO):
             reason = response.value if response.status >= 400 and response.value is not NO_BODY else ""
             logger.info("%s %s %d %s", self.peer, masked(head), response.status, masked_text(json.dumps(reason) if reason else ""))
@@ -7655,7 +7660,7 @@ class Bench:
                   delay: float = 0.0, drop: bool = False, after: bool = False) -> dict:
         """Let the next requests fail that ARI would take, so many times, or for ever: with a status, late, or without an answer.
         The path is as in requests(). AriError 400 for a fault that would do nothing, or would hit nothing."""
-        require(bool(status or delay or drop), 400, "A fault has a status, a delay, or drop")
+        require(bool(status or delay or drop) and not (status and drop), 400, "A fault has a status or drop, or a delay alone")
         require(not status or status in range(200, 600), 400, "A status is from 200 to 599")
         require(times >= 0 <= delay and len(method + path + message) <= MAX_FAULT_CHARS, 400, "Less than 0, or too long a text")
         require(is_operation(method.upper(), path), 400, "ARI has no %s %s" % (method or "operation", path))
