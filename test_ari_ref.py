@@ -2486,7 +2486,7 @@ class Telling:
             expect(self.ari.request(method, path, **more), **expectation)
 
 
-def told_cases(text):
+def script_cases(text):
     """(line, sentence, settings, rule, steps, rows) of each case."""
     cases = []
     for number, line in enumerate(textwrap.dedent(text).split("\n")):
@@ -2500,7 +2500,7 @@ def told_cases(text):
     return cases
 
 
-def told_case(settings, steps, has_rows):
+def script_case(settings, steps, has_rows):
     """A case of a class, from its settings and steps."""
     def run(request, ari, row):
         names = {"app": ari.app, "context": ari.context}
@@ -2517,12 +2517,12 @@ def told_case(settings, steps, has_rows):
     return lambda self, request, ari: run(request, ari, ())
 
 
-def told(text):
+def script(text):
     """Give a class the cases of a text that stands here."""
     first = sys._getframe(1).f_lineno               # of the decorator: its first line, or, before Python 3.9, of the class
     def give(cls):
-        for number, sentence, settings, rule, steps, table in told_cases(text):
-            case = told_case(settings, steps, bool(table))
+        for number, sentence, settings, rule, steps, table in script_cases(text):
+            case = script_case(settings, steps, bool(table))
             case.__doc__, case.__name__ = rule, "test_" + re.sub(r"\W+", "_", sentence)
             case.__code__ = case.__code__.replace(co_firstlineno=first + number)
             if table:
@@ -7687,7 +7687,7 @@ class TestJoining:
         expect(ari.post("/bridges/%s/removeChannel" % alone.bridge, {"channel": near}), **NOT_INSIDE)
 
 
-@told("""
+@script("""
     is told with the bridge and without the channel [alone] (stasis_bridges.c)
         POST /bridges/{bridge}/removeChannel?channel={a} -> 204
         await ChannelLeftBridge {"channel": "{a}", "bridge": {"id": "{bridge}", "channels": []}}
@@ -9873,10 +9873,10 @@ class TestShape:
         assert re.findall(r"with self\.lock|lock\.acquire|pen\.acquire\(.*?\)", text) == [
             "pen.acquire()", "pen.acquire(blocking=False)", "pen.acquire(timeout=max(0.0, seconds)", "with self.lock"]
 
-    def test_every_class_of_tests_has_a_name_of_its_own(self):
+    def test_every_class_and_function_of_tests_has_a_name_of_its_own(self):
         """Or the first would not run."""
         with open(__file__, encoding="utf-8") as file:
-            names = re.findall(r"^class (\w+)", file.read(), re.MULTILINE)
+            names = re.findall(r"^(?:class|def) (\w+)", file.read(), re.MULTILINE)
         assert len(names) == len(set(names))
 
     def test_the_standard_library_is_enough(self):
