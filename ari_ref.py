@@ -6141,7 +6141,7 @@ article { margin: .5rem 0; padding: .4rem; border: 1px solid #8886 }
 button, input, select { font: inherit }
 input, select { max-width: 9rem }
 [type=number] { width: 4rem }
-.end { display: flex; flex-direction: column-reverse; max-height: 80vh; overflow: auto; font: 13px/1.5 monospace }
+.end { display: flex; flex-direction: column-reverse; max-height: 80vh; overflow: auto; font-size: 13px }
 pre { white-space: pre-wrap }
 .asked { color: light-dark(#0550ae, #79b8ff) }
 .told { color: light-dark(#1a6b2a, #7ee08f) }
@@ -6154,7 +6154,7 @@ pre { white-space: pre-wrap }
 <main>
 <div>
 <h2>Telephones</h2>
-<div id="hint">First add two telephones, tick the box, and let one call.</div>
+<div id="hint">First add two telephones, tick the box, let one call.</div>
 <p><button id="two">Add alice and bob</button>
 <label><input id="plays" type="checkbox"> answer for me, as the application demo</label></p>
 <div id="phones"></div>
@@ -6210,7 +6210,7 @@ function onSubmit(id, act) {
   }
 }
 
-// --- Requests, with credentials by hand, or the browser would ask for a password
+// --- Requests, with credentials by hand, or the browser asks for a password
 async function ask(method, path, query) {
   const url = path + "?" + new URLSearchParams(query), bytes = new TextEncoder().encode($("account").value)
   const headers = {Authorization: "Basic " + btoa(String.fromCharCode(...bytes))}
@@ -6247,7 +6247,7 @@ $("plays").onchange = ({target}) => attempt(async () => {
   if (!target.checked) return demoSocket.close()
   target.checked = !state.sockets.some(socket => socket.applications.includes("demo"))
   if (!target.checked) throw Error("Somebody else plays demo.")
-  demoSocket = listen("demo", false, event => demo[event.type] && attempt(() => demo[event.type](event)))
+  demoSocket = listen("demo", false, event => Object.hasOwn(demo, event.type) && attempt(() => demo[event.type](event)))
   demoSocket.onclose = () => { target.checked = false }
 })
 
@@ -6268,7 +6268,7 @@ function makeCard({name, context}) {
     const [extension, where = phone.context] = whom.value.split("@")
     if (where != phone.context) await put(name, where, phone.callerId)
     const {channel_id} = await ask("POST", own + "/call", {extension})
-    if (!channel_id) throw Error(`Nobody is at ${whom.value}: does its application listen?`)
+    if (!channel_id) throw Error(`Nobody is at ${whom.value}: is its application on?`)
   }
   function show(now) {
     phone = now
@@ -6321,22 +6321,21 @@ $("speed").onchange = ({target: {value: speed}}) =>
 $("mend").onclick = () => attempt(() => ask("DELETE", "/control/faults"))
 $("reset").onclick = () => attempt(() => ask("POST", "/control/reset", {keepSockets: true}))
 
-// --- What happened: requests, each before the events of what it did
+// --- What happened: requests, each before its events
 let since = {}
 
 const quoted = text => `'${text.replaceAll("'", "'\\''")}'`
 
-function curl({method, path, parameters}) {
-  const all = Object.entries(parameters), isText = ([, value]) => typeof value == "string"
-  const body = JSON.stringify(Object.fromEntries(all.filter(pair => !isText(pair))))
-  const url = root() + pathOf(...path.slice(1).split("/")) + "?" + new URLSearchParams(all.filter(isText))
-  const json = body == "{}" ? "" : ` --json ${quoted(body)}`
-  return `curl -u ${quoted($("account").value)} -X ${method} ${quoted(url)}${json}`
+function curl({method, target, body}) {
+  const data = body && ` ${/^[[{]/.test(body) ? "--json" : "-d"} ${quoted(body)}`
+  return `curl -u ${quoted($("account").value)} -X ${method} ${quoted(location.origin + target)}${data}`
 }
 
 function makeLine(key, kind, className, time, text, whole, more = "") {
-  const shown = make("pre", {}, more + JSON.stringify(whole, null, 1))
-  return make("details", {key, kind, className}, make("summary", {}, time.slice(11, 23) + text), shown)
+  const shown = make("pre"), line = make("details", {key, kind, className}, make("summary", {}, time.slice(11, 23) + text), shown)
+  line.ontoggle = () => { shown.textContent = (more + JSON.stringify(whole, null, 1)).slice(0, 1e5) }
+  line.words = text + JSON.stringify(whole)
+  return line
 }
 
 function requestLine(request) {
@@ -6352,20 +6351,24 @@ function eventLine({number, time, applications, event}) {
   if (channel) offer("channel", channel.id, channel.name)
   const name = about.name || about.media_uri || about.id || about.resource
   const words = [" ←", event.type, name, variable, value, digit, dialstatus, eventname, about.state, cause_txt]
-  const text = [...words, hearers.length && "for " + hearers].filter(word => word).join(" ")
+  const text = [...words, hearers.length && "for " + hearers].filter(word => word?.trim).join(" ")
   return makeLine(number, event.type, "told", time, text, event)
 }
 
+const offered = new Set()
+
 function offer(id, value, label = value) {
-  if (![...$(id)].some(option => option.value == value)) $(id).append(make("option", {value}, label))
-  if ($(id).length > MAX_LINES) $(id).remove(1)
+  if (!label?.trim || offered.has(value)) return
+  offered.add(value)
+  $(id).append(make("option", {value}, label))
+  if ($(id).length > 100) offered.delete($(id)[1].value) && $(id).remove(1)
 }
 
 function filter() {
   const [kind, ...words] = ["kind", "channel", "text"].map(id => $(id).value)
   for (const line of $("lines").children)
     line.hidden = (kind ? line.kind != kind : line.kind == "ChannelVarset" && !$("variables").checked)
-      || !words.every(word => line.textContent.includes(word))
+      || !words.every(word => line.words.includes(word))
 }
 
 function drawLines(fresh) {
@@ -6382,7 +6385,7 @@ function drawLines(fresh) {
 $("clear").onclick = () => $("lines").replaceChildren()
 $("filter").oninput = filter
 
-// --- To follow: look at each event, and now and then, once a second at most
+// --- To follow: look at each event, at most once a second
 async function news(what) {
   const found = await ask("GET", "/control/" + what, {since: since[what] || 0})
   since[what] = found.at(-1)?.number || since[what]
@@ -6390,7 +6393,12 @@ async function news(what) {
 }
 
 async function look() {
+  const before = state
   state = await ask("GET", "/control/state")
+  if (state.asterisk_id != before?.asterisk_id) {
+    since = {}
+    $("lines").replaceChildren()
+  }
   drawPhones(state.telephones)
   drawNow(state)
   $("hint").hidden = state.channels.length
@@ -6398,7 +6406,7 @@ async function look() {
   $("time").textContent = `${state.time.slice(11, 19)}, speed ${state.speed}`
   if ($("pause").checked) return
   const requests = await news("requests"), events = await news("events")
-  drawLines([...events.map(eventLine), ...requests.map(requestLine)])
+  drawLines([...events.slice(-MAX_LINES).map(eventLine), ...requests.slice(-MAX_LINES).map(requestLine)])
 }
 
 async function follow() {
@@ -6407,11 +6415,8 @@ async function follow() {
     const rung = new Promise(resolve => { lookNow = resolve })
     const lost = await look().then(() => "", error => error.message)
     $("lost").textContent = lost
-    if (lost) {
-      $("said").textContent = ""
-      since = {}
-      $("lines").replaceChildren()
-    } else if (!(socket?.readyState <= WebSocket.OPEN))
+    if (lost) $("said").textContent = ""
+    else if (!(socket?.readyState <= WebSocket.OPEN))
       socket = listen(ME, true, () => lookNow())
     await second()
     await Promise.race([rung, second()])
@@ -6736,6 +6741,7 @@ class HttpConnection(socketserver.BaseRequestHandler):
         self.peer = "%s:%s" % self.client_address[:2]
         settings = self.ari.http
         self.stream = TlsStream(self.request) if self.server.tls else Stream(self.request)
+        self.ari.asker.has_left = self.stream.has_left
         self.incoming = Incoming(b"", self.stream.read, settings.inactivity,
                                  max(settings.keep_alive or settings.inactivity, FIRST_REQUEST_SECONDS))
         try:
@@ -6746,13 +6752,13 @@ class HttpConnection(socketserver.BaseRequestHandler):
 
     def serve_request(self) -> bool:
         """Read one request, answer it; False when the connection is to end."""
-        self.head, self.body, self.fault, self.is_noted = NO_HEAD, b"", None, not self.ari.keeps_journal
+        self.head, self.body, self.fault, self.is_noted, self.era = NO_HEAD, b"", None, not self.ari.keeps_journal, self.ari.era
         try:
             response = self.read_request()
             if not isinstance(response, Response):
                 self.fault = self.ari.next_fault(self.head) if self.ari.faults else None
                 if self.fault:
-                    self.ari.suffer(self.fault, self.stream.has_left)
+                    self.ari.suffer(self.fault)
                 response = self.ari.perform(response if self.is_noted else self.noted(response))
             if self.fault and self.fault["drop"]:
                 raise Gone              # behind the deed
@@ -6793,7 +6799,7 @@ class HttpConnection(socketserver.BaseRequestHandler):
 
     def note(self, status: int, value=NO_BODY) -> None:
         """Put the request into the journal, once; the lock is held."""
-        if not self.is_noted:
+        if not self.is_noted and self.era == self.ari.era:          # nothing of before a reset
             self.is_noted = True
             self.ari.note_request(self.head, self.body, 0 if self.fault and self.fault["drop"] else status, value)
 
@@ -7370,17 +7376,12 @@ class Journal:
 
     def __init__(self, numbers: Iterator[int]) -> None:
         self.entries: collections.deque[tuple] = collections.deque(maxlen=MAX_JOURNAL)
-        self.numbers, self.news, self.watchers, self.era = numbers, threading.Condition(), 0, 0
+        self.numbers, self.news, self.watchers = numbers, threading.Condition(), 0
 
     def add(self, size: int, *facts) -> None:
         """Keep the facts, unless so many characters are too many for what is there for each."""
         if size <= MAX_NOTED:
             self.entries.append((next(self.numbers), *facts))
-
-    def clear(self) -> None:
-        """Forget all; whoever waits waits no longer."""
-        self.entries.clear()
-        self.era += 1
 
     def tell(self) -> None:
         """Wake up those who wait for something new."""
@@ -7388,19 +7389,22 @@ class Journal:
             with self.news:
                 self.news.notify_all()
 
-    def find(self, shown: Callable[[tuple], dict | None], since: int, count: int, seconds: float) -> list[dict]:
-        """What shown(entry) makes of those behind number `since`, None apart, as soon as there are `count`, or the time is over."""
-        deadline, era, found = time.monotonic() + seconds, self.era, []
+    def find(self, shown: Callable[[tuple], dict | None], since: int, count: int, seconds: float,
+             is_over: Callable[[], bool]) -> list[dict]:
+        """What shown(entry) makes of those behind number `since`, None apart, as soon as there are `count`, the time is over, or
+        is_over() says so."""
+        deadline, found = time.monotonic() + seconds, []
         while True:
             new = [entry for entry in list(self.entries) if entry[0] > since]
             since = new[-1][0] if new else since
             found += filter(None, map(shown, new))
             left = deadline - time.monotonic()
-            if len(found) >= count or left <= 0 or era != self.era:
+            if len(found) >= count or left <= 0 or is_over():
                 return found
             with self.news:
                 self.watchers += 1
-                self.news.wait_for(lambda: era != self.era or self.entries and self.entries[-1][0] > since, left)
+                if not (self.entries and self.entries[-1][0] > since):
+                    self.news.wait(min(left, ACCEPT_POLL_SECONDS))
                 self.watchers -= 1
 
 def glob_matches(pattern: str, text: str) -> bool:
@@ -7462,13 +7466,14 @@ def resolve_control(request: Request) -> Callable[[Stasis], object]:
     has_document = any(kind.where == "document" for kind in kinds.values())
     given = {name for name, _ in request.pairs} | set(request.json if isinstance(request.json, dict) and not has_document else ())
     unknown = {name for name in given.difference(kinds) if name.lower() != "api_key"}
-    require(not unknown, 400, "There is no %s here, but %s" % (", ".join(sorted(unknown)), ", ".join(kinds) or "nothing"))
+    require(not unknown, 400, "There is no %s here, but %s" % (readable(", ".join(sorted(unknown))), ", ".join(kinds) or "nothing"))
     try:
         arguments = parse_parameters(declared, request, values)
     except ValueError as error:
-        raise AriError(400, "%s is not a value for this" % error) from None
+        raise AriError(400, "%s is not a value for this" % readable(str(error))) from None
     for name, value in arguments.items():
         require(value is not ABSENT, 400, "%s is missing" % name)
+    require_utf8(arguments)
     if "wait" in arguments:
         arguments["wait"] = min(arguments["wait"], MAX_WAIT_SECONDS)
     def work(server: Server) -> object:
@@ -7510,9 +7515,14 @@ class Bench:
         self.faults: list[dict] = []                    # (number, time, type, names, text) of events
         self.mended, self.era = 0, 0                    # how often the faults were cleared, and all was
         self.thawed: list[Outbox] = []                  # in which frames may wait
+        self.asker = threading.local()                  # has_left() of the client that a thread serves
         self.clock = time.time() - speed * time.monotonic(), speed      # replaced whole: what to add, and seconds a second
 
     # To see, and to wait
+
+    def is_over(self, era: int) -> bool:
+        """Whether who waits in this thread need not wait any longer: all was reset, the server closes, or the client has left."""
+        return era != self.era or self.is_closing or getattr(self.asker, "has_left", bool)()
 
     def note_request(self, head: Head, body: bytes, status: int, value=NO_BODY) -> None:
         """A request to /ari, and what was answered; status 0 where nothing was."""
@@ -7522,8 +7532,8 @@ class Bench:
 
     @over_http("GET /control/requests")
     def requests(self, method: str = "", path: str = "", since: int = 0, wait: float = 0.0, count: int = 1) -> list[dict]:
-        """The requests to /ari in order, or wait until there are so many. Each has number, time, user, method, path, parameters,
-        status, error.
+        """The requests to /ari in order, or wait until there are so many. Each has number, time, user, method, path, target and
+        body as they came, parameters by name, status, error.
 
         `path` is as in "/channels/*/play", where a * stands for no slash. A request stands there when it is done, before the
         events of what it did. At most 10,000 are kept. It waits until `count` are there; `since`: only behind that number."""
@@ -7538,10 +7548,11 @@ class Bench:
             user, parameters = credentials(request) or ("", ""), dict(request.pairs)
             parameters.update(request.json if isinstance(request.json, dict) else {})
             parameters.pop("api_key", None)
+            parameters = {readable(name): readable(value) for name, value in parameters.items()}
             return {"number": number, "time": ari_timestamp(moment), "user": readable(user[0]), "method": head.method,
-                    "path": readable(asked), "parameters": {readable(name): readable(value) for name, value in parameters.items()},
-                    "status": status, "error": None if value is NO_BODY else value}
-        return self.asked.find(shown, since, count, wait)
+                    "path": readable(asked), "target": masked_text(head.target), "body": masked_text(decode(body)),
+                    "parameters": parameters, "status": status, "error": None if value is NO_BODY else value}
+        return self.asked.find(shown, since, count, wait, functools.partial(self.is_over, self.era))
 
     @over_http("GET /control/events")
     def sent_events(self, type: str = "", application: str = "", since: int = 0, wait: float = 0.0, count: int = 1) -> list[dict]:
@@ -7555,7 +7566,7 @@ class Bench:
             event.setdefault("application", names[0])
             time = event.get("timestamp", ari_timestamp(moment))
             return {"number": number, "time": time, "applications": list(names), "event": event}
-        return self.sent.find(shown, since, count, wait)
+        return self.sent.find(shown, since, count, wait, functools.partial(self.is_over, self.era))
 
     def events(self, type: str = "", application: str = "") -> list[dict]:
         """The events themselves, in order."""
@@ -7582,9 +7593,9 @@ class Bench:
     def wait(self, condition: Callable[[Stasis], object], seconds: float = 5.0,
              failure: Callable[[], str] = lambda: "it is not so") -> None:
         """Wait until condition(model) holds; AssertionError, with the words that failure() gives, when it does not in time."""
-        deadline = time.monotonic() + seconds
+        deadline, era = time.monotonic() + seconds, self.era
         while not self.change(condition):
-            if self.is_closing or time.monotonic() >= deadline:
+            if time.monotonic() >= deadline or self.is_over(era):
                 raise AssertionError("%s after %g s" % (failure(), seconds))
             time.sleep(WAIT_SECONDS)
 
@@ -7664,7 +7675,7 @@ class Bench:
         require(not status or status in range(200, 600), 400, "A status is from 200 to 599")
         require(times >= 0 <= delay and len(method + path + message) <= MAX_FAULT_CHARS, 400, "Less than 0, or too long a text")
         require(is_operation(method.upper(), path), 400, "ARI has no %s %s" % (method or "operation", path))
-        require_utf8(message)
+        require_utf8(method, path, message)
         fault = {"method": method.upper(), "path": path, "times": times, "status": status, "message": message,
                  "delay": delay, "drop": drop, "after": after}
         def add(stasis: Stasis) -> dict:
@@ -7712,12 +7723,12 @@ class Bench:
             return fault
         return self.change(take) if path is not None else None
 
-    def suffer(self, fault: dict, has_left: Callable[[], bool]) -> None:
+    def suffer(self, fault: dict) -> None:
         """What a fault does before the request is done: AriError, or Gone, also where all is reset meanwhile.
 
         A client that leaves is not waited for any longer, but it is done all the same, as a slow server would do it."""
         until, mended, era = self.now() + fault["delay"], self.mended, self.era
-        while self.now() < until and mended == self.mended and not (self.is_closing or has_left()):
+        while self.now() < until and mended == self.mended and not self.is_over(era):
             time.sleep(WAIT_SECONDS)
         if era != self.era or self.is_closing:
             raise Gone
@@ -7779,9 +7790,11 @@ class Bench:
         offset, speed = self.clock
         return offset + speed * time.monotonic()
 
-    def move_clock(self, seconds: float, speed: float) -> None:
+    def move_clock(self, seconds: float, speed: float | None = None) -> None:
+        """Move the time on, and let it pass at a speed from then on, None: as before."""
         def move(stasis: Stasis) -> None:
-            self.clock = self.now() + seconds - speed * time.monotonic(), speed
+            passing = self.clock[1] if speed is None else speed
+            self.clock = self.now() + seconds - passing * time.monotonic(), passing
             stasis.advance(self.now())
         self.change(move)
         self.due_earlier.set()
@@ -7794,7 +7807,7 @@ class Bench:
     @over_http("PUT /control/clock")
     def set_clock(self, mode: str, speed: float = 1.0) -> None:
         """Let time pass by itself (real), at a speed, or only by advance (manual). AriError 400 for another word."""
-        require(mode in CLOCK_MODES and 0 < speed <= DAY_SECONDS, 400, "A clock is real or manual, and its speed more than 0")
+        require(mode in CLOCK_MODES and 0 < speed <= DAY_SECONDS, 400, "A clock is real or manual, its speed 0 to 86400, but not 0")
         self.move_clock(0.0, speed if mode == "real" else 0.0)
 
     @over_http("POST /control/clock/advance")
@@ -7805,7 +7818,7 @@ class Bench:
         require(0 <= seconds <= DAY_SECONDS, 400, "Time moves on, by a day at most")
         while seconds > 0:
             step = min(seconds, ADVANCE_SECONDS)
-            self.move_clock(step, self.clock[1])
+            self.move_clock(step)
             seconds -= step
 
     @over_http("GET /control/state")
@@ -7815,8 +7828,9 @@ class Bench:
             sockets = [{"peer": event_socket.peer, "applications": [
                 application.name for application in stasis.applications.values() if application.socket is event_socket]}
                 for event_socket in self.event_sockets]
-            return {"time": ari_timestamp(stasis.now), "speed": self.clock[1], "prefix": self.http.prefix,
-                    "faults": [dict(fault) for fault in self.faults], "applications": application_list(stasis), "sockets": sockets,
+            return {"asterisk_id": self.entity_id, "prefix": self.http.prefix, "time": ari_timestamp(stasis.now),
+                    "speed": self.clock[1], "faults": [dict(fault) for fault in self.faults], "sockets": sockets,
+                    "applications": application_list(stasis),
                     "channels": channel_list(stasis), "bridges": bridge_list(stasis), "deviceStates": device_list(stasis),
                     "telephones": [phone.to_show() for phone in stasis.endpoints.values()],
                     "playbacks": [playback.to_show() for playback in itertools.chain.from_iterable(stasis.playbacks.values())],
@@ -7852,7 +7866,7 @@ class Bench:
             self.mended += 1
             return [] if keep_sockets else list(self.event_sockets)
         ended = self.change(begin_anew)
-        self.change(lambda stasis: (self.asked.clear(), self.sent.clear()))         # with the events of the end
+        self.change(lambda stasis: (self.asked.entries.clear(), self.sent.entries.clear()))         # with the events of the end
         for event_socket in ended:
             event_socket.end()
         self.set_clock("real" if self.first_speed else "manual", self.first_speed or 1.0)
@@ -7982,9 +7996,8 @@ class Server(Bench):
         for sock in sessions:
             Stream(sock).shut_down()
         self.due_earlier.set()
-        for journal in (self.asked, self.sent):
-            journal.era += 1            # nobody waits any longer
-            journal.tell()
+        self.asked.tell()
+        self.sent.tell()
         self.rtp.close()
         deadline = time.monotonic() + CLOSING_SECONDS
         for thread in [*sessions.values(), *self.threads]:

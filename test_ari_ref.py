@@ -11225,7 +11225,7 @@ class TestBench:
             journal.add(1, word)
         journal.add(ari_ref.MAX_NOTED + 1, "too long to be kept")
         assert list(journal.entries) == [(3, "c"), (4, "d"), (5, "e")]
-        assert journal.find(lambda entry: {"word": entry[1]}, 4, 1, 0) == [{"word": "e"}]
+        assert journal.find(lambda entry: {"word": entry[1]}, 4, 1, 0, bool) == [{"word": "e"}]
 
     def test_lets_requests_fail(self, bench):
         """So many times, by method and path, and nothing is done; then all is as it was."""
@@ -11274,7 +11274,7 @@ class TestBench:
     @rows("path, status",
         ("a fault without a deed", "faults?path=/bridges", 400), ("a fault with two", "faults?path=/bridges&status=500&drop=true", 400), ("a status that is none", "faults?status=1000", 400), ("an answer that is not the last", "faults?status=100", 400),
         ("a path that nothing has", "faults?status=500&path=/bridge", 400), ("a method that nothing there has", "faults?status=500&method=PUT&path=/bridges", 400),
-        ("a path from outside", "faults?status=500&path=/ari/bridges", 400), ("what is not UTF-8", "faults?status=500&message=%FF", 400), ("a long message", "faults?status=500&message=" + 1001 * "x", 400),
+        ("a path from outside", "faults?status=500&path=/ari/bridges", 400), ("what is not UTF-8", "faults?status=500&message=%FF", 400), ("a path that is not", "faults?status=500&path=/channels/%FF", 400), ("a name that is not", "faults?%FF=1", 400), ("a long message", "faults?status=500&message=" + 1001 * "x", 400),
         ("a name that it does not know", "faults?stauts=500&drop=true", 400), ("a number that is none", "faults?status=500&times=two", 400), ("a number below 0", "faults?status=500&times=-1", 400),
         ("a number like 1e6", "clock/advance?seconds=1e6", 400), ("no number", "clock/advance", 400), ("more than a day", "clock/advance?seconds=86401", 400), ("a flag that is none", "reset?keepSockets=maybe", 400),
         ("a clock of another kind", "clock?mode=sand", 400), ("a clock of no kind", "clock?speed=10", 400), ("a clock that stands still", "clock?mode=real&speed=0", 400),
@@ -11454,6 +11454,45 @@ class TestBench:
         threading.Timer(0.02, lambda: get(bench.server.ari_url, path="/bridges/b", method="DELETE")).start()
         assert self.control(bench, "GET", "quiet?wait=10").json == {"quiet": True}
 
+    def test_a_wait_ends_when_its_client_leaves(self, bench):
+        """So that those who gave up take nobody's place (session_limit)."""
+        for path in ("requests?wait=60&count=99", "quiet?wait=60", "sockets/none?wait=60"):
+            bench.client.post("/bridges/b", {})
+            before = len(bench.server.sessions)
+            with socket.create_connection(bench.server.listeners[0].server_address) as sock:
+                sock.sendall(b"GET /control/%s HTTP/1.1\r\nAuthorization: Basic YXN0ZXJpc2s6YXN0ZXJpc2s=\r\n\r\n" % path.encode())
+                bench.server.wait(lambda stasis: len(bench.server.sessions) > before)
+                time.sleep(0.02)
+            bench.server.wait(lambda stasis: len(bench.server.sessions) == before)
+
+    def test_a_reset_forgets_who_asked_before(self, bench):
+        """And was still waiting for an answer."""
+        def ask():
+            with contextlib.suppress(OSError):
+                get(bench.server.ari_url, path="/bridges/old", method="POST")
+        bench.server.delay("POST", "/bridges/*", 30, times=1)
+        asking = threading.Thread(target=ask)
+        asking.start()
+        bench.server.wait(lambda stasis: not bench.server.faults)
+        bench.server.reset()
+        asking.join(10)
+        assert bench.server.requests() == [] and bench.server.is_quiet()
+
+    def test_the_clock_keeps_the_speed_that_it_is_given(self, bench):
+        """While time is moved on."""
+        moving = threading.Thread(target=bench.server.advance, args=(86400,))
+        bench.server.change(lambda stasis: ari_ref.Timer(stasis).set(86400, lambda: None))
+        moving.start()
+        bench.server.set_clock("real", 7)
+        moving.join(10)
+        assert bench.server.clock[1] == 7
+
+    def test_shows_a_request_as_it_came(self, bench):
+        """Its target and body, but for passwords: enough to repeat it."""
+        bench.client.post("/bridges?name=a%20b&api_key=asterisk:asterisk", json={"type": "mixing"})
+        shown = bench.server.requests("POST", "/bridges")[-1]
+        assert (shown["target"], jsonlib.loads(shown["body"])) == ("/ari/bridges?name=a%20b&api_key=...", {"type": "mixing"})
+
     def test_a_wait_ends_with_a_reset_and_with_the_server(self):
         with ari_ref.Server(users={"a": "b"}, port=0) as server:
             for end in (server.reset, server.close):
@@ -11487,7 +11526,7 @@ class TestBench:
         """Ten seconds at a time: a call that rings for 30 s can be answered by who waits for it to ring for 10."""
         steps = []
         bench.server.change(lambda stasis: ari_ref.Timer(stasis).set(25, lambda: None))
-        move, bench.server.move_clock = bench.server.move_clock, lambda seconds, speed: steps.append(seconds) or move(seconds, speed)
+        move, bench.server.move_clock = bench.server.move_clock, lambda seconds: steps.append(seconds) or move(seconds)
         bench.server.advance(25)
         assert steps == [10, 10, 5]
 
