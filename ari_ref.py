@@ -8199,7 +8199,7 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("--recordings", metavar="DIR", help="where recordings are stored (default: in memory)")
     parser.add_argument("--tls-cert", metavar="FILE", help="certificate chain, PEM: serve https")
     parser.add_argument("--tls-key", metavar="FILE", help="its private key (default: in the same file)")
-    parser.add_argument("--control", action="store_true", help="serve /control: telephones that are moved over HTTP")
+    parser.add_argument("--control", action="store_true", help="serve a page at /, and below /control what a test may do")
     parser.add_argument("--phone", metavar="TECH/NAME[@CONTEXT]", action="append", default=[],
                         help="a telephone, such as PJSIP/alice@stasis-demo; may be given again and again")
     parser.add_argument("--log-level", default="warning", choices=("debug", "info", "warning", "error"),
