@@ -3,6 +3,7 @@
 
     pytest test_ari_ref.py                                                     the module, started in this process
     ARI_URL=http://host:8088/ari ARI_AUTH=user:password pytest test_ari_ref.py     any other server, over the wire
+    python3 test_ari_ref.py --contract | --list      an ari.conf that fulfils the contract; the specification, a sentence a line
 
 Three parts:
 
@@ -2301,7 +2302,7 @@ class Report:
 
     def __init__(self):
         self.server_name = "none was needed"
-        self.counts = {}
+        self.counts, self.missing = {}, collections.Counter()
         banner = re.compile(r"# (?:===|---) (.+?) (?:===|---)$")
         with open(__file__, encoding="utf-8") as source:
             found = [(number, banner.match(line.rstrip())) for number, line in enumerate(source)]
@@ -2318,6 +2319,8 @@ class Report:
         if report.when == "call" or report.outcome != "passed":
             counts = self.counts.setdefault(self.chapter_of(report.location), collections.Counter())
             counts[report.outcome] += 1
+        if report.skipped and isinstance(report.longrepr, tuple):
+            self.missing[report.longrepr[2].partition(": ")[2]] += 1
 
     def pytest_terminal_summary(self, terminalreporter):
         write = terminalreporter.write_line
@@ -2327,6 +2330,8 @@ class Report:
         for chapter, counts in sorted(self.counts.items(), key=lambda item: titles.index(item[0])):
             write("%-*s  %4d passed  %4d failed  %4d skipped" % (width, chapter, counts["passed"], counts["failed"],
                                                                counts["skipped"]))
+        for reason, count in self.missing.most_common():
+            write("%d skipped: %s" % (count, reason))
         write("server: " + self.server_name)
 
 
@@ -12196,6 +12201,12 @@ class TestReadme:
                 assert done.stdout in (b"200", b"204"), line
         assert len(commands) == 6
 
+    def test_the_contract_is_an_ari_conf(self):
+        """--contract of this file: four users, and a warning of the one without a password."""
+        printed = subprocess.run([sys.executable, __file__, "--contract"], stdout=subprocess.PIPE, check=True).stdout
+        config = ari_ref.read_config(printed.decode())
+        assert list(config.users) == ["asterisk", "reader", "crypted", "nopass"] and len(config.warnings) == 1
+
     def test_the_commands_of_make(self):
         """make help lists every target that the README names."""
         with open(os.path.join(HERE, "Makefile"), encoding="utf-8") as file:
@@ -12212,3 +12223,34 @@ class TestReadme:
         done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)], cwd=str(tmp_path), stdout=subprocess.PIPE,
                               env={**os.environ, "PYTHONPATH": HERE}, timeout=60)
         assert b"1 passed" in done.stdout, done.stdout.decode()
+
+
+class Sentences:
+    """What is collected, as a specification: a chapter, a class, a sentence with its rule."""
+
+    def pytest_collection_finish(self, session):
+        chapter = section = None
+        for item in session.items:
+            if REPORT.chapter_of(item.location) != chapter:
+                chapter = REPORT.chapter_of(item.location)
+                print("\n" + chapter)
+            if item.cls is not section:
+                section = item.cls
+                print("  " + re.sub("(?<=[a-z])(?=[A-Z])", " ", section.__name__[4:] if section else "").lower())
+            rule = " ".join((item.obj.__doc__ or "").split("\n\n")[0].split())
+            print("    %s%s" % (item.name[5:].replace("_", " "), rule and ": " + rule))
+
+
+def main(arguments):
+    """--contract or --list; the exit status."""
+    if arguments == ["--contract"]:
+        print(CONFIGURATION.format(pretty="no").strip())
+        return 0
+    if arguments == ["--list"]:
+        return int(pytest.main(["--collect-only", "-p", "no:terminal", "-p", "no:cacheprovider", __file__], [Sentences()]))
+    print("usage: test_ari_ref.py --contract | --list", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
