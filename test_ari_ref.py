@@ -2487,19 +2487,24 @@ def channelvars(server):
 #     METHOD path [?query, JSON, or form: text] -> STATUS [Phrase] [what]   a request and its reply; what is "text" of a refusal, JSON
 #                                       that it has, = JSON that it is, = NAME JSON that it is but for the usual members, or empty
 #     eventually METHOD path ...        the same, asked until it is so
+#     header NAME: value                that reply has this field; without a value: it has no such field
 #     subject: line; line               the next events about a channel, bridge, playback or recording, in this order
-#     await Type JSON                   an event that has this; others may come before it
-#     never Type JSON                   no such event has come
+#     await Type [ID] [JSON]            an event about this channel, bridge, ..., that has this; others may come before it
+#     await Type [ID] [JSON] = NAME JSON    the same, and its member NAME is that but for the usual members
+#     never Type [ID] [JSON]            no such event has come
 #     forget                            what has come does not count
-#     let 0.5 s pass
+#     let 0.5 s pass                    or hasten 0.5 s, before an await: what comes within that time comes at once, if that can be
 #
 # $b is an id of this case; "<text>" any text, "<timestamp>" and "<uuid>" such a one, "<...>" one that the pattern ... matches.
-# Rows behind the steps, | sentence | value | ..., make a case each, with the values in place of %1, %2, ...
+# Rows behind the steps, | sentence | value | ..., make a case each, with the sentence in place of %0 and the values of %1, %2, ...;
+# || parts rows in one line; a line x joins each row before it to each row behind it. A step of which nothing is left is left out.
+# What is indented more than a step continues it.
 
 USUAL = {}                                          # what a NAME of `= NAME JSON` has, unless the JSON says otherwise
 WILD = {"<text>": str, "<timestamp>": TIMESTAMP, "<uuid>": re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")}
+SUBJECTS = {"Bridge": "bridge", "Dial": "peer", "Playback": "playback", "Recording": "recording"}     # else it is a channel
 TITLE = re.compile(r"(\S.*?)(?: \[([\w, ]*)\])?(?: ([A-Z0-9(].*))?$")
-STEP = re.compile(r"(eventually )?([A-Z]+) (\S+)(?: (?!->)(.+?))? -> (\d+)(?: ([A-Z][\w' ]*?))?(?: (empty|[\"{\[=].*))?$")
+STEP = re.compile(r"(eventually )?([A-Z]+) (\S+)(?: (?!->)(.+?))? +-> (\d+)(?: ([A-Z][\w' ]*?))?(?: (empty|[\"{\[=].*))?$")
 
 
 def wild(value):
@@ -2539,14 +2544,20 @@ class Telling:
         """Do one step."""
         match, (word, _, rest) = STEP.fullmatch(step), step.partition(" ")
         if match:
-            self.ask(*match.groups())
+            self.reply = self.ask(*match.groups())
+        elif word == "header":
+            name, _, value = rest.partition(":")
+            expect(self.reply, headers={name: value.strip() or None})
         elif word in ("await", "never"):
-            kind, _, members = rest.partition(" ")
-            (self.events.expect if word == "await" else self.events.expect_none)(kind, **wild(jsonlib.loads(members or "{}")))
+            kind, subject, members, whole, name = re.fullmatch(r"(\w+)(?: ([^ {=]\S*))?(?: (\{.*?\}))?(?: (= (\w+) .*))?", rest).groups()
+            about = {SUBJECTS.get(re.match("[A-Z][a-z]+", kind).group(), "channel"): subject} if subject else {}
+            event = (self.events.expect if word == "await" else self.events.expect_none)(kind, **about, **wild(jsonlib.loads(members or "{}")))
+            if whole and not matches(event[name], expected_body(whole)["json"]):
+                fail(self.events.request, shown(expected_body(whole)["json"]), shown(event[name]))
         elif step == "forget":
             self.events.waiting.clear()
-        elif word == "let":
-            self.ari.let_pass(float(rest.split()[0]))
+        elif word in ("let", "hasten"):
+            (self.ari.let_pass if word == "let" else self.ari.hasten)(float(rest.split()[0]))
         else:
             subject, _, lines = step.partition(": ")
             expect_lines(self.events, subject, lines.split("; "))
@@ -2558,20 +2569,23 @@ class Telling:
             path, given = path + given, None
         more = {} if not given else {"form": given[6:]} if given.startswith("form: ") else {"json": jsonlib.loads(given)}
         if eventually:
-            self.ari.eventually(path, **expectation)
-        else:
-            expect(self.ari.request(method, path, **more), **expectation)
+            return self.ari.eventually(path, **expectation)
+        return expect(self.ari.request(method, path, **more), **expectation)
 
 
 def script_cases(text):
-    """(line, sentence, settings, rule, steps, rows) of each case."""
+    """(line, sentence, settings, rule, steps, tables of rows) of each case."""
     cases = []
     for number, line in enumerate(textwrap.dedent(text).split("\n")):
         if line[:1] not in (" ", ""):
             sentence, settings, rule = TITLE.fullmatch(line).groups()
-            cases.append((number, sentence, [name for name in (settings or "").split(", ") if name], rule or "", [], []))
+            cases.append((number, sentence, [name for name in (settings or "").split(", ") if name], rule or "", [], [[]]))
         elif line.strip()[:1] == "|":
-            cases[-1][5].append([cell.strip() for cell in line.strip(" |").split(" | ")])
+            cases[-1][5][-1] += [[cell.strip() for cell in re.split(r" \|(?= |$)", row)] for row in line.strip(" |").split(" || ")]
+        elif line.strip() == "x":
+            cases[-1][5].append([])
+        elif line[:8].isspace():
+            cases[-1][4][-1] += " " + line.strip()
         elif line:
             cases[-1][4].append(line.strip())
     return cases
@@ -2580,15 +2594,16 @@ def script_cases(text):
 def script_case(settings, steps, has_rows):
     """A case of a class, from its settings and steps."""
     def run(request, ari, row):
-        names = {"app": ari.app, "context": ari.context}
+        names = {"app": ari.app, "context": ari.context, "root": ari.path("")}
+        cells = dict(enumerate(row))
         for name in settings:
             value = request.getfixturevalue(name)
             names.update(getattr(value, "names", {name: value}))
         telling = Telling(ari, request.getfixturevalue("events"), names)
         for step in steps:
-            for number, cell in enumerate(row, 1):
-                step = step.replace("%%%d" % number, cell)
-            telling.take(telling.filled(step))
+            step = re.sub(r"%(\d)(?![0-9A-F])", lambda match: cells.get(int(match.group(1)), ""), step) if has_rows else step
+            if step:
+                telling.take(telling.filled(step))
     if has_rows:
         return lambda self, request, ari, row: run(request, ari, row)
     return lambda self, request, ari: run(request, ari, ())
@@ -2598,12 +2613,14 @@ def script(text):
     """Give a class the cases of a text that stands here."""
     first = sys._getframe(1).f_lineno               # of the decorator: its first line, or, before Python 3.9, of the class
     def give(cls):
-        for number, sentence, settings, rule, steps, table in script_cases(text):
-            case = script_case(settings, steps, bool(table))
+        for number, sentence, settings, rule, steps, tables in script_cases(text):
+            case = script_case(settings, steps, tables != [[]])
             case.__doc__, case.__name__ = rule, "test_" + re.sub(r"\W+", "_", sentence)
             case.__code__ = case.__code__.replace(co_firstlineno=first + number)
-            if table:
-                case = rows("row", *((name, tuple(cells)) for name, *cells in table))(case)
+            assert not hasattr(cls, case.__name__), "two cases are called " + sentence
+            if tables != [[]]:
+                joined = ([" ".join(row[0] for row in each)] + [cell for row in each for cell in row[1:]] for each in itertools.product(*tables))
+                case = rows("row", *((row[0], tuple(row)) for row in joined))(case)
             setattr(cls, case.__name__, case)
         return cls
     return give
@@ -2622,10 +2639,12 @@ def misses_sounds(server):
     return status == 404
 
 
-def need_missing_sound(ari):
-    """Skip where every sound exists."""
+@pytest.fixture
+def no_sound(ari):
+    """A medium that does not exist."""
     if not IN_PROCESS and not misses_sounds(ari.server):
         pytest.skip("precondition missing: a sound that does not exist (start ari_ref with --sounds)")
+    return NO_SOUND
 
 
 @pytest.fixture(scope="session")
@@ -7385,141 +7404,90 @@ class TestHangupRequest:
 
 # --- bridges: make, look, destroy ---
 
-NO_BRIDGE = {"status": 404, "phrase": "Not found", "json": message("Bridge not found")}
-NO_MUSIC = {"status": 409, "json": message("Bridge isn't playing music")}
 BRIDGE_MEMBERS = "id technology bridge_type bridge_class creator name channels creationtime video_mode"
+USUAL["bridge"] = {"technology": "simple_bridge", "bridge_type": "mixing", "bridge_class": "stasis", "creator": "Stasis", "name": "",
+                   "channels": [], "creationtime": "<timestamp>", "video_mode": "talker"}
 
 
-def bridge_json(bridge, **members):
-    """A bridge as ARI shows it: mixing and empty, but for the given members."""
-    return dict({"id": bridge, "technology": "simple_bridge", "bridge_type": "mixing", "bridge_class": "stasis",
-                 "creator": "Stasis", "name": "", "channels": [], "creationtime": TIMESTAMP, "video_mode": "talker"},
-                **members)
-
-
-def bridge_failure(text):
-    """500 with the phrase that bridges use."""
-    return {"status": 500, "phrase": "Internal Error", "json": message(text)}
-
-
+@script("""
+    is made with 200, and not 201, with the bridge (ast_ari_bridges_create)
+        POST %1 -> 200 = bridge {"id": "$b"}
+        | an id in the path | /bridges/$b || an id in the query | /bridges?bridgeId=$b || an id in JSON | /bridges {"bridgeId": "$b"}
+        | an id in a form | /bridges form: bridgeId=$b || an id in the path and another elsewhere | /bridges/$b?bridgeId=other
+    is made with an id of its own Without an id: a UUID (bridge.c, bridge_base_init)
+        POST /bridges?name=$n -> 200 = bridge {"id": "<uuid>", "name": "$n"}
+    has a type Words that decide type, technology and video mode (bridges_create)
+        POST /bridges/$b?type=%1 -> 200 = bridge {%2 "id": "$b"}
+        | mixing | mixing || nothing: mixing || holding | holding | "bridge_type": "holding", "technology": "holding_bridge",
+        | mixing with features that do not show | mixing,dtmf_events,proxy_media || mixing with blanks and unknown words | +mixing+,+bogus+
+        | a single video | mixing,video_single | "video_mode": "single",
+        | video for all | video_sfu | "video_mode": "sfu", "technology": "softmix",
+        | video for all, whatever else | video_sfu,holding,mixing | "video_mode": "sfu", "technology": "softmix",
+    can not be made as Neither or both of mixing and holding: 500 (res_stasis.c)
+        POST /bridges/$b?type=%1 -> 500 Internal Error "Unable to create bridge"
+        GET /bridges/$b -> 404 "Bridge not found"
+        | both mixing and holding | mixing,holding || an unknown word alone | bogus || a word in another case | Mixing
+        | a feature alone | dtmf_events
+    may be made again with 200 without a body and a type, and nothing changes (ast_ari_bridges_create_with_id)
+        POST /bridges/$b?name=one -> 200
+        POST /bridges/$b %1 -> 200 empty
+        header Content-type:
+        header Content-Length: 0
+        GET /bridges/$b -> 200 = bridge {"id": "$b", "name": "one"}
+        | no parameters || the same name | ?name=one || an empty name | ?name=
+    can not be made again with 500 (ast_ari_bridges_create_with_id)
+        POST /bridges/$b?name=one -> 200
+        POST /bridges/$b?%1 -> 500 Internal Error "%2"
+        | another name                      | name=two              | Changing bridge name is not implemented
+        | a type                            | type=mixing           | Supplying a bridge type when updating a bridge is not allowed.
+        | both: the name is looked at first | name=two&type=mixing  | Changing bridge name is not implemented
+        | a type and the same name          | name=one&type=holding | Supplying a bridge type when updating a bridge is not allowed.
+    can not be made twice by a query [departure] The bridgeId of one that exists is as the id in the path; Asterisk makes a second one
+        POST /bridges/$b?name=one -> 200
+        POST /bridges?bridgeId=$b&name=two -> 500 Internal Error "Changing bridge name is not implemented"
+    is destroyed [bridge] 204, and it is gone (ast_ari_bridges_destroy)
+        DELETE /bridges/{bridge} -> 204 empty
+        GET /bridges/{bridge} -> 404 "Bridge not found"
+    can be made anew when it was destroyed The id is free
+        POST /bridges/$b?name=one -> 200
+        DELETE /bridges/$b -> 204
+        POST /bridges/$b?name=two -> 200 = bridge {"id": "$b", "name": "two"}
+    is announced to who hears of all To those subscribed to all bridges (stasis/app.c)
+        POST /applications/{app}/subscription?eventSource=bridge: -> 200
+        POST /bridges/$b -> 200
+        %1
+        await %0 {"bridge": "$b"} = bridge {"id": "$b"}
+        | BridgeCreated || BridgeDestroyed | DELETE /bridges/$b -> 204
+    that is unknown can not be 404 with a small f, before any parameter is looked at (find_bridge)
+        %1 -> 404 Not found "Bridge not found"
+        | destroyed | DELETE /bridges/$none || added to | POST /bridges/$none/addChannel
+        | removed from | POST /bridges/$none/removeChannel || given a video source | POST /bridges/$none/videoSource/none
+        | given no video source | DELETE /bridges/$none/videoSource || given music | POST /bridges/$none/moh
+        | given no music | DELETE /bridges/$none/moh || played to | POST /bridges/$none/play?skipms=-1
+        | played to with an id | POST /bridges/$none/play/p || recorded | POST /bridges/$none/record?maxDurationSeconds=-1
+    that is unknown can not be shown 404 with the usual phrase (ast_ari_bridges_get)
+        GET /bridges/$none -> 404 Not Found "Bridge not found"
+""")
 class TestBridge:
+    """A bridge is made, shown and destroyed (resource_bridges.c)."""
+
     def test_has_its_members_in_order(self, compact, ari):
         """id, technology, ... video_mode (stasis_bridges.c, ast_bridge_snapshot_to_json)."""
         reply = expect(ari.get("/bridges/" + ari.bridge()), status=200)
         expect_members(reply.request, reply.json, BRIDGE_MEMBERS)
 
-    @rows("path, params, more",
-          ("an id in the path", "/bridges/{id}", {}, {}),
-          ("an id in the query", "/bridges", {"bridgeId": "{id}"}, {}),
-          ("an id in JSON", "/bridges", {}, {"json": {"bridgeId": "{id}"}}),
-          ("an id in a form", "/bridges", {}, {"form": "bridgeId={id}"}),
-          ("an id in the path and another elsewhere", "/bridges/{id}", {"bridgeId": "other"}, {}))
-    def test_is_made_with(self, ari, path, params, more):
-        """200, and not 201, with the bridge (resource_bridges.c, ast_ari_bridges_create)."""
-        names = {"id": ari.id("b")}
-        expect(ari.post(filled(path, names), filled(params, names), **filled(more, names)), status=200,
-               json=bridge_json(names["id"]))
-
-    def test_is_made_with_an_id_of_its_own(self, ari):
-        """Without an id: a UUID (bridge.c, bridge_base_init)."""
-        reply = ari.post("/bridges", {"name": ari.id("n")})
-        expect(reply, status=200, json=bridge_json(re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
-                                                   name=ari.id("n")))
-
-    @rows("kind, members",
-          ("mixing", "mixing", {}),
-          ("nothing: mixing", "", {}),
-          ("holding", "holding", {"bridge_type": "holding", "technology": "holding_bridge"}),
-          ("mixing with features that do not show", "mixing,dtmf_events,proxy_media", {}),
-          ("mixing with blanks and unknown words", " mixing , bogus ", {}),
-          ("a single video", "mixing,video_single", {"video_mode": "single"}),
-          ("video for all", "video_sfu", {"video_mode": "sfu", "technology": "softmix"}),
-          ("video for all, whatever else", "video_sfu,holding,mixing", {"video_mode": "sfu", "technology": "softmix"}))
-    def test_has_a_type(self, ari, kind, members):
-        """Words that decide type, technology and video mode (resource_bridges.c, bridges_create)."""
-        expect(ari.post("/bridges/" + ari.id("b"), {"type": kind}), status=200,
-               json=bridge_json(ari.id("b"), **members))
-
-    @rows("kind", ("both mixing and holding", "mixing,holding"), ("an unknown word alone", "bogus"),
-          ("a word in another case", "Mixing"), ("a feature alone", "dtmf_events"))
-    def test_can_not_be_made_as(self, ari, kind):
-        """Neither or both of mixing and holding: 500 (resource_bridges.c; res_stasis.c)."""
-        expect(ari.post("/bridges/" + ari.id("b"), {"type": kind}), **bridge_failure("Unable to create bridge"))
-        expect(ari.get("/bridges/" + ari.id("b")), status=404, json=message("Bridge not found"))
-
-    @rows("params", ("no parameters", {}), ("the same name", {"name": "one"}), ("an empty name", {"name": ""}))
-    def test_may_be_made_again_with(self, ari, params):
-        """200 without a body and a type, and nothing changes (resource_bridges.c, ast_ari_bridges_create_with_id)."""
-        bridge = ari.bridge(name="one")
-        expect(ari.post("/bridges/" + bridge, params), status=200, body=b"",
-               headers={"Content-type": None, "Content-Length": "0"})
-        expect(ari.get("/bridges/" + bridge), status=200, json=bridge_json(bridge, name="one"))
-
-    @rows("params, text",
-          ("another name", {"name": "two"}, "Changing bridge name is not implemented"),
-          ("a type", {"type": "mixing"}, "Supplying a bridge type when updating a bridge is not allowed."),
-          ("both: the name is looked at first", {"name": "two", "type": "mixing"},
-           "Changing bridge name is not implemented"),
-          ("a type and the same name", {"name": "one", "type": "holding"},
-           "Supplying a bridge type when updating a bridge is not allowed."))
-    def test_can_not_be_made_again_with(self, ari, params, text):
-        """500 (resource_bridges.c, ast_ari_bridges_create_with_id)."""
-        expect(ari.post("/bridges/" + ari.bridge(name="one"), params), **bridge_failure(text))
-
-    def test_can_not_be_made_twice_by_a_query(self, departure, ari):
-        """bridgeId of a bridge that exists is as the id in the path; Asterisk makes a second bridge of that id."""
-        bridge = ari.bridge(name="one")
-        expect(ari.post("/bridges", {"bridgeId": bridge, "name": "two"}),
-               **bridge_failure("Changing bridge name is not implemented"))
-
     def test_is_listed_as_it_is_shown(self, ari):
-        """GET /bridges, in no promised order (resource_bridges.c, ast_ari_bridges_list)."""
+        """GET /bridges, in no promised order (ast_ari_bridges_list)."""
         bridge = ari.bridge(name="n")
         reply = expect(ari.get("/bridges"), status=200)
         if [one for one in reply.json if one["id"] == bridge] != [ari.get("/bridges/" + bridge).json]:
             fail(reply.request, "a list with the bridge as GET /bridges/ID shows it", str(reply))
-
-    def test_is_destroyed(self, ari):
-        """204, and it is gone (resource_bridges.c, ast_ari_bridges_destroy)."""
-        bridge = ari.bridge()
-        expect(ari.delete("/bridges/" + bridge), status=204, body=b"")
-        expect(ari.get("/bridges/" + bridge), status=404, json=message("Bridge not found"))
-
-    def test_can_be_made_anew_when_it_was_destroyed(self, ari):
-        """The id is free (resource_bridges.c)."""
-        bridge = ari.bridge(name="one")
-        expect(ari.delete("/bridges/" + bridge), status=204)
-        expect(ari.post("/bridges/" + bridge, {"name": "two"}), status=200, json=bridge_json(bridge, name="two"))
-
-    @rows("kind, asked", ("BridgeCreated", "BridgeCreated", "POST"), ("BridgeDestroyed", "BridgeDestroyed", "DELETE"))
-    def test_is_announced_to_who_hears_of_all(self, ari, events, kind, asked):
-        """To those subscribed to all bridges (stasis/app.c)."""
-        expect(subscribe(ari, "bridge:"), status=200)
-        bridge = ari.bridge()
-        if asked == "DELETE":
-            expect(ari.delete("/bridges/" + bridge), status=204)
-        if not matches(events.expect(kind, bridge=bridge)["bridge"], bridge_json(bridge)):
-            fail(events.request, shown(bridge_json(bridge)), shown(events.waiting))
 
     def test_is_announced_with_members_in_order(self, compact, ari, events):
         """BridgeCreated: type, timestamp, bridge (stasis_bridges.c)."""
         expect(subscribe(ari, "bridge:"), status=200)
         event = events.expect("BridgeCreated", bridge=ari.bridge())
         expect_members(events.request, event, "type timestamp bridge asterisk_id application")
-
-    @rows("method, path",
-          ("destroyed", "DELETE", ""), ("added to", "POST", "/addChannel"), ("removed from", "POST", "/removeChannel"),
-          ("given a video source", "POST", "/videoSource/none"), ("given no video source", "DELETE", "/videoSource"),
-          ("given music", "POST", "/moh"), ("given no music", "DELETE", "/moh"),
-          ("played to", "POST", "/play?skipms=-1"),
-          ("played to with an id", "POST", "/play/p"), ("recorded", "POST", "/record?maxDurationSeconds=-1"))
-    def test_that_is_unknown_can_not_be(self, ari, method, path):
-        """404 with a small f, before any parameter is looked at (resource_bridges.c, find_bridge)."""
-        expect(ari.request(method, "/bridges/" + ari.id("none") + path), **NO_BRIDGE)
-
-    def test_that_is_unknown_can_not_be_shown(self, ari):
-        """404 with the usual phrase (resource_bridges.c, ast_ari_bridges_get)."""
-        expect(ari.get("/bridges/" + ari.id("none")), status=404, phrase="Not Found", json=message("Bridge not found"))
 
 
 # --- bridges: channels in them ---
@@ -7529,26 +7497,19 @@ def add(ari, bridge, *channels, **more):
     expect(ari.post("/bridges/%s/addChannel" % bridge, dict(more, channel=",".join(channels))), status=204)
 
 
-def remove(ari, bridge, *channels):
-    """POST /bridges/ID/removeChannel: 204."""
-    expect(ari.post("/bridges/%s/removeChannel" % bridge, {"channel": ",".join(channels)}), status=204)
-
-
-def name_of(ari, channel):
-    """The name of a channel, as BRIDGEPEER shows it."""
-    return ari.get("/channels/" + channel).json["name"]
-
-
 class Meeting:
-    """A bridge with the far legs of some calls in it, which joined in this order; what happened so far is forgotten."""
+    """A bridge, and calls: the far legs of the first ones have joined it, in this order; what happened so far is forgotten.
 
-    def __init__(self, ari, events, count, **params):
-        self.calls = [answered(ari, events, "m%d" % number) for number in range(count)]
-        self.legs = [call.far for call in self.calls]
-        self.names = {"name%d" % number: name_of(ari, leg) for number, leg in enumerate(self.legs)}
-        self.bridge = ari.bridge(**params)
-        self.names.update(zip("abc", self.legs), bridge=self.bridge, **dict(zip("ABC", list(self.names.values()))))
-        for number, leg in enumerate(self.legs):
+    In text: {bridge}, the far legs {a} {b} {c}, their names {A} {B} {C}, the near legs {near_a} {near_b} {near_c}.
+    """
+
+    def __init__(self, ari, events, inside, *outside):
+        self.calls = [answered(ari, events, "m%d" % number, **params) for number, params in enumerate([{}] * inside + list(outside))]
+        self.legs, self.bridge = [call.far for call in self.calls], ari.bridge()
+        self.names = dict(zip("abc", self.legs), bridge=self.bridge)
+        for letter, call in zip("abc", self.calls):
+            self.names.update({letter.upper(): ari.get("/channels/" + call.far).json["name"], "near_" + letter: call.near})
+        for number, leg in enumerate(self.legs[:inside]):
             add(ari, self.bridge, leg)
             events.expect("ChannelEnteredBridge", channel=leg)
             if number:
@@ -7558,187 +7519,131 @@ class Meeting:
 
 
 @pytest.fixture
-def alone(ari, events):
-    """A mixing bridge with one channel."""
-    return Meeting(ari, events, 1)
+def bridge(ari):
+    """A mixing bridge with nobody in it."""
+    return ari.bridge()
 
 
-@pytest.fixture
-def couple(ari, events):
-    """A mixing bridge with two channels."""
-    return Meeting(ari, events, 2)
+def meeting(inside, *outside):
+    """A fixture: a Meeting with so many channels inside, and calls outside that are made with these parameters."""
+    return pytest.fixture(lambda ari, events: Meeting(ari, events, inside, *outside))
 
 
-@pytest.fixture
-def crowd(ari, events):
-    """A mixing bridge with three channels."""
-    return Meeting(ari, events, 3)
+alone, couple, crowd = meeting(1), meeting(2), meeting(3)
+third = meeting(2, {})
+strangers = meeting(0, {"callerId": "Ann <1>"}, {"callerId": "Bob <2>"})
 
 
-NO_CHANNELS = bad_request("Missing parameter channel")
-NO_SUCH_CHANNEL = bad_request("Channel not found")
-FREE_CHANNEL = {"status": 422, "json": message("Channel not in Stasis application")}
-NOT_INSIDE = {"status": 422, "json": message("Channel not in this bridge")}
-
-
+@script("""
+    are made for [unanswered, bridge] From the left, the first fault counts (get_channels and find_channel_control)
+        POST /bridges/{bridge}/%1 %2 -> %3
+        | to add | addChannel || to remove | removeChannel
+        x
+        | no channel                                  |                             | 400 "Missing parameter channel"
+        | an empty one                                | ?channel=                   | 400 "Missing parameter channel"
+        | several empty ones                          | ?channel=,,                 | 400 "Missing parameter channel"
+        | an empty JSON list                          | {"channel": []}             | 400 "Missing parameter channel"
+        | a JSON number                               | {"channel": 5}              | 400 "Missing parameter channel"
+        | an unknown one                              | ?channel=none               | 400 "Channel not found"
+        | one in no application                       | ?channel={near}             | 422 "Channel not in Stasis application"
+        | an unknown one before one in no application | ?channel=none,{near}        | 400 "Channel not found"
+        | one in no application before an unknown one | ?channel={near},none        | 422 "Channel not in Stasis application"
+        | two in one JSON text                        | {"channel": "{far},{near}"} | 400 "Channel not found"
+        | one with a blank before it                  | ?channel=,%20{far}          | 400 "Channel not found"
+    add nothing [call, bridge] An unknown channel after a good one: nobody enters (ast_ari_bridges_add_channel)
+        POST /bridges/{bridge}/addChannel?channel={far},none -> 400 "Channel not found"
+        GET /bridges/{bridge} -> 200 {"channels": []}
+    remove a channel that is in no bridge [call, bridge] 422 (check_add_remove_channel)
+        POST /bridges/{bridge}/removeChannel?channel={far} -> 422 "Channel not in this bridge"
+    remove a channel that is in another bridge [alone] 422 (check_add_remove_channel)
+        POST /bridges/$b -> 200
+        POST /bridges/$b/removeChannel?channel={a} -> 422 "Channel not in this bridge"
+    remove nothing when one [alone] All are checked first (ast_ari_bridges_remove_channel)
+        POST /bridges/{bridge}/removeChannel?channel={a},%1 -> %2
+        GET /bridges/{bridge} -> 200 {"channels": ["{a}"]}
+        | is unknown | none | 400 "Channel not found" || is not inside | {near_a} | 422 "Channel not in this bridge"
+    add a channel that is being recorded [call] 409 (res_stasis.c, recording rule)
+        POST /channels/{far}/record?name=$r&format=wav -> 201
+        await RecordingStarted
+        POST /bridges/$b -> 200
+        POST /bridges/$b/addChannel?channel={far} -> 409 "Channel {far} currently recording"
+""")
 class TestAddAndRemoveChannelRefusals:
-    @rows("operation", ("to add", "addChannel"), ("to remove", "removeChannel"))
-    @rows("more, expected",
-          ("no channel", {}, NO_CHANNELS),
-          ("an empty one", {"params": {"channel": ""}}, NO_CHANNELS),
-          ("several empty ones", {"params": {"channel": ",,"}}, NO_CHANNELS),
-          ("an empty JSON list", {"json": {"channel": []}}, NO_CHANNELS),
-          ("a JSON number", {"json": {"channel": 5}}, NO_CHANNELS),
-          ("an unknown one", {"params": {"channel": "none"}}, NO_SUCH_CHANNEL),
-          ("one in no application", {"params": {"channel": "{near}"}}, FREE_CHANNEL),
-          ("an unknown one before one in no application", {"params": {"channel": "none,{near}"}}, NO_SUCH_CHANNEL),
-          ("one in no application before an unknown one", {"params": {"channel": "{near},none"}}, FREE_CHANNEL),
-          ("two in one JSON text", {"json": {"channel": "{far},{near}"}}, NO_SUCH_CHANNEL),
-          ("one with a blank before it", {"params": {"channel": ",%20{far}"}}, NO_SUCH_CHANNEL))
-    def test_are_made_for(self, ari, unanswered, operation, more, expected):
-        """From the left, the first fault counts (resource_bridges.c, get_channels and find_channel_control)."""
-        expect(ari.post("/bridges/%s/%s" % (ari.bridge(), operation), **filled(more, unanswered.names)), **expected)
-
-    def test_add_nothing(self, ari, call):
-        """An unknown channel after a good one: nobody enters (resource_bridges.c, ast_ari_bridges_add_channel)."""
-        bridge = ari.bridge()
-        expect(ari.post("/bridges/%s/addChannel" % bridge, {"channel": call.far + ",none"}), **NO_SUCH_CHANNEL)
-        expect(ari.get("/bridges/" + bridge), status=200, has={"channels": []})
-
-    def test_remove_a_channel_that_is_in_no_bridge(self, ari, call):
-        """422 (resource_bridges.c, check_add_remove_channel)."""
-        expect(ari.post("/bridges/%s/removeChannel" % ari.bridge(), {"channel": call.far}), **NOT_INSIDE)
-
-    def test_remove_a_channel_that_is_in_another_bridge(self, ari, alone):
-        """422 (resource_bridges.c, check_add_remove_channel)."""
-        expect(ari.post("/bridges/%s/removeChannel" % ari.bridge("other"), {"channel": alone.legs[0]}), **NOT_INSIDE)
-
-    @rows("another, expected", ("is unknown", "none", NO_SUCH_CHANNEL), ("is not inside", "{near}", NOT_INSIDE))
-    def test_remove_nothing_when_one(self, ari, alone, another, expected):
-        """All are checked first (resource_bridges.c, ast_ari_bridges_remove_channel)."""
-        channels = "%s,%s" % (alone.legs[0], filled(another, alone.calls[0].names))
-        expect(ari.post("/bridges/%s/removeChannel" % alone.bridge, {"channel": channels}), **expected)
-        expect(ari.get("/bridges/" + alone.bridge), status=200, has={"channels": alone.legs})
-
-    def test_add_a_channel_that_is_being_recorded(self, ari, events, call):
-        """409 (res_stasis.c, recording rule; resource_bridges.c)."""
-        expect(ari.post("/channels/%s/record" % call.far, {"name": ari.id("r"), "format": "wav"}), status=201)
-        events.expect("RecordingStarted")
-        expect(ari.post("/bridges/%s/addChannel" % ari.bridge(), {"channel": call.far}), status=409,
-               json=message("Channel %s currently recording" % call.far))
+    """Refusals (resource_bridges.c)."""
 
 
+@script("""
+    is asked for by [call, bridge] 204 (resource_bridges.c, ast_ari_bridges_add_channel)
+        POST /bridges/{bridge}/addChannel %1 -> 204 empty
+        await ChannelEnteredBridge {far}
+        GET /bridges/{bridge} -> 200 {"channels": ["{far}"]}
+        | a query | ?channel={far} || JSON | {"channel": "{far}"} || a JSON list | {"channel": ["{far}"]} || a form | form: channel={far}
+        | a list with empty members | ?channel=,{far},
+    may be of several at once [strangers] One after the other (resource_bridges.c, ast_ari_bridges_add_channel)
+        POST /bridges/{bridge}/addChannel?channel={b},{a} -> 204
+        await ChannelEnteredBridge {b} {"bridge": {"channels": ["{b}"]}}
+        await ChannelEnteredBridge {a} {"bridge": {"channels": ["{a}", "{b}"]}}
+    leaves the ids sorted [strangers] By byte value, not by time (stasis_bridges.c, ast_bridge_snapshot_create)
+        POST /bridges/{bridge}/addChannel?channel={b},{a} -> 204
+        await ChannelEnteredBridge {a}
+        GET /bridges/{bridge} -> 200 {"channels": ["{a}", "{b}"]}
+    tells each of two its peer [strangers] BRIDGEPEER is the other's name (bridge.c, set_bridge_peer_vars_2party)
+        POST /bridges/{bridge}/addChannel?channel={a} -> 204
+        POST /bridges/{bridge}/addChannel?channel={b} -> 204
+        {a}: ChannelEnteredBridge {bridge} simple_bridge; ChannelVarset BRIDGEPEER={B}
+        {b}: ChannelEnteredBridge {bridge} simple_bridge; ChannelVarset BRIDGEPEER={A}
+    of a third makes a softmix [crowd] More than two members: softmix (bridge.c, smart_bridge_operation)
+        eventually GET /bridges/{bridge} -> 200 {"technology": "softmix", "channels": ["{a}", "{b}", "{c}"]}
+    of a third is told with the technology before [third] It comes before the switch (bridge_channel.c, bridge_channel_internal_push_full)
+        POST /bridges/{bridge}/addChannel?channel={c} -> 204
+        {c}: ChannelEnteredBridge {bridge} simple_bridge
+    of a third puts it first among the peers [third] The switch to softmix moves it to the head of the list (bridge.c, set_bridge_peer_vars)
+        POST /bridges/{bridge}/addChannel?channel={c} -> 204
+        await ChannelEnteredBridge {c}
+        {c}: ChannelVarset BRIDGEPEER={A},{B}
+        {a}: ChannelVarset BRIDGEPEER={C},{B}
+        {b}: ChannelVarset BRIDGEPEER={C},{A}
+    leaves first the bridge before [alone] ChannelLeftBridge, then ChannelEnteredBridge (res_stasis.c, control_swap_channel_in_bridge)
+        %1
+        POST /bridges/%2/addChannel?channel={a} -> 204
+        {a}: ChannelLeftBridge {bridge} simple_bridge; ChannelEnteredBridge %2 simple_bridge
+        | which is another one | POST /bridges/$b -> 200 | $b || which is the same | | {bridge}
+    takes [call, bridge] Not validated, and not seen in the bridge (resource_bridges.c)
+        POST /bridges/{bridge}/addChannel?channel={far}&%1 -> 204
+        await ChannelEnteredBridge {far} = bridge {"id": "{bridge}", "channels": ["{far}"]}
+        | an unknown role | role=bogus || mute | mute=true || absorbDTMF | absorbDTMF=yes
+    does not join both legs of a pair [departure, alone] The bridge can be destroyed; Asterisk keeps it for ever
+        POST /bridges/{bridge}/addChannel?channel={near_a} -> 204
+        never ChannelEnteredBridge {near_a}
+        POST /bridges/{bridge}/removeChannel?channel={near_a} -> 422 "Channel not in this bridge"
+""")
 class TestJoining:
+    """A channel enters a bridge."""
+
     def test_is_told_with_bridge_and_channel(self, compact, ari, events, call):
         """ChannelEnteredBridge: type, timestamp, bridge, channel (stasis_bridges.c)."""
         add(ari, ari.bridge(), call.far)
-        event = events.expect("ChannelEnteredBridge", channel=call.far,
-                              bridge={"id": ari.id("bridge"), "channels": [call.far]})
+        event = events.expect("ChannelEnteredBridge", channel=call.far, bridge={"id": ari.id("bridge"), "channels": [call.far]})
         expect_members(events.request, event, "type timestamp bridge channel asterisk_id application")
-
-    @rows("more", ("a query", {"params": {"channel": "{far}"}}), ("JSON", {"json": {"channel": "{far}"}}),
-          ("a JSON list", {"json": {"channel": ["{far}"]}}), ("a form", {"form": "channel={far}"}),
-          ("a list with empty members", {"params": {"channel": ",{far},"}}))
-    def test_is_asked_for_by(self, ari, events, call, more):
-        """204 (resource_bridges.c, ast_ari_bridges_add_channel)."""
-        bridge = ari.bridge()
-        expect(ari.post("/bridges/%s/addChannel" % bridge, **filled(more, call.names)), status=204, body=b"")
-        events.expect("ChannelEnteredBridge", channel=call.far)
-        expect(ari.get("/bridges/" + bridge), status=200, has={"channels": [call.far]})
-
-    def test_may_be_of_several_at_once(self, ari, events):
-        """One after the other (resource_bridges.c, ast_ari_bridges_add_channel)."""
-        one, two, bridge = answered(ari, events, "one").far, answered(ari, events, "two").far, ari.bridge()
-        add(ari, bridge, two, one)
-        events.expect("ChannelEnteredBridge", channel=two, bridge={"channels": [two]})
-        events.expect("ChannelEnteredBridge", channel=one, bridge={"channels": [one, two]})
-
-    def test_leaves_the_ids_sorted(self, ari, couple):
-        """By byte value, not by time (stasis_bridges.c, ast_bridge_snapshot_create)."""
-        expect(ari.get("/bridges/" + couple.bridge), has={"channels": sorted(couple.legs)})
-
-    def test_tells_each_of_two_its_peer(self, ari, events):
-        """BRIDGEPEER is the other's name (bridge.c, set_bridge_peer_vars_2party)."""
-        one, two, bridge = answered(ari, events, "one").far, answered(ari, events, "two").far, ari.bridge()
-        add(ari, bridge, one)
-        add(ari, bridge, two)
-        names = {"one": name_of(ari, one), "two": name_of(ari, two), "bridge": bridge}
-        expect_lines(events, one, ["ChannelEnteredBridge {bridge} simple_bridge", "ChannelVarset BRIDGEPEER={two}"],
-                     names)
-        expect_lines(events, two, ["ChannelEnteredBridge {bridge} simple_bridge", "ChannelVarset BRIDGEPEER={one}"],
-                     names)
-
-    def test_of_a_third_makes_a_softmix(self, ari, crowd):
-        """More than two members: softmix (bridge.c, smart_bridge_operation)."""
-        ari.eventually("/bridges/" + crowd.bridge, status=200,
-                       has={"technology": "softmix", "channels": sorted(crowd.legs)})
-
-    def test_of_a_third_is_told_with_the_technology_before(self, ari, events, couple):
-        """ChannelEnteredBridge comes before the switch (bridge_channel.c, bridge_channel_internal_push_full)."""
-        third = answered(ari, events, "third").far
-        add(ari, couple.bridge, third)
-        events.expect("ChannelEnteredBridge", channel=third, bridge={"technology": "simple_bridge"})
-
-    def test_of_a_third_puts_it_first_among_the_peers(self, ari, events, couple):
-        """The switch to softmix moves who joined to the head of the list (bridge.c, set_bridge_peer_vars)."""
-        third = answered(ari, events, "third").far
-        names = dict(couple.names, third=name_of(ari, third))
-        add(ari, couple.bridge, third)
-        events.expect("ChannelEnteredBridge", channel=third)
-        expect_lines(events, third, ["ChannelVarset BRIDGEPEER={name0},{name1}"], names)
-        expect_lines(events, couple.legs[0], ["ChannelVarset BRIDGEPEER={third},{name1}"], names)
-        expect_lines(events, couple.legs[1], ["ChannelVarset BRIDGEPEER={third},{name0}"], names)
-
-    def test_leaves_another_bridge_first(self, ari, events, alone):
-        """ChannelLeftBridge, then ChannelEnteredBridge (res_stasis.c, control_swap_channel_in_bridge)."""
-        other = ari.bridge("other")
-        add(ari, other, alone.legs[0])
-        expect_lines(events, alone.legs[0], ["ChannelLeftBridge {old} simple_bridge",
-                                             "ChannelEnteredBridge {new} simple_bridge"],
-                     {"old": alone.bridge, "new": other})
-
-    def test_the_same_bridge_again_leaves_it_first(self, ari, events, alone):
-        """The same (res_stasis.c, control_swap_channel_in_bridge)."""
-        add(ari, alone.bridge, alone.legs[0])
-        expect_lines(events, alone.legs[0], ["ChannelLeftBridge {old} simple_bridge",
-                                             "ChannelEnteredBridge {old} simple_bridge"],
-                     {"old": alone.bridge})
-
-    @rows("more", ("an unknown role", {"role": "bogus"}), ("mute", {"mute": "true"}),
-          ("absorbDTMF", {"absorbDTMF": "yes"}))
-    def test_takes(self, ari, events, call, more):
-        """Not validated, and not seen in the bridge (resource_bridges.c)."""
-        bridge = ari.bridge()
-        add(ari, bridge, call.far, **more)
-        events.expect("ChannelEnteredBridge", channel=call.far, bridge=bridge_json(bridge, channels=[call.far]))
-
-    def test_does_not_join_both_legs_of_a_pair(self, departure, ari, events, alone):
-        """204, but the other leg does not enter, and the bridge can be destroyed; Asterisk keeps it for ever."""
-        near = alone.calls[0].near
-        add(ari, alone.bridge, near)
-        events.expect_none("ChannelEnteredBridge", channel=near)
-        expect(ari.post("/bridges/%s/removeChannel" % alone.bridge, {"channel": near}), **NOT_INSIDE)
 
 
 @script("""
     is told with the bridge and without the channel [alone] (stasis_bridges.c)
         POST /bridges/{bridge}/removeChannel?channel={a} -> 204
-        await ChannelLeftBridge {"channel": "{a}", "bridge": {"id": "{bridge}", "channels": []}}
+        await ChannelLeftBridge {a} {"bridge": {"id": "{bridge}", "channels": []}}
     is asked for by [alone] (resource_bridges.c, ast_ari_bridges_remove_channel)
         POST /bridges/{bridge}/removeChannel %1 -> 204
         {a}: ChannelLeftBridge {bridge} simple_bridge
-        | a query | ?channel={a}
-        | JSON    | {"channel": ["{a}"]}
-        | a form  | form: channel={a}
+        | a query | ?channel={a} || JSON | {"channel": ["{a}"]} || a form | form: channel={a}
     takes the peer away first [couple] BRIDGEPEER is unset, which tells of an empty one (bridge_channel.c, bridge_channel_internal_pull)
         POST /bridges/{bridge}/removeChannel?channel={a} -> 204
         {a}: ChannelVarset BRIDGEPEER=; ChannelLeftBridge {bridge} simple_bridge
         GET /channels/{a}/variable?variable=BRIDGEPEER -> 404 Variable Not Found "Provided variable was not found"
     leaves who stays alone its old peer [couple] With fewer than two members nobody is told (bridge.c, set_bridge_peer_vars)
         POST /bridges/{bridge}/removeChannel?channel={a} -> 204
-        await ChannelLeftBridge {"channel": "{a}"}
+        await ChannelLeftBridge {a}
         GET /channels/{b}/variable?variable=BRIDGEPEER -> 200 = {"value": "{A}"}
-    of one of three makes it simple again [crowd] Told with the technology before; the others get each other as peers (bridge.c, smart_bridge_operation)
+    of one of three makes it simple again [crowd] Told with the old technology; then the others are peers (bridge.c, smart_bridge_operation)
         POST /bridges/{bridge}/removeChannel?channel={a} -> 204
         {a}: ChannelVarset BRIDGEPEER=; ChannelLeftBridge {bridge} softmix
         {b}: ChannelVarset BRIDGEPEER={C}
@@ -7753,8 +7658,8 @@ class TestJoining:
         {a}: ChannelHangupRequest 32 soft; ChannelVarset BRIDGEPEER=; ChannelLeftBridge {bridge} simple_bridge; StasisEnd
     by destroying the bridge keeps the channels [couple] They leave, and stay in their application (resource_bridges.c, ast_ari_bridges_destroy)
         DELETE /bridges/{bridge} -> 204
-        await ChannelLeftBridge {"channel": "{a}"}
-        await ChannelLeftBridge {"channel": "{b}"}
+        await ChannelLeftBridge {a}
+        await ChannelLeftBridge {b}
         POST /channels/{a}/answer -> 204
         POST /channels/{b}/answer -> 204
 """)
@@ -7762,13 +7667,40 @@ class TestLeaving:
     """A channel leaves a bridge."""
 
 
+@script("""
+    is the application of a channel in it [call, bridge] It is subscribed before the channel enters (control_add_channel_to_bridge)
+        POST /bridges/{bridge}/addChannel?channel={far} -> 204
+        await ChannelEnteredBridge {far}
+        GET /applications/{app} -> 200 {"bridge_ids": ["{bridge}"]}
+    is nobody any more when the last channel left [alone] The subscription ends after ChannelLeftBridge
+        POST /bridges/{bridge}/removeChannel?channel={a} -> 204
+        await ChannelLeftBridge
+        eventually GET /applications/{app} -> 200 {"bridge_ids": []}
+    is the application still after another channel left [couple] Counted by channels (stasis/app.c)
+        POST /bridges/{bridge}/removeChannel?channel={a} -> 204
+        await ChannelLeftBridge
+        GET /applications/{app} -> 200 {"bridge_ids": ["{bridge}"]}
+    is the application twice [alone] It has to unsubscribe twice (stasis/control.c)
+        DELETE /applications/{app}/subscription?eventSource=bridge:{bridge} -> 200 {"bridge_ids": ["{bridge}"]}
+        DELETE /applications/{app}/subscription?eventSource=bridge:{bridge} -> 200 {"bridge_ids": []}
+        DELETE /applications/{app}/subscription?eventSource=bridge:{bridge} -> 422
+    is the application once after a channel went to the dialplan [alone] Only one of its two subscriptions ends (stasis_app_exec)
+        POST /channels/{a}/continue?context=nowhere&extension=1 -> 204
+        await ChannelDestroyed {a}
+        DELETE /applications/{app}/subscription?eventSource=bridge:{bridge} -> 200 {"bridge_ids": []}
+        DELETE /applications/{app}/subscription?eventSource=bridge:{bridge} -> 422
+    is the application still after a hangup [alone] A channel that hung up leaves the subscription: BridgeDestroyed comes
+        DELETE /channels/{a} -> 204
+        await ChannelDestroyed {a}
+        DELETE /bridges/{bridge} -> 204
+        await BridgeDestroyed {bridge}
+    is not told of the end by having had a channel in it [alone] The channels leave, which unsubscribes, before BridgeDestroyed
+        DELETE /bridges/{bridge} -> 204
+        await ChannelLeftBridge {a}
+        never BridgeDestroyed {bridge}
+""")
 class TestWhoHearsOfABridge:
-    def test_is_the_application_of_a_channel_in_it(self, ari, events, call):
-        """It is subscribed before the channel enters (res_stasis.c, control_add_channel_to_bridge)."""
-        bridge = ari.bridge()
-        add(ari, bridge, call.far)
-        events.expect("ChannelEnteredBridge", channel=call.far)
-        expect(ari.application(), has={"bridge_ids": [bridge]})
+    """Subscriptions that come from channels in it (res_stasis.c)."""
 
     def test_is_told_of_channels_of_others(self, ari, events, alone):
         """An application hears all of a bridge that holds a channel of its own (stasis/app.c)."""
@@ -7787,203 +7719,125 @@ class TestWhoHearsOfABridge:
         events.expect("ChannelVarset", variable="BRIDGEPEER", channel=alone.legs[0])
         events.expect_none("ChannelVarset", channel=stranger)
 
-    def test_is_nobody_any_more_when_the_last_channel_left(self, ari, events, alone):
-        """The subscription ends after ChannelLeftBridge (res_stasis.c)."""
-        remove(ari, alone.bridge, alone.legs[0])
-        events.expect("ChannelLeftBridge")
-        ari.eventually("/applications/" + ari.app, has={"bridge_ids": []})
 
-    def test_is_the_application_still_after_another_channel_left(self, ari, events, couple):
-        """Counted by channels (stasis/app.c)."""
-        remove(ari, couple.bridge, couple.legs[0])
-        events.expect("ChannelLeftBridge")
-        expect(ari.application(), has={"bridge_ids": [couple.bridge]})
-
-    def test_is_the_application_twice(self, ari, events, alone):
-        """It has to unsubscribe twice (stasis/control.c; res_stasis.c)."""
-        source = "bridge:" + alone.bridge
-        expect(subscribe(ari, source, method="DELETE"), status=200, has={"bridge_ids": [alone.bridge]})
-        expect(subscribe(ari, source, method="DELETE"), status=200, has={"bridge_ids": []})
-        expect(subscribe(ari, source, method="DELETE"), status=422)
-
-    def test_is_the_application_once_after_a_channel_went_to_the_dialplan(self, ari, events, alone):
-        """Only one of its two subscriptions ends (res_stasis.c, stasis_app_exec)."""
-        expect(ari.post("/channels/%s/continue?context=nowhere&extension=1" % alone.legs[0]), status=204)
-        events.expect("ChannelDestroyed", channel=alone.legs[0])
-        source = "bridge:" + alone.bridge
-        expect(subscribe(ari, source, method="DELETE"), status=200, has={"bridge_ids": []})
-        expect(subscribe(ari, source, method="DELETE"), status=422)
-
-    def test_is_the_application_still_after_a_hangup(self, ari, events, alone):
-        """A channel that hung up leaves the subscription: BridgeDestroyed comes (res_stasis.c)."""
-        expect(ari.delete("/channels/" + alone.legs[0]), status=204)
-        events.expect("ChannelDestroyed", channel=alone.legs[0])
-        expect(ari.delete("/bridges/" + alone.bridge), status=204)
-        events.expect("BridgeDestroyed", bridge=alone.bridge)
-
-    def test_is_not_told_of_the_end_by_having_had_a_channel_in_it(self, ari, events, alone):
-        """DELETE: the channels leave, which unsubscribes, before BridgeDestroyed (res_stasis.c)."""
-        expect(ari.delete("/bridges/" + alone.bridge), status=204)
-        events.expect("ChannelLeftBridge", channel=alone.legs[0])
-        events.expect_none("BridgeDestroyed", bridge=alone.bridge)
-
-
+@script("""
+    are told again at a mute [couple] When a channel is muted at all, or no more, all members are told (res_mutestream.c)
+        POST /channels/{a}/mute?direction=in -> 204
+        {a}: ChannelVarset BRIDGEPEER={B}
+        {b}: ChannelVarset BRIDGEPEER={A}
+    are not told again at [couple] These do not touch the bridge
+        POST /channels/{a}/%1 -> 204
+        never ChannelVarset {b} {"variable": "BRIDGEPEER"}
+        | a hold | hold || music | moh || silence | silence || ringing | ring
+    are told again at a snoop [couple] A hook on a member renews them (res_stasis_snoop.c)
+        POST /channels/{a}/snoop?spy=both&app={app} -> 200
+        {b}: ChannelVarset BRIDGEPEER={A}
+    include the announcer of a playback [alone, sound] It counts as a member, and is not shown in the bridge (resource_bridges.c)
+        POST /bridges/{bridge}/play?media=sound:{sound}&offsetms=900 -> 201
+        await ChannelVarset {a} {"variable": "BRIDGEPEER", "value": "<Announcer/ARI-[0-9a-f]{8};2>"}
+        GET /bridges/{bridge} -> 200 {"channels": ["{a}"]}
+    include [alone] An inner channel (resource_bridges.c)
+        POST /bridges/{bridge}/%1
+        await ChannelVarset {a} {"variable": "BRIDGEPEER", "value": "<%2-[0-9a-f]{8};2>"}
+        | the music | moh -> 204 | Announcer/ARI_MOH || the recorder | record?name=$r&format=wav -> 201 | Recorder/ARI
+""")
 class TestPeersInABridge:
-    def test_are_told_again_at_a_mute(self, ari, events, couple):
-        """When a channel is muted at all, or no more, all members are told (bridge.c; res_mutestream.c)."""
-        expect(ari.post("/channels/%s/mute" % couple.legs[0], {"direction": "in"}), status=204)
-        expect_lines(events, couple.legs[0], ["ChannelVarset BRIDGEPEER={name1}"], couple.names)
-        expect_lines(events, couple.legs[1], ["ChannelVarset BRIDGEPEER={name0}"], couple.names)
-
-    @rows("method, operation", ("a hold", "POST", "hold"), ("music", "POST", "moh"), ("silence", "POST", "silence"),
-          ("ringing", "POST", "ring"))
-    def test_are_not_told_again_at(self, ari, events, couple, method, operation):
-        """These do not touch the bridge (bridge.c)."""
-        expect(ari.request(method, "/channels/%s/%s" % (couple.legs[0], operation)), status=204)
-        events.expect_none("ChannelVarset", channel=couple.legs[1], variable="BRIDGEPEER")
-
-    def test_are_told_again_at_a_snoop(self, ari, events, couple):
-        """A hook on a member renews them (bridge.c; res_stasis_snoop.c)."""
-        expect(ari.post("/channels/%s/snoop" % couple.legs[0], {"spy": "both", "app": ari.app}), status=200)
-        events.expect("ChannelVarset", channel=couple.legs[1], variable="BRIDGEPEER", value=couple.names["name0"])
-
-    def test_include_the_announcer_of_a_playback(self, ari, events, alone, sound):
-        """An inner channel counts as a member, and is not shown in the bridge (resource_bridges.c)."""
-        expect(ari.post("/bridges/%s/play" % alone.bridge, {"media": "sound:" + sound, "offsetms": 900}), status=201)
-        events.expect("ChannelVarset", channel=alone.legs[0], variable="BRIDGEPEER",
-                      value=re.compile("Announcer/ARI-[0-9a-f]{8};2"))
-        expect(ari.get("/bridges/" + alone.bridge), has={"channels": alone.legs})
-
-    def test_include_the_music(self, ari, events, alone):
-        """Its name is Announcer/ARI_MOH (resource_bridges.c, moh_channel)."""
-        expect(ari.post("/bridges/%s/moh" % alone.bridge), status=204)
-        events.expect("ChannelVarset", channel=alone.legs[0], variable="BRIDGEPEER",
-                      value=re.compile("Announcer/ARI_MOH-[0-9a-f]{8};2"))
-
-    def test_include_the_recorder(self, ari, events, alone):
-        """Its name is Recorder/ARI (resource_bridges.c, ast_ari_bridges_record)."""
-        expect(ari.post("/bridges/%s/record" % alone.bridge, {"name": ari.id("r"), "format": "wav"}), status=201)
-        events.expect("ChannelVarset", channel=alone.legs[0], variable="BRIDGEPEER",
-                      value=re.compile("Recorder/ARI-[0-9a-f]{8};2"))
+    """BRIDGEPEER (bridge.c)."""
 
 
+@script("""
+    are exchanged by two [strangers] Each is connected to the other's caller, told after its BRIDGEPEER (bridge_channel.c; bridge_basic)
+        POST /bridges/{bridge}/addChannel?channel={a},{b} -> 204
+        {a}: ChannelEnteredBridge {bridge} simple_bridge; ChannelVarset BRIDGEPEER={B}; ChannelConnectedLine Bob <2>
+        {b}: ChannelEnteredBridge {bridge} simple_bridge; ChannelVarset BRIDGEPEER={A}; ChannelConnectedLine Ann <1>
+    reach the other leg without a word [strangers] Its caller is the new one: seen in ChannelHangupRequest, told at the end (core_unreal.c)
+        POST /bridges/{bridge}/addChannel?channel={a},{b} -> 204
+        await ChannelConnectedLine {"channel": {"id": "{a}", "connected": {"number": "2"}}}
+        GET /channels/{near_a} -> 200 {"caller": {"number": "1"}}
+        DELETE /channels/{near_a} -> 204
+        await ChannelHangupRequest {"channel": {"id": "{near_a}", "caller": {"name": "Bob", "number": "2"}}}
+        await ChannelCallerId {"channel": {"id": "{near_a}", "caller": {"name": "Bob", "number": "2"}}}
+    are cleared by music [strangers] Inner channels have no caller (bridge_channel.c)
+        POST /bridges/{bridge}/addChannel?channel={a} -> 204
+        POST /bridges/{bridge}/moh -> 204
+        await ChannelConnectedLine {"channel": {"id": "{a}", "connected": {"name": "", "number": ""}}}
+    are left alone in a holding bridge [strangers] No peers there (bridge.c)
+        POST /bridges/$b?type=holding -> 200
+        POST /bridges/$b/addChannel?channel={a},{b} -> 204
+        await ChannelEnteredBridge {b}
+        never ChannelConnectedLine
+        never ChannelVarset {"variable": "BRIDGEPEER"}
+""")
 class TestConnectedLinesInABridge:
-    def test_are_exchanged_by_two(self, ari, events):
-        """Each is connected to the other's caller, told after its BRIDGEPEER (bridge_channel.c; bridge_basic)."""
-        one = answered(ari, events, "one", callerId="Ann <1>").far
-        two = answered(ari, events, "two", callerId="Bob <2>").far
-        bridge = ari.bridge()
-        names = {"one": name_of(ari, one), "two": name_of(ari, two), "bridge": bridge}
-        add(ari, bridge, one, two)
-        expect_lines(events, one, ["ChannelEnteredBridge {bridge} simple_bridge", "ChannelVarset BRIDGEPEER={two}",
-                                   "ChannelConnectedLine Bob <2>"], names)
-        expect_lines(events, two, ["ChannelEnteredBridge {bridge} simple_bridge", "ChannelVarset BRIDGEPEER={one}",
-                                   "ChannelConnectedLine Ann <1>"], names)
-
-    def test_reach_the_other_leg_without_a_word(self, ari, events):
-        """The far end's caller is the new one: seen in ChannelHangupRequest, told only at the end (core_unreal.c)."""
-        one, two = (answered(ari, events, "one", callerId="Ann <1>"), answered(ari, events, "two", callerId="Bob <2>"))
-        add(ari, ari.bridge(), one.far, two.far)
-        events.expect("ChannelConnectedLine", channel={"id": one.far, "connected": {"number": "2"}})
-        expect(ari.get("/channels/" + one.near), has={"caller": {"number": "1"}})
-        expect(ari.delete("/channels/" + one.near), status=204)
-        events.expect("ChannelHangupRequest", channel={"id": one.near, "caller": {"name": "Bob", "number": "2"}})
-        events.expect("ChannelCallerId", channel={"id": one.near, "caller": {"name": "Bob", "number": "2"}})
-
-    def test_are_cleared_by_music(self, ari, events):
-        """Inner channels have no caller (bridge_channel.c)."""
-        call, bridge = answered(ari, events, callerId="Ann <1>"), ari.bridge()
-        add(ari, bridge, call.far)
-        expect(ari.post("/bridges/%s/moh" % bridge), status=204)
-        events.expect("ChannelConnectedLine", channel={"id": call.far, "connected": {"name": "", "number": ""}})
-
-    def test_are_left_alone_in_a_holding_bridge(self, ari, events):
-        """No peers there (bridge.c)."""
-        one, two = (answered(ari, events, "one", callerId="Ann <1>"), answered(ari, events, "two", callerId="Bob <2>"))
-        add(ari, ari.bridge(type="holding"), one.far, two.far)
-        events.expect("ChannelEnteredBridge", channel=two.far)
-        events.expect_none("ChannelConnectedLine")
-        events.expect_none("ChannelVarset", variable="BRIDGEPEER")
+    """Connected lines of channels in a bridge."""
 
 
+@script("""
+    stays what it is [crowd] Whatever its members (bridge_holding.c)
+        POST /bridges/$b?type=holding -> 200
+        POST /bridges/$b/addChannel?channel={a},{b},{c} -> 204
+        await ChannelEnteredBridge {c} {"bridge": "$b"}
+        GET /bridges/$b -> 200 = bridge {"id": "$b", "bridge_type": "holding", "technology": "holding_bridge", "channels": ["{a}", "{b}", "{c}"]}
+    plays to all [call, sound] By an announcer (resource_bridges.c)
+        POST /bridges/$b?type=holding -> 200
+        POST /bridges/$b/addChannel?channel={far} -> 204
+        POST /bridges/$b/play/$p?media=sound:{sound}&offsetms=900 -> 201
+        $p: PlaybackStarted sound:{sound} playing; PlaybackFinished sound:{sound} done
+    has one announcer [call] With a channel in that role a playback fails at once (bridge_holding.c)
+        POST /bridges/$b?type=holding -> 200
+        POST /bridges/$b/addChannel?channel={far}&role=announcer -> 204
+        POST /bridges/$b/play/$p?media=tone:ring -> 201
+        $p: PlaybackStarted tone:ring playing; PlaybackFinished tone:ring failed
+""")
 class TestHoldingBridge:
-    def test_stays_what_it_is(self, ari, events):
-        """Whatever its members (bridge_holding.c)."""
-        meeting = [answered(ari, events, word).far for word in ("one", "two", "three")]
-        bridge = ari.bridge(type="holding")
-        add(ari, bridge, *meeting)
-        events.expect("ChannelEnteredBridge", channel=meeting[2])
-        expect(ari.get("/bridges/" + bridge), status=200, json=bridge_json(
-            bridge, bridge_type="holding", technology="holding_bridge", channels=sorted(meeting)))
-
-    def test_plays_to_all(self, ari, events, call, sound):
-        """By an announcer (resource_bridges.c)."""
-        bridge, playback = ari.bridge(type="holding"), ari.id("p")
-        add(ari, bridge, call.far)
-        expect(ari.post("/bridges/%s/play/%s" % (bridge, playback), {"media": "sound:" + sound, "offsetms": 900}),
-               status=201)
-        expect_lines(events, playback, ["PlaybackStarted sound:%s playing" % sound,
-                                        "PlaybackFinished sound:%s done" % sound])
-
-    def test_has_one_announcer(self, ari, events, call):
-        """With a channel in that role a playback fails at once (bridge_holding.c)."""
-        bridge, playback = ari.bridge(type="holding"), ari.id("p")
-        add(ari, bridge, call.far, role="announcer")
-        expect(ari.post("/bridges/%s/play/%s" % (bridge, playback), {"media": "tone:ring"}), status=201)
-        expect_lines(events, playback, ["PlaybackStarted tone:ring playing", "PlaybackFinished tone:ring failed"])
+    """A bridge of type holding."""
 
 
+@script("""
+    is started and stopped [bridge] 204 each (ast_ari_bridges_start_moh, ..._stop_moh)
+        POST /bridges/{bridge}/moh -> 204 empty
+        DELETE /bridges/{bridge}/moh -> 204 empty
+    may be started [bridge] The class is not validated
+        POST /bridges/{bridge}/moh -> 204
+        POST /bridges/{bridge}/moh %1 -> 204
+        | again || with another class | ?mohClass=none
+    can not be stopped [bridge] 409 (ast_ari_bridges_stop_moh)
+        %1
+        %2
+        DELETE /bridges/{bridge}/moh -> 409 "Bridge isn't playing music"
+        | that never played || that does not play any more | POST /bridges/{bridge}/moh -> 204 | DELETE /bridges/{bridge}/moh -> 204
+""")
 class TestMusicInABridge:
-    def test_is_started_and_stopped(self, ari):
-        """204 each (resource_bridges.c, ast_ari_bridges_start_moh, ..._stop_moh)."""
-        bridge = ari.bridge()
-        expect(ari.post("/bridges/%s/moh" % bridge), status=204, body=b"")
-        expect(ari.delete("/bridges/%s/moh" % bridge), status=204, body=b"")
-
-    @rows("more", ("again", {}), ("with another class", {"mohClass": "none"}))
-    def test_may_be_started(self, ari, more):
-        """The class is not validated (resource_bridges.c)."""
-        bridge = ari.bridge()
-        expect(ari.post("/bridges/%s/moh" % bridge), status=204)
-        expect(ari.post("/bridges/%s/moh" % bridge, more), status=204)
-
-    @rows("before", ("that never played", 0), ("that does not play any more", 1))
-    def test_can_not_be_stopped(self, ari, before):
-        """409 (resource_bridges.c, ast_ari_bridges_stop_moh)."""
-        bridge = ari.bridge()
-        for _ in range(before):
-            expect(ari.post("/bridges/%s/moh" % bridge), status=204)
-            expect(ari.delete("/bridges/%s/moh" % bridge), status=204)
-        expect(ari.delete("/bridges/%s/moh" % bridge), **NO_MUSIC)
+    """Music on hold in a bridge (resource_bridges.c)."""
 
 
+@script("""
+    can not be a channel that [unanswered, bridge] 400, 422, 422 (resource_bridges.c, ast_ari_bridges_set_video_source)
+        POST /bridges/{bridge}/videoSource/%1 -> %2
+        | is unknown | none | 400 "Channel not found" || is in no application | {near} | 422 "Channel not in Stasis application"
+        | is not in the bridge | {far} | 422 "Channel not in this bridge"
+    is set [alone] 204, BridgeVideoSourceChanged, and the bridge shows it (bridge.c, ast_bridge_set_single_src_video_mode)
+        POST /bridges/{bridge}/videoSource/{a} -> 204 empty
+        never BridgeVideoSourceChanged {"old_video_source_id": "<.*>"}
+        await BridgeVideoSourceChanged = bridge {"id": "{bridge}", "channels": ["{a}"], "video_mode": "single", "video_source_id": "{a}"}
+        GET /bridges/{bridge} -> 200 = bridge {"id": "{bridge}", "channels": ["{a}"], "video_mode": "single", "video_source_id": "{a}"}
+    may be cleared at any time [bridge] 204 (resource_bridges.c, ast_ari_bridges_clear_video_source)
+        DELETE /bridges/{bridge}/videoSource -> 204 empty
+    is shown until the bridge is published again [watched] DELETE is not published (bridge.c, ast_bridge_remove_video_src)
+        DELETE /bridges/{bridge}/videoSource -> 204
+        GET /bridges/{bridge} -> 200 {"video_mode": "single", "video_source_id": "{a}"}
+    is still shown when its channel has left [watched] That is published, then forgotten (bridge_channel.c, bridge_channel_internal_join)
+        POST /bridges/{bridge}/removeChannel?channel={a} -> 204
+        await ChannelLeftBridge {a}
+        GET /bridges/{bridge} -> 200 = bridge {"id": "{bridge}", "video_mode": "single", "video_source_id": "{a}"}
+    that left is gone when the bridge is published again [watched] The mode stays single (bridge.c, ast_bridge_remove_video_src)
+        POST /bridges/{bridge}/removeChannel?channel={a} -> 204
+        POST /bridges/{bridge}/addChannel?channel={a} -> 204
+        await BridgeVideoSourceChanged {"old_video_source_id": "{a}"} = bridge {"id": "{bridge}", "channels": ["{a}"], "video_mode": "single"}
+        never BridgeVideoSourceChanged
+""")
 class TestVideoSource:
-    @rows("channel, expected",
-          ("is unknown", "none", NO_SUCH_CHANNEL), ("is in no application", "{near}", FREE_CHANNEL),
-          ("is not in the bridge", "{far}", NOT_INSIDE))
-    def test_can_not_be_a_channel_that(self, ari, unanswered, channel, expected):
-        """400, 422, 422 (resource_bridges.c, ast_ari_bridges_set_video_source)."""
-        expect(ari.post("/bridges/%s/videoSource/%s" % (ari.bridge(), filled(channel, unanswered.names))), **expected)
-
-    def test_is_set(self, ari, events, alone):
-        """204, BridgeVideoSourceChanged, and the bridge shows it (bridge.c, ast_bridge_set_single_src_video_mode)."""
-        expect(ari.post("/bridges/%s/videoSource/%s" % (alone.bridge, alone.legs[0])), status=204, body=b"")
-        single = bridge_json(alone.bridge, channels=alone.legs, video_mode="single", video_source_id=alone.legs[0])
-        event = events.expect("BridgeVideoSourceChanged", bridge=single)
-        expect(ari.get("/bridges/" + alone.bridge), status=200, json=single)
-        if "old_video_source_id" in event:
-            fail(events.request, "no old_video_source_id", shown(event))
-
-    def test_has_its_members_in_order(self, compact, ari, events, alone):
-        """video_source_id ends the bridge; type, timestamp, bridge the event (stasis_bridges.c)."""
-        expect(ari.post("/bridges/%s/videoSource/%s" % (alone.bridge, alone.legs[0])), status=204)
-        event = events.expect("BridgeVideoSourceChanged")
-        expect_members(events.request, event, "type timestamp bridge asterisk_id application")
-        expect_members(events.request, event["bridge"], BRIDGE_MEMBERS + " video_source_id")
-
-    def test_may_be_cleared_at_any_time(self, ari):
-        """204 (resource_bridges.c, ast_ari_bridges_clear_video_source)."""
-        expect(ari.delete("/bridges/%s/videoSource" % ari.bridge()), status=204, body=b"")
+    """The video source of a bridge, and who is told of it."""
 
     @pytest.fixture
     def watched(self, ari, events, alone):
@@ -7992,83 +7846,60 @@ class TestVideoSource:
         events.expect("BridgeVideoSourceChanged")
         return alone
 
-    def test_is_shown_until_the_bridge_is_published_again(self, ari, watched):
-        """DELETE is not published (bridge.c, ast_bridge_remove_video_src; stasis_bridges.c)."""
-        expect(ari.delete("/bridges/%s/videoSource" % watched.bridge), status=204)
-        expect(ari.get("/bridges/" + watched.bridge), has={"video_mode": "single", "video_source_id": watched.legs[0]})
+    def test_has_its_members_in_order(self, compact, ari, events, alone):
+        """video_source_id ends the bridge; type, timestamp, bridge the event (stasis_bridges.c)."""
+        expect(ari.post("/bridges/%s/videoSource/%s" % (alone.bridge, alone.legs[0])), status=204)
+        event = events.expect("BridgeVideoSourceChanged")
+        expect_members(events.request, event, "type timestamp bridge asterisk_id application")
+        expect_members(events.request, event["bridge"], BRIDGE_MEMBERS + " video_source_id")
 
     def test_that_was_cleared_is_told_when_a_channel_leaves(self, ari, events, watched):
         """BridgeVideoSourceChanged with the old one, before ChannelLeftBridge (stasis_bridges.c)."""
         expect(ari.delete("/bridges/%s/videoSource" % watched.bridge), status=204)
-        remove(ari, watched.bridge, watched.legs[0])
-        seen = expect_lines(events, watched.bridge, ["BridgeVideoSourceChanged talker",
-                                                     "ChannelLeftBridge {bridge} simple_bridge"],
-                            {"bridge": watched.bridge})
+        expect(ari.post("/bridges/%s/removeChannel" % watched.bridge, {"channel": watched.legs[0]}), status=204)
+        seen = expect_lines(events, watched.bridge, ["BridgeVideoSourceChanged talker", "ChannelLeftBridge {bridge} simple_bridge"],
+                            watched.names)
         if seen[0].get("old_video_source_id") != watched.legs[0]:
             fail(events.request, "old_video_source_id %s" % watched.legs[0], shown(seen[0]))
-        expect(ari.get("/bridges/" + watched.bridge), status=200, json=bridge_json(watched.bridge))
-
-    def test_is_still_shown_when_its_channel_has_left(self, ari, events, watched):
-        """The leaving is published, then the source forgotten (bridge_channel.c, bridge_channel_internal_join)."""
-        remove(ari, watched.bridge, watched.legs[0])
-        events.expect("ChannelLeftBridge", channel=watched.legs[0])
-        expect(ari.get("/bridges/" + watched.bridge), status=200,
-               json=bridge_json(watched.bridge, video_mode="single", video_source_id=watched.legs[0]))
-
-    def test_that_left_is_gone_when_the_bridge_is_published_again(self, ari, events, watched):
-        """The mode stays single, without a source (bridge.c, ast_bridge_remove_video_src)."""
-        remove(ari, watched.bridge, watched.legs[0])
-        add(ari, watched.bridge, watched.legs[0])
-        event = events.expect("BridgeVideoSourceChanged")
-        wanted = {"old_video_source_id": watched.legs[0],
-                  "bridge": bridge_json(watched.bridge, channels=watched.legs, video_mode="single")}
-        if not matches(event["bridge"], wanted["bridge"]) or not matches(event, wanted, whole=False):
-            fail(events.request, shown(wanted), shown(event))
+        expect(ari.get("/bridges/" + watched.bridge), status=200, **expected_body('= bridge {"id": "%s"}' % watched.bridge))
 
 
+@script("""
+    pass from one call to the other [couple] From a near leg to its far leg, the bridge, and the other near leg (bridge_simple.c)
+        POST /channels/{near_a}/dtmf?dtmf=2 -> 204
+        hasten 0.5 s
+        {a}: ChannelDtmfReceived 2
+        {near_b}: ChannelDtmfReceived 2
+    sent to a channel in it leave it [couple] They come out at that channel's other leg alone (channel.c, ast_senddigit)
+        POST /channels/{a}/dtmf?dtmf=3 -> 204
+        hasten 0.5 s
+        {near_a}: ChannelDtmfReceived 3
+        never ChannelDtmfReceived {near_b} {"digit": "3"}
+    are absorbed [strangers] With absorbDTMF=true they are not passed on (res_stasis.c; bridge_channel.c)
+        POST /bridges/{bridge}/addChannel?channel={a}&absorbDTMF=true -> 204
+        POST /bridges/{bridge}/addChannel?channel={b} -> 204
+        await ChannelEnteredBridge {b}
+        POST /channels/{near_a}/dtmf?dtmf=4 -> 204
+        hasten 0.5 s
+        await ChannelDtmfReceived {a} {"digit": "4"}
+        POST /channels/{near_b}/dtmf?dtmf=5 -> 204
+        hasten 0.5 s
+        await ChannelDtmfReceived {near_a} {"digit": "5"}
+        never ChannelDtmfReceived {"digit": "4"}
+""")
 class TestDigitsInABridge:
-    def test_pass_from_one_call_to_the_other(self, ari, events, couple):
-        """From a near leg to its far leg, through the bridge, out at the other near leg (bridge_simple.c)."""
-        one, two = couple.calls
-        expect(ari.post("/channels/%s/dtmf" % one.near, {"dtmf": "2"}), status=204)
-        ari.hasten(0.5)
-        events.expect("ChannelDtmfReceived", digit="2", channel=one.far)
-        events.expect("ChannelDtmfReceived", digit="2", channel=two.near)
+    """Digits between channels in a bridge."""
 
-    def test_sent_to_a_channel_in_it_leave_it(self, ari, events, couple):
-        """They come out at that channel's other leg alone (channel.c, ast_senddigit)."""
-        one, two = couple.calls
-        expect(ari.post("/channels/%s/dtmf" % one.far, {"dtmf": "3"}), status=204)
-        ari.hasten(0.5)
-        events.expect("ChannelDtmfReceived", digit="3", channel=one.near)
-        events.expect_none("ChannelDtmfReceived", digit="3", channel=two.near)
 
-    def test_are_absorbed(self, ari, events):
-        """absorbDTMF=true: not passed on (res_stasis.c; bridge_channel.c)."""
-        one, two, bridge = answered(ari, events, "one"), answered(ari, events, "two"), ari.bridge()
-        add(ari, bridge, one.far, absorbDTMF="true")
-        add(ari, bridge, two.far)
-        events.expect("ChannelEnteredBridge", channel=two.far)
-        expect(ari.post("/channels/%s/dtmf" % one.near, {"dtmf": "4"}), status=204)
-        ari.hasten(0.5)
-        events.expect("ChannelDtmfReceived", digit="4", channel=one.far)
-        expect(ari.post("/channels/%s/dtmf" % two.near, {"dtmf": "5"}), status=204)
-        ari.hasten(0.5)
-        events.expect("ChannelDtmfReceived", digit="5", channel=one.near)
-        if events.find("ChannelDtmfReceived", digit="4"):
-            fail(events.request, "no digit 4 on the other side", shown(events.waiting))
 # --- playbacks ---
 
-NO_PLAYBACK = {"status": 404, "json": message("Playback not found")}
-NOTHING_QUEUED = {"status": 500, "json": message("Failed to queue media for playback")}
 FOREVER = "tone:ring"                               # plays until somebody stops it
 NO_SOUND = "sound:no-such-sound"
+USUAL["playback"] = {"language": "en", "state": "queued"}
 
 
 def play(ari, channel, *media, word="p", **more):
     """POST /channels/ID/play/PLAYBACK: 201; the id of the playback."""
-    if NO_SOUND in media:
-        need_missing_sound(ari)
     playback = ari.id(word)
     expect(ari.post("/channels/%s/play/%s" % (channel, playback), json=dict(more, media=list(media))), status=201)
     return playback
@@ -8079,350 +7910,265 @@ def stop(ari, playback):
     expect(ari.delete("/playbacks/" + playback), status=204, body=b"")
 
 
+@script("""
+    on a channel are made for [unanswered] 500, after 404, 409, 412 and 400 (resource_channels.c, ari_channels_handle_play)
+        POST /channels/{far}/play/$p %1 -> 500 "Failed to queue media for playback"
+        GET /playbacks/$p -> 404 "Playback not found"
+        | no medium || an empty medium | ?media= || an empty medium among others | ?media=sound:a,,sound:b
+        | an empty JSON list | {"media": []} || an empty JSON text | {"media": ""} || a JSON number | {"media": 5}
+    on a channel are made before a look at the media for [unanswered] 400: skipms, then offsetms (resource_channels.c, ari_channels_handle_play)
+        POST /channels/{far}/play/$p?%1 -> 400 "%2 cannot be negative"
+        GET /playbacks/$p -> 404 "Playback not found"
+        | skipms below zero | skipms=-1 | skipms || offsetms below zero | offsetms=-1 | offsetms
+        | both below zero | offsetms=-1&skipms=-1 | skipms
+    on a bridge are made for [bridge] 500 without a message (resource_bridges.c, ari_bridges_play_new)
+        POST /bridges/{bridge}/play %1 -> 500 = {"error": "Allocation failed"}
+        | no medium || an empty medium | ?media=sound:a, || skipms below zero | ?media=sound:a&skipms=-1
+        | offsetms below zero | ?media=sound:a&offsetms=-1
+    are made for an unknown playback that is Operation, then playback (resource_playbacks.c, ast_ari_playbacks_control)
+        %1 -> %2
+        | shown                                                | GET /playbacks/$p                          | 404 "Playback not found"
+        | stopped                                              | DELETE /playbacks/$p                       | 404 "Playback not found"
+        | paused                                               | POST /playbacks/$p/control?operation=pause | 404 "Playback not found"
+        | controlled without an operation, which is told first | POST /playbacks/$p/control                 | 400 "Missing operation"
+        | controlled with an empty operation                   | POST /playbacks/$p/control?operation=      | 400 "Invalid operation "
+        | controlled with an unknown operation                 | POST /playbacks/$p/control?operation=stop  | 400 "Invalid operation stop"
+        | controlled in capitals                               | POST /playbacks/$p/control?operation=Pause | 400 "Invalid operation Pause"
+""")
 class TestPlaybackRefusals:
-    @rows("params, expected",
-          ("no medium", {}, NOTHING_QUEUED),
-          ("an empty medium", {"media": ""}, NOTHING_QUEUED),
-          ("an empty medium among others", {"media": "sound:a,,sound:b"}, NOTHING_QUEUED),
-          ("skipms below zero, before no medium", {"skipms": -1}, bad_request("skipms cannot be negative")),
-          ("offsetms below zero, before no medium", {"offsetms": -1}, bad_request("offsetms cannot be negative")),
-          ("both below zero", {"offsetms": -1, "skipms": -1}, bad_request("skipms cannot be negative")))
-    def test_on_a_channel_are_made_for(self, ari, unanswered, params, expected):
-        """After 404, 409 and 412: skipms, offsetms, media (resource_channels.c, ari_channels_handle_play)."""
-        expect(ari.post("/channels/%s/play/%s" % (unanswered.far, ari.id("p")), params), **expected)
-        expect(ari.get("/playbacks/" + ari.id("p")), **NO_PLAYBACK)
-
-    @rows("body", ("an empty list of media", {"media": []}), ("an empty text", {"media": ""}),
-          ("a number", {"media": 5}))
-    def test_in_json_are_made_for(self, ari, unanswered, body):
-        """The same (resource_channels.c, ari_channels_handle_play)."""
-        expect(ari.post("/channels/%s/play" % unanswered.far, json=body), **NOTHING_QUEUED)
-
-    @rows("params", ("no medium", {}), ("an empty medium", {"media": "sound:a,"}),
-          ("skipms below zero", {"media": "sound:a", "skipms": -1}),
-          ("offsetms below zero", {"media": "sound:a", "offsetms": -1}))
-    def test_on_a_bridge_are_made_for(self, ari, params):
-        """500 without a message (resource_bridges.c, ari_bridges_play_new)."""
-        expect(ari.post("/bridges/%s/play" % ari.bridge(), params), **ALLOCATION_FAILED)
-
-    @rows("method, path, expected",
-          ("shown", "GET", "", NO_PLAYBACK), ("stopped", "DELETE", "", NO_PLAYBACK),
-          ("paused", "POST", "/control?operation=pause", NO_PLAYBACK),
-          ("controlled without an operation, which is told first", "POST", "/control",
-           bad_request("Missing operation")),
-          ("controlled with an empty operation", "POST", "/control?operation=", bad_request("Invalid operation ")),
-          ("controlled with an unknown operation", "POST", "/control?operation=stop",
-           bad_request("Invalid operation stop")),
-          ("controlled in capitals", "POST", "/control?operation=Pause", bad_request("Invalid operation Pause")))
-    def test_are_made_for_an_unknown_playback_that_is(self, ari, method, path, expected):
-        """Operation, then playback (resource_playbacks.c, ast_ari_playbacks_control)."""
-        expect(ari.request(method, "/playbacks/" + ari.id("none") + path), **expected)
+    """Refusals."""
 
 
+@script("""
+    is queued first [call] 201 with the playback and where it is (resource_channels.c, ari_channels_handle_play)
+        POST /channels/{far}/play/$p?media=tone:ring -> 201 = playback {"id": "$p", "media_uri": "tone:ring", "target_uri": "channel:{far}"}
+        header Location: {root}/playbacks/$p
+    is asked for with [call] Path over playbackId; JSON, form or query (resource_channels.c)
+        POST /channels/{far}/play%1 -> 201 {"id": "$p", "media_uri": "tone:ring"}
+        | an id in the path | /$p?media=tone:ring || an id in the query | ?media=tone:ring&playbackId=$p
+        | an id in the path and another in the query | /$p?media=tone:ring&playbackId=q || media in JSON | /$p {"media": ["tone:ring"]}
+        | media in a JSON text | /$p {"media": "tone:ring"} || media in a form | /$p form: media=tone:ring
+    has an id of its own [call] A UUID without one
+        POST /channels/{far}/play?media=tone:ring -> 201 {"id": "<uuid>"}
+    has a language [call] That of lang, else the channel's
+        POST /channels/{far}/play?media=tone:ring&lang=%1 -> 201 {"language": "%2"}
+        | as asked for | fr | fr || of the channel without one |  | en
+    starts and finishes [call, sound] PlaybackStarted in state playing, PlaybackFinished in state done
+        POST /channels/{far}/play/$p?media=sound:{sound}&offsetms=900 -> 201
+        $p: PlaybackStarted sound:{sound} playing; PlaybackFinished sound:{sound} done
+        eventually GET /playbacks/$p -> 404 "Playback not found"
+    goes on when a digit comes [call] DTMF does not stop it
+        POST /channels/{far}/play/$p?media=tone:ring -> 201
+        await PlaybackStarted
+        POST /channels/{near}/dtmf?dtmf=1 -> 204
+        hasten 0.5 s
+        await ChannelDtmfReceived {far}
+        GET /playbacks/$p -> 200 {"state": "playing"}
+    tells of progress on a channel that is not answered [unanswered] It plays in state Ring, without an answer (app_control)
+        POST /channels/{far}/play?media=tone:ring -> 201
+        await PlaybackStarted
+        await Dial {near} {"dialstatus": "PROGRESS"}
+        GET /channels/{far} -> 200 {"state": "Ring"}
+    fails when its channel is hung up [call, no_sound] State failed, before StasisEnd; what is queued is told of too
+        POST /channels/{far}/play/$p?media=tone:ring,{no_sound} -> 201
+        POST /channels/{far}/play/$q?media=tone:ring -> 201
+        $p: PlaybackStarted tone:ring playing
+        DELETE /channels/{far} -> 204
+        $p: PlaybackFinished tone:ring failed
+        $q: PlaybackStarted tone:ring playing; PlaybackFinished tone:ring failed
+    on a channel in a bridge names the channel [alone] The target_uri stays the channel
+        POST /channels/{a}/play/$p?media=tone:ring -> 201
+        await PlaybackStarted {"playback": {"id": "$p", "target_uri": "channel:{a}"}}
+        DELETE /playbacks/$p -> 204 empty
+        $p: PlaybackFinished tone:ring done
+    on a bridge names the bridge [alone, sound] The target_uri is the bridge (resource_bridges.c, ast_ari_bridges_play)
+        POST /bridges/{bridge}/play/$p?media=sound:{sound}&offsetms=900 -> 201
+            = playback {"id": "$p", "media_uri": "sound:{sound}", "target_uri": "bridge:{bridge}"}
+        header Location: {root}/playbacks/$p
+        $p: PlaybackStarted sound:{sound} playing; PlaybackFinished sound:{sound} done
+    on a bridge may have its id in the query [bridge] As playbackId (resource_bridges.c, ast_ari_bridges_play)
+        POST /bridges/{bridge}/play?media=tone:ring&playbackId=$p -> 201 {"id": "$p"}
+        DELETE /playbacks/$p -> 204 empty
+    on a bridge ends with it [alone] DELETE of the bridge: the playback disappears (resource_bridges.c, ast_ari_bridges_destroy)
+        POST /bridges/{bridge}/play/$p?media=tone:ring -> 201
+        DELETE /bridges/{bridge} -> 204
+        eventually GET /playbacks/$p -> 404 "Playback not found"
+    on a bridge is told twice to who hears of all channels and bridges Through the bridge and through its announcer (stasis/app.c)
+        POST /applications/{app}/subscription?eventSource=channel:,bridge: -> 200
+        POST /bridges/$b -> 200
+        POST /bridges/$b/play/$p?media=sound:no-such-sound -> 201
+        await PlaybackStarted $p
+        await PlaybackStarted $p
+        await PlaybackFinished $p
+        await PlaybackFinished $p
+    hides a later one of the same id [call] An id may be given twice; it names the oldest that is not over (playbacks)
+        POST /channels/{far}/play/$p?media=tone:ring -> 201
+        POST /channels/{near}/play/$p?media=tone:busy -> 201
+        await PlaybackStarted {"playback": {"id": "$p", "media_uri": "tone:busy"}}
+        GET /playbacks/$p -> 200 {"media_uri": "tone:ring"}
+        DELETE /playbacks/$p -> 204 empty
+        await PlaybackFinished {"playback": {"id": "$p", "media_uri": "tone:ring"}}
+        GET /playbacks/$p -> 200 {"media_uri": "tone:busy"}
+        DELETE /playbacks/$p -> 204 empty
+        eventually GET /playbacks/$p -> 404 "Playback not found"
+    has no control characters in its location [departure, call] They are escaped; Asterisk sends them raw
+        POST /channels/{far}/play/$p%0A?media=tone:ring -> 201
+        header Location: {root}/playbacks/$p%0A
+    on an empty bridge plays to nobody [bridge] No events, as nobody is subscribed to the bridge; the time runs (resource_bridges.c; stasis/app.c)
+        POST /bridges/{bridge}/play/$p?media=sound:no-such-sound -> 201
+        eventually GET /playbacks/$p -> 404 "Playback not found"
+        never PlaybackStarted
+""")
 class TestPlayback:
-    def test_is_queued_first(self, ari, call):
-        """201 with the playback and where it is (resource_channels.c, ari_channels_handle_play)."""
-        reply = ari.post("/channels/%s/play/%s" % (call.far, ari.id("p")), {"media": FOREVER})
-        expect(reply, status=201, headers={"Location": ari.path("/playbacks/" + ari.id("p"))},
-               json={"id": ari.id("p"), "media_uri": FOREVER, "target_uri": "channel:" + call.far, "language": "en",
-                     "state": "queued"})
+    """A playback on a channel, and on a bridge (res_stasis_playback.c)."""
 
-    def test_has_its_members_in_order(self, compact, ari, events, call):
-        """next_media_uri in its place when there is one (res_stasis_playback.c, playback_to_json)."""
-        playback = play(ari, call.far, FOREVER, NO_SOUND)
-        reply = expect(ari.get("/playbacks/" + playback), status=200)
+    def test_has_its_members_in_order(self, compact, ari, no_sound, call):
+        """next_media_uri in its place when there is one (playback_to_json)."""
+        reply = expect(ari.get("/playbacks/" + play(ari, call.far, FOREVER, no_sound)), status=200)
         expect_members(reply.request, reply.json, "id media_uri next_media_uri target_uri language state")
 
-    @rows("path, params, more",
-          ("an id in the path", "/play/{id}", {"media": FOREVER}, {}),
-          ("an id in the query", "/play", {"media": FOREVER, "playbackId": "{id}"}, {}),
-          ("an id in the path and another in the query", "/play/{id}", {"media": FOREVER, "playbackId": "q"}, {}),
-          ("media in JSON", "/play/{id}", {}, {"json": {"media": [FOREVER]}}),
-          ("media in a JSON text", "/play/{id}", {}, {"json": {"media": FOREVER}}),
-          ("media in a form", "/play/{id}", {}, {"form": "media=" + FOREVER}))
-    def test_is_asked_for_with(self, ari, call, path, params, more):
-        """Path over playbackId; JSON, form or query (resource_channels.c)."""
-        names = {"id": ari.id("p")}
-        expect(ari.post("/channels/%s%s" % (call.far, filled(path, names)), filled(params, names), **more), status=201,
-               has={"id": ari.id("p"), "media_uri": FOREVER})
-
-    def test_has_an_id_of_its_own(self, ari, call):
-        """A UUID without one (res_stasis_playback.c)."""
-        expect(ari.post("/channels/%s/play" % call.far, {"media": FOREVER}), status=201,
-               has={"id": re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")})
-
-    @rows("lang, language", ("as asked for", "fr", "fr"), ("of the channel without one", "", "en"))
-    def test_has_a_language(self, ari, call, lang, language):
-        """lang, else the channel's (res_stasis_playback.c)."""
-        expect(ari.post("/channels/%s/play" % call.far, {"media": FOREVER, "lang": lang}), status=201,
-               has={"language": language})
-
-    def test_starts_and_finishes(self, ari, events, call, sound):
-        """PlaybackStarted in state playing, PlaybackFinished in state done (res_stasis_playback.c)."""
-        playback = play(ari, call.far, "sound:" + sound, offsetms=900)
-        expect_lines(events, playback, ["PlaybackStarted sound:%s playing" % sound,
-                                        "PlaybackFinished sound:%s done" % sound])
-        ari.eventually("/playbacks/" + playback, **NO_PLAYBACK)
-
     def test_starts_at_its_offset(self, ari, events, call, long_sound):
-        """offsetms counts from the beginning of the first medium (res_stasis_playback.c; main/app.c)."""
+        """offsetms counts from the beginning of the first medium (main/app.c)."""
         begin = time.monotonic()
         playback = play(ari, call.far, "sound:" + long_sound, offsetms=2900)
         events.expect("PlaybackFinished", playback={"id": playback, "state": "done"})
         if time.monotonic() - begin > 2.5:
-            fail(events.request, "the end of a sound of 3 s, 0.1 s after its offset",
-                 "%.1f s" % (time.monotonic() - begin))
+            fail(events.request, "the end of a sound of 3 s, 0.1 s after its offset", "%.1f s" % (time.monotonic() - begin))
 
     @rows("kind, media",
           ("PlaybackStarted", "PlaybackStarted", [FOREVER]), ("PlaybackFinished", "PlaybackFinished", [NO_SOUND]),
           ("PlaybackContinuing", "PlaybackContinuing", [NO_SOUND, NO_SOUND]))
-    def test_is_told_with_members_in_order(self, compact, ari, events, call, kind, media):
-        """type, timestamp, playback (stasis; res_stasis_playback.c)."""
+    def test_is_told_with_members_in_order(self, compact, no_sound, ari, events, call, kind, media):
+        """type, timestamp, playback."""
         play(ari, call.far, *media)
         expect_members(events.request, events.expect(kind), "type timestamp playback asterisk_id application")
 
-    def test_goes_on_when_a_digit_comes(self, ari, events, call):
-        """DTMF does not stop it (res_stasis_playback.c)."""
-        playback = play(ari, call.far, FOREVER)
-        events.expect("PlaybackStarted")
-        expect(ari.post("/channels/%s/dtmf" % call.near, {"dtmf": "1"}), status=204)
-        ari.hasten(0.5)
-        events.expect("ChannelDtmfReceived", channel=call.far)
-        expect(ari.get("/playbacks/" + playback), status=200, has={"state": "playing"})
 
-    def test_tells_of_progress_on_a_channel_that_is_not_answered(self, ari, events, unanswered):
-        """It plays in state Ring, without an answer (resource_channels.c; app_control)."""
-        play(ari, unanswered.far, FOREVER)
-        events.expect("PlaybackStarted")
-        events.expect("Dial", peer=unanswered.near, dialstatus="PROGRESS")
-        expect(ari.get("/channels/" + unanswered.far), has={"state": "Ring"})
-
-    def test_fails_when_its_channel_is_hung_up(self, ari, events, call):
-        """PlaybackFinished in state failed, before StasisEnd; what is queued is told of too (res_stasis_playback.c)."""
-        one, two = play(ari, call.far, FOREVER, NO_SOUND), play(ari, call.far, FOREVER, word="q")
-        events.expect("PlaybackStarted", playback=one)
-        expect(ari.delete("/channels/" + call.far), status=204)
-        events.expect("PlaybackFinished", playback={"id": one, "state": "failed", "media_uri": FOREVER})
-        expect_lines(events, two, ["PlaybackStarted tone:ring playing", "PlaybackFinished tone:ring failed"])
-
-    def test_on_a_channel_in_a_bridge_names_the_channel(self, ari, events, alone):
-        """target_uri stays the channel (res_stasis_playback.c)."""
-        playback = play(ari, alone.legs[0], FOREVER)
-        events.expect("PlaybackStarted", playback={"id": playback, "target_uri": "channel:" + alone.legs[0]})
-        stop(ari, playback)
-        events.expect("PlaybackFinished", playback={"id": playback, "state": "done"})
-
-    def test_on_a_bridge_names_the_bridge(self, ari, events, alone, sound):
-        """target_uri is the bridge (resource_bridges.c, ast_ari_bridges_play)."""
-        playback = ari.id("p")
-        reply = ari.post("/bridges/%s/play/%s" % (alone.bridge, playback), {"media": "sound:" + sound, "offsetms": 900})
-        expect(reply, status=201, headers={"Location": ari.path("/playbacks/" + playback)},
-               json={"id": playback, "media_uri": "sound:" + sound, "target_uri": "bridge:" + alone.bridge,
-                     "language": "en",
-                     "state": "queued"})
-        expect_lines(events, playback, ["PlaybackStarted sound:%s playing" % sound,
-                                        "PlaybackFinished sound:%s done" % sound])
-
-    def test_on_a_bridge_may_have_its_id_in_the_query(self, ari):
-        """playbackId (resource_bridges.c, ast_ari_bridges_play)."""
-        params = {"media": FOREVER, "playbackId": ari.id("p")}
-        expect(ari.post("/bridges/%s/play" % ari.bridge(), params), status=201, has={"id": ari.id("p")})
-        stop(ari, ari.id("p"))
-
-    def test_on_a_bridge_ends_with_it(self, ari, alone):
-        """DELETE of the bridge: the playback disappears (resource_bridges.c, ast_ari_bridges_destroy)."""
-        expect(ari.post("/bridges/%s/play/%s" % (alone.bridge, ari.id("p")), {"media": FOREVER}), status=201)
-        expect(ari.delete("/bridges/" + alone.bridge), status=204)
-        ari.eventually("/playbacks/" + ari.id("p"), **NO_PLAYBACK)
-
-    def test_on_a_bridge_is_told_twice_to_who_hears_of_all_channels_and_bridges(self, ari, events):
-        """Once through the bridge and once through its announcer (stasis/app.c)."""
-        expect(subscribe(ari, "channel:", "bridge:"), status=200)
-        expect(ari.post("/bridges/%s/play/%s" % (ari.bridge(), ari.id("p")), {"media": NO_SOUND}), status=201)
-        for kind in ("PlaybackStarted", "PlaybackFinished"):
-            for _ in range(2):
-                events.expect(kind, playback=ari.id("p"))
-
-    def test_hides_a_later_one_of_the_same_id(self, ari, events, call):
-        """An id may be given twice; it names the oldest that is not over (res_stasis_playback.c, playbacks)."""
-        playback, other = play(ari, call.far, FOREVER), "tone:busy"
-        expect(ari.post("/channels/%s/play/%s" % (call.near, playback), {"media": other}), status=201)
-        events.expect("PlaybackStarted", playback={"id": playback, "media_uri": other})
-        expect(ari.get("/playbacks/" + playback), status=200, has={"media_uri": FOREVER})
-        stop(ari, playback)
-        events.expect("PlaybackFinished", playback={"id": playback, "media_uri": FOREVER})
-        expect(ari.get("/playbacks/" + playback), status=200, has={"media_uri": other})
-        stop(ari, playback)
-        ari.eventually("/playbacks/" + playback, **NO_PLAYBACK)
-
-    def test_has_no_control_characters_in_its_location(self, departure, ari, call):
-        """They are escaped; Asterisk sends them raw."""
-        reply = ari.post("/channels/%s/play/%s%%0A" % (call.far, ari.id("p")), {"media": FOREVER})
-        expect(reply, status=201, headers={"Location": ari.path("/playbacks/%s%%0A" % ari.id("p"))})
-
-    def test_on_an_empty_bridge_plays_to_nobody(self, ari, events):
-        """No events, as nobody is subscribed to the bridge; the time runs (resource_bridges.c; stasis/app.c)."""
-        expect(ari.post("/bridges/%s/play/%s" % (ari.bridge(), ari.id("p")), {"media": NO_SOUND}), status=201)
-        ari.eventually("/playbacks/" + ari.id("p"), **NO_PLAYBACK)
-        events.expect_none("PlaybackStarted")
-
-
+@script("""
+    end by themselves [call, no_sound] Started, then finished: done or failed (play_on_channel)
+        POST /channels/{far}/play/$p?media=%1 -> 201
+        $p: PlaybackStarted %1 playing; PlaybackFinished %1 %2
+        | a sound that is not there | {no_sound} | failed || a sound without a name | sound: | failed
+        | a tone that is not there | tone:bogus | failed || a tone without a name | tone: | failed || digits | digits:1 | done
+        | characters | characters:a | done
+    vanish [call] Started, and no word more: the playback is gone (play_on_channel)
+        POST /channels/{far}/play/$p?media=%1 -> 201
+        await PlaybackStarted $p
+        eventually GET /playbacks/$p -> 404 "Playback not found"
+        never PlaybackFinished $p
+        | an unknown scheme | bogus:x || no scheme | ref-one || a scheme in capitals | SOUND:ref-one
+        | a recording that is not stored | recording:$none || a number that is none | number:abc
+    play until they are stopped [call] Tones have no end (indications.c)
+        POST /channels/{far}/play/$p {"media": ["%1"]} -> 201
+        $p: PlaybackStarted %1 playing
+        GET /playbacks/$p -> 200 {"state": "playing"}
+        DELETE /playbacks/$p -> 204 empty
+        $p: PlaybackFinished %1 done
+        | a tone | tone:busy || a tone of a zone | tone:ring;tonezone=us
+    of a list follow each other [call, no_sound] PlaybackContinuing between them; the last one decides the end (play_on_channel)
+        POST /channels/{far}/play/$p?media=%1,%2 -> 201
+        $p: PlaybackStarted %1 playing; PlaybackContinuing %1 continuing
+        $p: PlaybackStarted %2 playing; PlaybackFinished %2 %3
+        | a good one after a bad one | {no_sound} | digits:1 | done || a bad one after a good one | digits:1 | {no_sound} | failed
+    of a list follow each other even when one vanishes [call] It has no PlaybackContinuing (play_on_channel)
+        POST /channels/{far}/play/$p?media=bogus:x,digits:1 -> 201
+        $p: PlaybackStarted bogus:x playing; PlaybackStarted digits:1 playing; PlaybackFinished digits:1 done
+    of a list are shown with the next [call, no_sound] The next_media_uri is there while there is one
+        POST /channels/{far}/play/$p?media={no_sound},tone:ring -> 201
+        await PlaybackStarted {"playback": {"media_uri": "{no_sound}", "next_media_uri": "tone:ring"}}
+        await PlaybackContinuing {"playback": {"media_uri": "{no_sound}", "next_media_uri": "tone:ring"}}
+        await PlaybackStarted {"playback": {"media_uri": "tone:ring"}}
+        GET /playbacks/$p -> 200 = playback {"id": "$p", "media_uri": "tone:ring", "target_uri": "channel:{far}", "state": "playing"}
+    in a query are split at commas [call] A list in the query (resource_channels.c)
+        POST /channels/{far}/play?media=tone:ring,tone:busy -> 201 {"media_uri": "tone:ring", "next_media_uri": "tone:busy"}
+    may be a recording [call, stored] As recording:NAME; an empty one fails
+        POST /channels/{far}/play/$p?media=recording:{stored} -> 201
+        $p: PlaybackStarted recording:{stored} playing; PlaybackFinished recording:{stored} failed
+""")
 class TestMedia:
-    @rows("medium, end",
-          ("a sound that is not there", NO_SOUND, "failed"),
-          ("a sound without a name", "sound:", "failed"),
-          ("a tone that is not there", "tone:bogus", "failed"),
-          ("a tone without a name", "tone:", "failed"),
-          ("digits", "digits:1", "done"),
-          ("characters", "characters:a", "done"))
-    def test_end_by_themselves(self, ari, events, call, medium, end):
-        """Started, then finished: done or failed (res_stasis_playback.c, play_on_channel)."""
-        playback = play(ari, call.far, medium)
-        expect_lines(events, playback, ["PlaybackStarted %s playing" % medium,
-                                        "PlaybackFinished %s %s" % (medium, end)])
-
-    @rows("medium",
-          ("an unknown scheme", "bogus:x"), ("no scheme", "ref-one"), ("a scheme in capitals", "SOUND:ref-one"),
-          ("a recording that is not stored", "recording:none-{id}"), ("a number that is none", "number:abc"))
-    def test_vanish(self, ari, events, call, medium):
-        """Started, and no word more: the playback is gone (res_stasis_playback.c, play_on_channel)."""
-        playback = play(ari, call.far, filled(medium, {"id": ari.id("x")}))
-        events.expect("PlaybackStarted", playback=playback)
-        events.expect_none("PlaybackFinished", playback=playback,
-                           after=lambda: ari.eventually("/playbacks/" + playback, **NO_PLAYBACK) and events.marker())
-
-    @rows("medium", ("a tone", "tone:busy"), ("a tone of a zone", "tone:ring;tonezone=us"))
-    def test_play_until_they_are_stopped(self, ari, events, call, medium):
-        """Tones have no end (res_stasis_playback.c; indications.c)."""
-        playback = play(ari, call.far, medium)
-        events.expect("PlaybackStarted", playback=playback)
-        expect(ari.get("/playbacks/" + playback), status=200, has={"state": "playing"})
-        stop(ari, playback)
-        events.expect("PlaybackFinished", playback={"id": playback, "state": "done"})
-
-    @rows("media, lines",
-          ("a good one after a bad one", [NO_SOUND, "digits:1"], [
-              "PlaybackStarted %s playing" % NO_SOUND, "PlaybackContinuing %s continuing" % NO_SOUND,
-              "PlaybackStarted digits:1 playing", "PlaybackFinished digits:1 done"]),
-          ("a bad one after a good one", ["digits:1", NO_SOUND], [
-              "PlaybackStarted digits:1 playing", "PlaybackContinuing digits:1 continuing",
-              "PlaybackStarted %s playing" % NO_SOUND, "PlaybackFinished %s failed" % NO_SOUND]),
-          ("one that vanishes before another", ["bogus:x", "digits:1"], [
-              "PlaybackStarted bogus:x playing", "PlaybackStarted digits:1 playing", "PlaybackFinished digits:1 done"]))
-    def test_of_a_list_follow_each_other(self, ari, events, call, media, lines):
-        """PlaybackContinuing between them; the last one decides the end (res_stasis_playback.c, play_on_channel)."""
-        expect_lines(events, play(ari, call.far, *media), lines)
-
-    def test_of_a_list_are_shown_with_the_next(self, ari, events, call):
-        """next_media_uri is there while there is one (res_stasis_playback.c)."""
-        playback = play(ari, call.far, NO_SOUND, FOREVER)
-        events.expect("PlaybackStarted", playback={"media_uri": NO_SOUND, "next_media_uri": FOREVER})
-        events.expect("PlaybackContinuing", playback={"media_uri": NO_SOUND, "next_media_uri": FOREVER})
-        events.expect("PlaybackStarted", playback={"media_uri": FOREVER})
-        expect(ari.get("/playbacks/" + playback), status=200, json={
-            "id": playback, "media_uri": FOREVER, "target_uri": "channel:" + call.far, "language": "en",
-            "state": "playing"})
-
-    def test_in_a_query_are_split_at_commas(self, ari, call):
-        """A list in the query (resource_channels.c)."""
-        expect(ari.post("/channels/%s/play" % call.far, {"media": "tone:ring,tone:busy"}), status=201,
-               has={"media_uri": "tone:ring", "next_media_uri": "tone:busy"})
-
-    def test_may_be_a_recording(self, ari, events, call, stored):
-        """recording:NAME; an empty one fails (res_stasis_playback.c)."""
-        playback = play(ari, call.far, "recording:" + stored)
-        events.expect("PlaybackFinished", playback={"id": playback, "state": "failed"})
+    """What is played (res_stasis_playback.c)."""
 
 
-# What each operation does to a playback in each state: what GET says after it, or its refusal.
-CONTROLS = ("restart", "pause", "unpause", "reverse", "forward")
-PLAYBACK_STATES = {
-    # state      restart    pause     unpause    reverse    forward
-    "queued":  ("queued",  409,      409,       409,       409),
-    "playing": ("playing", "paused", "playing", "playing", "playing"),
-    "paused":  (409,       "paused", "playing", 409,       409),
-    "done":    (409,       409,      409,       409,       409),
-}
-
-
+@script("""
+    can, to one that is playing [playing] 204 (operations)
+        POST /playbacks/$p/control?operation=%0 -> 204 empty
+        eventually GET /playbacks/$p -> 200 {"state": "%1"}
+        | restart | playing || pause | paused || unpause | playing || reverse | playing || forward | playing
+    can, to one that is paused [paused] 204 (operations)
+        POST /playbacks/$p/control?operation=%0 -> 204 empty
+        eventually GET /playbacks/$p -> 200 {"state": "%1"}
+        | pause | paused || unpause | playing
+    can not, to one that is paused [paused] 409 in the wrong state (operations)
+        POST /playbacks/$p/control?operation=%0 -> 409 "Can only %0 while media is playing"
+        | restart || reverse || forward
+    can restart one that is queued [playing] 204 (operations)
+        POST /channels/{far}/play/$q?media=tone:ring -> 201
+        POST /playbacks/$q/control?operation=restart -> 204 empty
+        GET /playbacks/$q -> 200 {"state": "queued"}
+    can not, to one that is queued [playing] 409 in the wrong state (operations)
+        POST /channels/{far}/play/$q?media=tone:ring -> 201
+        POST /playbacks/$q/control?operation=%0 -> 409 "Can only %0 while media is playing"
+        | pause || unpause || reverse || forward
+    can not, to one that is done [playing] 409 in the wrong state (operations)
+        POST /channels/{far}/play/$q?media=tone:ring -> 201
+        DELETE /playbacks/$q -> 204 empty
+        POST /playbacks/$q/control?operation=%0 -> 409 "Can only %0 while media is playing"
+        | restart || pause || unpause || reverse || forward
+    stops one that is [playing, long_sound] DELETE: PlaybackFinished in state done (playback_stop)
+        %1
+        %2
+        DELETE /playbacks/$p -> 204 empty
+        $p: PlaybackFinished sound:{long_sound} done
+        eventually GET /playbacks/$p -> 404 "Playback not found"
+        | playing || paused | POST /playbacks/$p/control?operation=pause -> 204 | eventually GET /playbacks/$p -> 200 {"state": "paused"}
+    stops one that is queued [playing] It is done at once, told of in its turn, and never starts
+        POST /channels/{far}/play/$q?media=tone:ring -> 201
+        DELETE /playbacks/$q -> 204 empty
+        GET /playbacks/$q -> 200 {"state": "done"}
+        DELETE /playbacks/$p -> 204 empty
+        $q: PlaybackFinished tone:ring done
+    stops the rest of a list [call, long_sound, no_sound] The end shows the medium and the next one, which is not played
+        POST /channels/{far}/play/$p?media=sound:{long_sound},{no_sound} -> 201
+        await PlaybackStarted
+        DELETE /playbacks/$p -> 204 empty
+        await PlaybackFinished {"playback": {"id": "$p", "media_uri": "sound:{long_sound}", "next_media_uri": "{no_sound}", "state": "done"}}
+        never PlaybackStarted $p
+    does not stop the rest of a list at a tone [call, no_sound] A tone that is stopped counts as played (main/app.c, ast_control_tone)
+        POST /channels/{far}/play/$p?media=tone:ring,{no_sound} -> 201
+        await PlaybackStarted
+        DELETE /playbacks/$p -> 204 empty
+        $p: PlaybackContinuing tone:ring continuing; PlaybackStarted {no_sound} playing; PlaybackFinished {no_sound} failed
+    pauses without a word and goes on with one [playing, long_sound] Only unpause of a paused one is told of, as PlaybackStarted
+        POST /playbacks/$p/control?operation=unpause -> 204
+        POST /playbacks/$p/control?operation=pause -> 204
+        POST /playbacks/$p/control?operation=pause -> 204
+        POST /playbacks/$p/control?operation=unpause -> 204
+        $p: PlaybackStarted sound:{long_sound} playing
+        never PlaybackStarted $p
+    is asked for by [playing] JSON, form or query (res_ari_playbacks.c)
+        POST /playbacks/$p/control %1 -> 204
+        | a query | ?operation=pause || JSON | {"operation": "pause"} || a form | form: operation=pause
+    does not skip over the end [call, long_sound] It is set back by skipms, so forward never ends a playback (main/app.c)
+        POST /channels/{far}/play/$p?media=sound:{long_sound}&skipms=3000 -> 201
+        await PlaybackStarted $p
+        POST /playbacks/$p/control?operation=forward -> 204
+        never PlaybackFinished $p
+        GET /playbacks/$p -> 200 {"state": "playing"}
+""")
 class TestPlaybackControl:
+    """Operations on a playback (res_stasis_playback.c)."""
+
     @pytest.fixture
-    def playback_in(self, ari, events, call, long_sound):
-        """A function: the id of a playback in that state, on the far leg."""
-        def make(state):
-            first = play(ari, call.far, "sound:" + long_sound)
-            events.expect("PlaybackStarted", playback=first)
-            if state == "paused":
-                expect(ari.post("/playbacks/%s/control" % first, {"operation": "pause"}), status=204)
-                ari.eventually("/playbacks/" + first, has={"state": "paused"})
-            if state in ("playing", "paused"):
-                return first
-            second = play(ari, call.far, FOREVER, word="q")
-            if state == "done":
-                stop(ari, second)
-            return second
-        return make
+    def playing(self, ari, events, call, long_sound):
+        """A call whose far leg is played a sound of three seconds, as $p."""
+        events.expect("PlaybackStarted", playback=play(ari, call.far, "sound:" + long_sound))
+        return call
 
-    @pytest.mark.parametrize("state, operation, outcome", [
-        pytest.param(state, operation, outcome, id="%s, one that is %s" % (operation, state))
-        for state, outcomes in PLAYBACK_STATES.items() for operation, outcome in zip(CONTROLS, outcomes)])
-    def test_can(self, ari, events, playback_in, state, operation, outcome):
-        """204, or 409 in the wrong state (res_stasis_playback.c, operations)."""
-        playback = playback_in(state)
-        reply = ari.post("/playbacks/%s/control" % playback, {"operation": operation})
-        if outcome == 409:
-            expect(reply, status=409, json=message("Can only %s while media is playing" % operation))
-        else:
-            expect(reply, status=204, body=b"")
-            ari.eventually("/playbacks/" + playback, status=200, has={"state": outcome})
-
-    @rows("state", ("playing", "playing"), ("paused", "paused"))
-    def test_stops_one_that_is(self, ari, events, playback_in, state):
-        """DELETE: PlaybackFinished in state done (res_stasis_playback.c, playback_stop)."""
-        playback = playback_in(state)
-        stop(ari, playback)
-        events.expect("PlaybackFinished", playback={"id": playback, "state": "done"})
-        ari.eventually("/playbacks/" + playback, **NO_PLAYBACK)
-
-    def test_stops_one_that_is_queued(self, ari, events, playback_in):
-        """It is done at once, told of in its turn, and never starts (res_stasis_playback.c)."""
-        playback = playback_in("queued")
-        stop(ari, playback)
-        expect(ari.get("/playbacks/" + playback), status=200, has={"state": "done"})
-        stop(ari, ari.id("p"))
-        expect_lines(events, playback, ["PlaybackFinished %s done" % FOREVER])
-
-    def test_stops_the_rest_of_a_list(self, ari, events, call, long_sound):
-        """The end shows the medium and the next one, which is not played (res_stasis_playback.c)."""
-        playback, medium = play(ari, call.far, "sound:" + long_sound, NO_SOUND), "sound:" + long_sound
-        events.expect("PlaybackStarted")
-        stop(ari, playback)
-        events.expect("PlaybackFinished", playback={"id": playback, "media_uri": medium, "next_media_uri": NO_SOUND,
-                                                    "state": "done"})
-        events.expect_none("PlaybackStarted", playback=playback)
-
-    def test_does_not_stop_the_rest_of_a_list_at_a_tone(self, ari, events, call):
-        """A tone that is stopped counts as played, and the next medium follows (main/app.c, ast_control_tone)."""
-        playback = play(ari, call.far, FOREVER, NO_SOUND)
-        events.expect("PlaybackStarted")
-        stop(ari, playback)
-        end = line_of(events.expect("PlaybackFinished", playback=playback))
-        if end != "PlaybackFinished %s failed" % NO_SOUND:
-            fail(events.request, "PlaybackFinished %s failed" % NO_SOUND, end)
-
-    def test_pauses_without_a_word_and_goes_on_with_one(self, ari, events, playback_in):
-        """Only unpause of a paused one is told of, as PlaybackStarted (res_stasis_playback.c)."""
-        playback = playback_in("playing")
-        for operation in ("unpause", "pause", "pause", "unpause"):
-            expect(ari.post("/playbacks/%s/control" % playback, {"operation": operation}), status=204)
-        events.expect("PlaybackStarted", playback={"id": playback, "state": "playing"})
-        events.expect_none("PlaybackStarted", playback=playback)
-
-    @rows("more", ("a query", {"params": {"operation": "pause"}}), ("JSON", {"json": {"operation": "pause"}}),
-          ("a form", {"form": "operation=pause"}))
-    def test_is_asked_for_by(self, ari, playback_in, more):
-        """JSON, form or query (res_ari_playbacks.c)."""
-        expect(ari.post("/playbacks/%s/control" % playback_in("playing"), **more), status=204)
+    @pytest.fixture
+    def paused(self, ari, playing):
+        """The same, in state paused."""
+        expect(ari.post("/playbacks/%s/control" % ari.id("p"), {"operation": "pause"}), status=204)
+        ari.eventually("/playbacks/" + ari.id("p"), has={"state": "paused"})
 
     def test_skips_forward(self, ari, events, call, long_sound):
         """forward adds skipms (main/app.c, ast_control_streamfile)."""
@@ -8432,121 +8178,88 @@ class TestPlaybackControl:
         expect(ari.post("/playbacks/%s/control" % playback, {"operation": "forward"}), status=204)
         events.expect("PlaybackFinished", playback={"id": playback, "state": "done"})
         if time.monotonic() - begin > 2.5:
-            fail(events.request, "the end of a sound of 3 s, 0.2 s after a skip of 2.8",
-                 "%.1f s" % (time.monotonic() - begin))
-
-    def test_does_not_skip_over_the_end(self, ari, events, call, long_sound):
-        """At the end it is set back by skipms, so forward never ends a playback (main/app.c)."""
-        playback = play(ari, call.far, "sound:" + long_sound, skipms=3000)
-        events.expect("PlaybackStarted")
-        expect(ari.post("/playbacks/%s/control" % playback, {"operation": "forward"}), status=204)
-        events.expect_none("PlaybackFinished", playback=playback)
-        expect(ari.get("/playbacks/" + playback), status=200, has={"state": "playing"})
+            fail(events.request, "the end of a sound of 3 s, 0.2 s after a skip of 2.8", "%.1f s" % (time.monotonic() - begin))
 
 
+@script("""
+    plays one after the other [busy, no_sound] Playbacks of a channel wait for each other (stasis_app_exec; control.c)
+        POST /channels/{far}/play/$q?media={no_sound} -> 201
+        GET /playbacks/$q -> 200 {"state": "queued"}
+        DELETE /playbacks/$p -> 204 empty
+        {far}: PlaybackFinished tone:ring done; PlaybackStarted {no_sound} playing; PlaybackFinished {no_sound} failed
+    of a bridge plays one after the other [alone, no_sound] One announcer with a queue of its own (resource_bridges.c)
+        POST /bridges/{bridge}/play/$p?media=tone:ring -> 201
+        POST /bridges/{bridge}/play/$q?media={no_sound} -> 201
+        $p: PlaybackStarted tone:ring playing
+        DELETE /playbacks/$p -> 204 empty
+        $p: PlaybackFinished tone:ring done
+        $q: PlaybackStarted {no_sound} playing; PlaybackFinished {no_sound} failed
+    plays on both legs at once [busy] Each channel has its own (control.c)
+        POST /channels/{near}/play/$q?media=tone:ring -> 201
+        await PlaybackStarted $q
+        GET /playbacks/$p -> 200 {"state": "playing"}
+    holds a variable back [busy] 204 at once, and set when the playback is over (control.c)
+        POST /channels/{far}/variable?variable=Q&value=v -> 204
+        GET /channels/{far}/variable?variable=Q -> 404 Variable Not Found "Provided variable was not found"
+        DELETE /playbacks/$p -> 204 empty
+        {far}: PlaybackFinished tone:ring done; ChannelVarset Q=v
+    does not hold a bridge back [departure, busy, bridge] Asterisk waits for the playback
+        POST /bridges/{bridge}/addChannel?channel={far} -> 204
+        await ChannelEnteredBridge {far}
+    is empty when a command is answered [departure, call] With nothing before it, it has taken effect; Asterisk takes up to 200 ms
+        POST /channels/{far}/variable?variable=Q&value=v -> 204
+        GET /channels/{far}/variable?variable=Q -> 200 = {"value": "v"}
+    does not hold a hangup back [busy] DELETE of the channel does not wait (resource_channels.c, ast_ari_channels_hangup)
+        DELETE /channels/{far} -> 204
+        await ChannelDestroyed {far}
+    is empty before the channel enters the dialplan by [dialplan, busy, no_sound] All that is queued is done first (stasis_app_exec)
+        POST /channels/{far}/%1 -> 204
+        %2
+        POST /channels/{far}/play/$q?media={no_sound} -> 201
+        POST /channels/{far}/variable?variable=Q&value=v -> 204
+        DELETE /playbacks/$p -> 204 empty
+        {far}: PlaybackFinished tone:ring done; PlaybackStarted {no_sound} playing; PlaybackFinished {no_sound} failed; ChannelVarset Q=v
+        {far}: StasisEnd @ default,answer,0 Stasis({app}); ChannelVarset STASISSTATUS=SUCCESS; ChannelDialplan Answer()
+        | continue | continue?context=default&extension=answer
+        | the last of two continues | continue?context=default&extension=app | POST /channels/{far}/continue?context=default&extension=answer -> 204
+        | continue rather than a move before it | move?app={app} | POST /channels/{far}/continue?context=default&extension=answer -> 204
+        | continue rather than a move behind it | continue?context=default&extension=answer | POST /channels/{far}/move?app={app} -> 204
+    is empty before the channel enters an application by [dialplan, busy, no_sound] All that is queued is done first (stasis_app_exec)
+        %1
+        POST /channels/{far}/move?app={app}&appArgs=x -> 204
+        POST /channels/{far}/play/$q?media={no_sound} -> 201
+        POST /channels/{far}/variable?variable=Q&value=v -> 204
+        DELETE /playbacks/$p -> 204 empty
+        {far}: PlaybackFinished tone:ring done; PlaybackStarted {no_sound} playing; PlaybackFinished {no_sound} failed; ChannelVarset Q=v
+        {far}: StasisEnd @ {context},100,1 Stasis({app}); StasisStart x
+        | move || the last of two moves | POST /channels/{far}/move?app=none -> 204
+    is done to its end when the channel hangs up [busy] Media fail, but a variable is set; then StasisEnd (stasis_app_exec)
+        POST /channels/{far}/variable?variable=Q&value=v -> 204
+        POST /channels/{far}/play/$q?media=tone:ring -> 201
+        POST /channels/{far}/continue?context=default&extension=answer -> 204
+        DELETE /channels/{far} -> 204
+        {far}: ChannelHangupRequest 32 soft; PlaybackFinished tone:ring failed; ChannelVarset Q=v
+        {far}: PlaybackStarted tone:ring playing; PlaybackFinished tone:ring failed
+        {far}: StasisEnd @ default,answer,0 Stasis({app}); ChannelVarset STASISSTATUS=SUCCESS
+        {far}: ChannelHangupRequest 16 soft @ default,answer,0 (); ChannelDestroyed 16
+    does nothing to a channel that has left [dialplan, busy] Other calls are served, and their timers run (stasis_app_exec)
+        POST /channels/{far}/continue?context=default&extension=answer -> 204
+        POST /channels/{far}/move?app={app} -> 204
+        DELETE /playbacks/$p -> 204 empty
+        await ChannelDialplan {far} {"dialplan_app": "Wait"}
+        never StasisStart {far}
+        POST /channels?endpoint=Local/100@{context}&app={app}&channelId=$other&timeout=1 -> 200
+        hasten 1 s
+        await ChannelDestroyed $other
+""")
 class TestCommandQueue:
-    def test_plays_one_after_the_other(self, ari, events, call):
-        """Playbacks of a channel wait for each other (res_stasis.c, stasis_app_exec; control.c)."""
-        one, two = play(ari, call.far, FOREVER), play(ari, call.far, NO_SOUND, word="q")
-        expect(ari.get("/playbacks/" + two), status=200, has={"state": "queued"})
-        events.expect("PlaybackStarted", playback=one)
-        stop(ari, one)
-        expect_lines(events, call.far, ["PlaybackFinished tone:ring done", "PlaybackStarted %s playing" % NO_SOUND,
-                                        "PlaybackFinished %s failed" % NO_SOUND])
+    """What a channel is told to do waits in a queue (res_stasis.c)."""
 
-    def test_of_a_bridge_plays_one_after_the_other(self, ari, events, alone):
-        """One announcer with a queue of its own (resource_bridges.c)."""
-        need_missing_sound(ari)
-        for word, medium in (("p", FOREVER), ("q", NO_SOUND)):
-            expect(ari.post("/bridges/%s/play/%s" % (alone.bridge, ari.id(word)), {"media": medium}), status=201)
-        events.expect("PlaybackStarted", playback=ari.id("p"))
-        stop(ari, ari.id("p"))
-        events.expect("PlaybackFinished", playback={"id": ari.id("p"), "state": "done"})
-        expect_lines(events, ari.id("q"), ["PlaybackStarted %s playing" % NO_SOUND,
-                                           "PlaybackFinished %s failed" % NO_SOUND])
-
-    def test_plays_on_both_legs_at_once(self, ari, events, call):
-        """Each channel has its own (control.c)."""
-        one, two = play(ari, call.far, FOREVER), play(ari, call.near, FOREVER, word="q")
-        events.expect("PlaybackStarted", playback=one)
-        events.expect("PlaybackStarted", playback=two)
-
-    def test_holds_a_variable_back(self, ari, events, call):
-        """204 at once, and set when the playback is over (control.c)."""
-        playback = play(ari, call.far, FOREVER)
-        events.expect("PlaybackStarted")
-        expect(ari.post("/channels/%s/variable" % call.far, {"variable": "Q", "value": "v"}), status=204)
-        variable_of(ari, call.far, "Q", **NO_VARIABLE)
-        stop(ari, playback)
-        expect_lines(events, call.far, ["PlaybackFinished tone:ring done", "ChannelVarset Q=v"])
-
-    def test_does_not_hold_a_bridge_back(self, departure, ari, events, call):
-        """addChannel acts and replies at once; Asterisk waits for the playback."""
-        play(ari, call.far, FOREVER)
-        events.expect("PlaybackStarted")
-        add(ari, ari.bridge(), call.far)
-        events.expect("ChannelEnteredBridge", channel=call.far)
-
-    def test_is_empty_when_a_command_is_answered(self, departure, ari, call):
-        """With nothing before it a command has taken effect when the reply comes; Asterisk takes up to 200 ms."""
-        expect(ari.post("/channels/%s/variable" % call.far, {"variable": "Q", "value": "v"}), status=204)
-        variable_of(ari, call.far, "Q", status=200, json={"value": "v"})
-
-    def test_does_not_hold_a_hangup_back(self, ari, events, call):
-        """DELETE of the channel does not wait (resource_channels.c, ast_ari_channels_hangup)."""
-        play(ari, call.far, FOREVER)
-        events.expect("PlaybackStarted")
-        expect(ari.delete("/channels/" + call.far), status=204)
-        events.expect("ChannelDestroyed", channel=call.far)
-
-    @rows("commands, lines",
-          ("continue", ["continue?context=default&extension=answer"],
-           ["StasisEnd @ default,answer,0 Stasis({app})", "ChannelVarset STASISSTATUS=SUCCESS", "ChannelDialplan Answer()"]),
-          ("the last of two continues", ["continue?context=default&extension=app", "continue?context=default&extension=answer"],
-           ["StasisEnd @ default,answer,0 Stasis({app})", "ChannelVarset STASISSTATUS=SUCCESS", "ChannelDialplan Answer()"]),
-          ("move", ["move?app={app}&appArgs=x"], ["StasisEnd @ {context},100,1 Stasis({app})", "StasisStart x"]),
-          ("the last of two moves", ["move?app=none", "move?app={app}&appArgs=y"], ["StasisEnd", "StasisStart y"]),
-          ("continue rather than a move before it", ["move?app={app}", "continue?context=default&extension=answer"],
-           ["StasisEnd @ default,answer,0 Stasis({app})", "ChannelVarset STASISSTATUS=SUCCESS", "ChannelDialplan Answer()"]),
-          ("continue rather than a move behind it", ["continue?context=default&extension=answer", "move?app={app}"],
-           ["StasisEnd @ default,answer,0 Stasis({app})", "ChannelVarset STASISSTATUS=SUCCESS", "ChannelDialplan Answer()"]))
-    def test_is_empty_before_the_channel_leaves_by(self, ari, events, dialplan, call, commands, lines):
-        """They say where to go, and all that is queued is done first (res_stasis.c, stasis_app_exec)."""
-        playback = play(ari, call.far, FOREVER)
-        events.expect("PlaybackStarted", playback=playback)
-        for command in commands:
-            expect(ari.post("/channels/%s/%s" % (call.far, filled(command, call.names))), status=204)
-        play(ari, call.far, NO_SOUND, word="q")
-        expect(ari.post("/channels/%s/variable" % call.far, {"variable": "Q", "value": "v"}), status=204)
-        stop(ari, playback)
-        expect_lines(events, call.far, ["PlaybackFinished tone:ring done", "PlaybackStarted %s playing" % NO_SOUND,
-                                        "PlaybackFinished %s failed" % NO_SOUND, "ChannelVarset Q=v"] + lines, call.names)
-
-    def test_is_done_to_its_end_when_the_channel_hangs_up(self, ari, events, call):
-        """Media fail, but a variable is set; then StasisEnd (res_stasis.c, stasis_app_exec)."""
-        playback = play(ari, call.far, FOREVER)
-        events.expect("PlaybackStarted", playback=playback)
-        expect(ari.post("/channels/%s/variable" % call.far, {"variable": "Q", "value": "v"}), status=204)
-        play(ari, call.far, FOREVER, word="q")
-        expect(ari.post("/channels/%s/continue?context=default&extension=answer" % call.far), status=204)
-        expect(ari.delete("/channels/" + call.far), status=204)
-        expect_lines(events, call.far, [
-            "ChannelHangupRequest 32 soft", "PlaybackFinished tone:ring failed", "ChannelVarset Q=v", "PlaybackStarted tone:ring playing",
-            "PlaybackFinished tone:ring failed", "StasisEnd @ default,answer,0 Stasis({app})", "ChannelVarset STASISSTATUS=SUCCESS",
-            "ChannelHangupRequest 16 soft @ default,answer,0 ()", "ChannelDestroyed 16"], call.names)
-
-    def test_does_nothing_to_a_channel_that_has_left(self, ari, events, dialplan, call):
-        """What comes too late touches nobody: other calls are served, and their timers run (res_stasis.c, stasis_app_exec)."""
-        playback = play(ari, call.far, FOREVER)
-        events.expect("PlaybackStarted", playback=playback)
-        expect(ari.post("/channels/%s/continue?context=default&extension=answer" % call.far), status=204)
-        expect(ari.post("/channels/%s/move" % call.far, {"app": ari.app}), status=204)
-        stop(ari, playback)
-        events.expect("ChannelDialplan", channel=call.far, dialplan_app="Wait")
-        events.expect_none("StasisStart", channel=call.far)
-        other = originated_call(ari, word="other", timeout=1)
-        ari.hasten(1)
-        events.expect("ChannelDestroyed", channel=other.near)
+    @pytest.fixture
+    def busy(self, ari, events, call):
+        """A call whose far leg is played a tone that does not end, as $p."""
+        events.expect("PlaybackStarted", playback=play(ari, call.far, FOREVER))
+        return call
 
 
 # --- recordings: live ---
