@@ -7404,7 +7404,6 @@ class TestHangupRequest:
 
 # --- bridges: make, look, destroy ---
 
-BRIDGE_MEMBERS = "id technology bridge_type bridge_class creator name channels creationtime video_mode"
 USUAL["bridge"] = {"technology": "simple_bridge", "bridge_type": "mixing", "bridge_class": "stasis", "creator": "Stasis", "name": "",
                    "channels": [], "creationtime": "<timestamp>", "video_mode": "talker"}
 
@@ -7471,23 +7470,12 @@ USUAL["bridge"] = {"technology": "simple_bridge", "bridge_type": "mixing", "brid
 class TestBridge:
     """A bridge is made, shown and destroyed (resource_bridges.c)."""
 
-    def test_has_its_members_in_order(self, compact, ari):
-        """id, technology, ... video_mode (stasis_bridges.c, ast_bridge_snapshot_to_json)."""
-        reply = expect(ari.get("/bridges/" + ari.bridge()), status=200)
-        expect_members(reply.request, reply.json, BRIDGE_MEMBERS)
-
     def test_is_listed_as_it_is_shown(self, ari):
         """GET /bridges, in no promised order (ast_ari_bridges_list)."""
         bridge = ari.bridge(name="n")
         reply = expect(ari.get("/bridges"), status=200)
         if [one for one in reply.json if one["id"] == bridge] != [ari.get("/bridges/" + bridge).json]:
             fail(reply.request, "a list with the bridge as GET /bridges/ID shows it", str(reply))
-
-    def test_is_announced_with_members_in_order(self, compact, ari, events):
-        """BridgeCreated: type, timestamp, bridge (stasis_bridges.c)."""
-        expect(subscribe(ari, "bridge:"), status=200)
-        event = events.expect("BridgeCreated", bridge=ari.bridge())
-        expect_members(events.request, event, "type timestamp bridge asterisk_id application")
 
 
 # --- bridges: channels in them ---
@@ -7620,11 +7608,10 @@ class TestAddAndRemoveChannelRefusals:
 class TestJoining:
     """A channel enters a bridge."""
 
-    def test_is_told_with_bridge_and_channel(self, compact, ari, events, call):
-        """ChannelEnteredBridge: type, timestamp, bridge, channel (stasis_bridges.c)."""
+    def test_is_told_with_bridge_and_channel(self, ari, events, call):
+        """ChannelEnteredBridge shows the channel in the bridge (stasis_bridges.c)."""
         add(ari, ari.bridge(), call.far)
-        event = events.expect("ChannelEnteredBridge", channel=call.far, bridge={"id": ari.id("bridge"), "channels": [call.far]})
-        expect_members(events.request, event, "type timestamp bridge channel asterisk_id application")
+        events.expect("ChannelEnteredBridge", channel=call.far, bridge={"id": ari.id("bridge"), "channels": [call.far]})
 
 
 @script("""
@@ -7846,13 +7833,6 @@ class TestVideoSource:
         events.expect("BridgeVideoSourceChanged")
         return alone
 
-    def test_has_its_members_in_order(self, compact, ari, events, alone):
-        """video_source_id ends the bridge; type, timestamp, bridge the event (stasis_bridges.c)."""
-        expect(ari.post("/bridges/%s/videoSource/%s" % (alone.bridge, alone.legs[0])), status=204)
-        event = events.expect("BridgeVideoSourceChanged")
-        expect_members(events.request, event, "type timestamp bridge asterisk_id application")
-        expect_members(events.request, event["bridge"], BRIDGE_MEMBERS + " video_source_id")
-
     def test_that_was_cleared_is_told_when_a_channel_leaves(self, ari, events, watched):
         """BridgeVideoSourceChanged with the old one, before ChannelLeftBridge (stasis_bridges.c)."""
         expect(ari.delete("/bridges/%s/videoSource" % watched.bridge), status=204)
@@ -8022,11 +8002,6 @@ class TestPlaybackRefusals:
 class TestPlayback:
     """A playback on a channel, and on a bridge (res_stasis_playback.c)."""
 
-    def test_has_its_members_in_order(self, compact, ari, no_sound, call):
-        """next_media_uri in its place when there is one (playback_to_json)."""
-        reply = expect(ari.get("/playbacks/" + play(ari, call.far, FOREVER, no_sound)), status=200)
-        expect_members(reply.request, reply.json, "id media_uri next_media_uri target_uri language state")
-
     def test_starts_at_its_offset(self, ari, events, call, long_sound):
         """offsetms counts from the beginning of the first medium (main/app.c)."""
         begin = time.monotonic()
@@ -8034,14 +8009,6 @@ class TestPlayback:
         events.expect("PlaybackFinished", playback={"id": playback, "state": "done"})
         if time.monotonic() - begin > 2.5:
             fail(events.request, "the end of a sound of 3 s, 0.1 s after its offset", "%.1f s" % (time.monotonic() - begin))
-
-    @rows("kind, media",
-          ("PlaybackStarted", "PlaybackStarted", [FOREVER]), ("PlaybackFinished", "PlaybackFinished", [NO_SOUND]),
-          ("PlaybackContinuing", "PlaybackContinuing", [NO_SOUND, NO_SOUND]))
-    def test_is_told_with_members_in_order(self, compact, no_sound, ari, events, call, kind, media):
-        """type, timestamp, playback."""
-        play(ari, call.far, *media)
-        expect_members(events.request, events.expect(kind), "type timestamp playback asterisk_id application")
 
 
 @script("""
@@ -8619,11 +8586,6 @@ class TestStoredRecording:
         """Name and format (res_stasis_recording/stored.c, stasis_app_stored_recording_to_json)."""
         expect(ari.get("/recordings/stored/" + stored), status=200, json={"name": stored, "format": "wav"})
 
-    def test_has_its_members_in_order(self, compact, ari, stored):
-        """name, format (res_stasis_recording/stored.c)."""
-        reply = expect(ari.get("/recordings/stored/" + stored), status=200)
-        expect_members(reply.request, reply.json, "name format")
-
     def test_is_listed_by_name(self, ari, stored):
         """GET /recordings/stored is sorted by byte value (res_stasis_recording/stored.c)."""
         for word in ("b", "a", "B"):
@@ -8747,11 +8709,6 @@ class TestDeviceState:
         device = "Stasis:" + ari.id("d")
         put_state(ari, device, state)
         expect(ari.get("/deviceStates/" + device), status=200, json={"name": device, "state": state})
-
-    def test_has_its_members_in_order(self, compact, ari):
-        """name, state (res_stasis_device_state.c, stasis_app_device_state_to_json)."""
-        reply = expect(ari.get("/deviceStates/Stasis:" + ari.id("d")), status=200)
-        expect_members(reply.request, reply.json, "name state")
 
     @rows("more", ("a query", {"params": {"deviceState": "BUSY"}}), ("JSON", {"json": {"deviceState": "BUSY"}}),
           ("a form", {"form": "deviceState=BUSY"}), ("small letters", {"params": {"deviceState": "busy"}}),
