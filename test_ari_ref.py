@@ -254,6 +254,12 @@ class TestConfiguration:
 class TestHttpConf:
     """http.conf [general] (main/http.c)."""
 
+    def test_is_shown_by_the_status_page(self, tmp_path):
+        """Who it says it is, and where it listens."""
+        text = "enabled = yes\nbindaddr = 127.0.0.1\nbindport = 8200\ntlsenable = yes\nservername = <me>\nprefix = pbx\n"
+        page = ari_ref.status_page("GET", self.read(tmp_path, text)).content[2].decode()
+        assert all(words in page for words in ("&lt;me&gt;", "/pbx", "http 127.0.0.1:8200, https 127.0.0.1:8089"))
+
     def read(self, tmp_path, text):
         (tmp_path / "http.conf").write_text("[general]\n" + text)
         return ari_ref.parse_file(ari_ref.parse_http_config, str(tmp_path / "http.conf"))
@@ -1281,6 +1287,19 @@ class TestRecordingFiles:
             assert get(server.url + "/ari", "u:p", "/recordings/stored/other", "DELETE") == 204 and not (tmp_path / "c.ulaw").exists()
         connection.close()
         assert not list(tmp_path.glob("c.*")) and not list(tmp_path.glob(".*.part"))
+
+    @rows("ends, is_there", ("stopped", "POST", True), ("cancelled", "DELETE", False))
+    def test_the_file_of_a_recording_that_is(self, tmp_path, ends, is_there):
+        """It is there from the start, and stays, or goes."""
+        with ari_ref.Server(users={"asterisk": "asterisk"}, port=0, recordings=str(tmp_path)) as server, Client(ServerUnderTest(server.url), "files") as client:
+            client.events()
+            call = server.phone("PJSIP/alice", context="stasis-" + client.app).call("1").channel_id
+            expect(client.post("/channels/%s/record" % call, {"name": "r", "format": "wav"}), status=201)
+            server.wait(lambda stasis: (tmp_path / "r.wav").exists())
+            expect(client.request(ends, "/recordings/live/r" + "/stop" * is_there), status=204)
+            server.wait(lambda stasis: (tmp_path / "r.wav").exists() == is_there)
+            server.close()              # and with it all work with files
+            assert (tmp_path / "r.wav").exists() == is_there
 
     def test_what_stands_before_the_sound_of_a_wav_stays(self, tmp_path):
         """Chunks of other programs are passed over, and the head tells the new length all the same."""
@@ -11674,6 +11693,9 @@ class TestTelephones:
         assert self.lines(stasis) == []
         legs[0].set_muted({"in"}, True)
         assert bridge.technology == "simple_bridge"
+        bridge.add(ari_ref.new_pair(stasis, "1@c", "near", "far").far_leg)
+        assert legs[0].own_variable("BRIDGEPVTCALLID") is None          # of several no one is the peer
+        bridge.remove(next(channel for channel in bridge.channels() if channel.id == "far"))
         self.move(stasis, "digits", digits="1")
         assert "ChannelDtmfReceived" in self.lines(stasis)
 
