@@ -9214,6 +9214,12 @@ class TestLogChannels:
         expect(ari.put("/asterisk/logging/%s/rotate" % rotated.format(log=log)), **expected)
         expect(ari.delete("/asterisk/logging/" + log), **NO_LOG)
 
+    def test_that_were_added_are_gone_after_reloading_the_logger(self, ari, log):
+        """It reads its configuration again (resource_asterisk.c, ast_ari_asterisk_reload_module)."""
+        expect(ari.post("/asterisk/logging/" + log, {"configuration": "error"}), status=204)
+        expect(ari.put("/asterisk/modules/logger"), status=204)
+        expect(ari.delete("/asterisk/logging/" + log), **NO_LOG)
+
     @rows("method, path, expected",
           ("added without levels, before it exists", "POST", "console", NO_LEVELS),
           ("added with empty levels", "POST", "{log}?configuration=", NO_LEVELS),
@@ -11669,6 +11675,23 @@ class TestTelephones:
                 server.find_phone("PJSIP/alice").wait("Up", 0)
             with pytest.raises(TypeError):
                 server.phone("PJSIP/bob", answer=2)
+
+    def test_hears_another_without_a_program(self):
+        """From the first talk on, and its sound can be fetched when the call is over."""
+        with ari_ref.Server(users={"asterisk": "asterisk"}, port=0) as server, Client(ServerUnderTest(server.url), "two") as client:
+            client.events()
+            alice, bob = (server.phone("PJSIP/" + name, context="stasis-" + client.app).call("1") for name in ("alice", "bob"))
+            for phone in (alice, bob):
+                expect(client.post("/channels/%s/answer" % phone.channel_id), status=204)
+            expect(client.post("/bridges/b"), status=200)
+            expect(client.post("/bridges/b/addChannel", {"channel": alice.channel_id + "," + bob.channel_id}), status=204)
+            alice.talk()
+            deadline = time.monotonic() + 10
+            while ari_ref.TONE not in server.received(bob.channel_id):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            bob.hang_up()
+            assert ari_ref.TONE in server.received(bob.channel_id)
 
     def test_shows_itself(self):
         """GET /control/phones, with a state that is waited for."""
