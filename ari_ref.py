@@ -4008,6 +4008,7 @@ DIGITS = frozenset("0123456789*#ABCDabcd")
 DIGIT_PAUSES_MS = {"w": 500, "W": 1000}         # main/app.c, dtmf_stream
 QUIET_MS = 100                          # before the first digit
 MIN_DIGIT_MS = 100                      # the shortest digit (AST_DEFAULT_EMULATE_DTMF_DURATION), and the gap that 0 asks for
+SECONDS_PATTERN = r"[0-9]{1,9}(\.[0-9]{1,9})?"
 MAX_REACHED, MAX_ENDED_VOICES = 100, 16                 # states of a telephone, and voices that are gone, that a test may look at
 MAX_PRESSED = 1000                      # digits that a telephone presses at a time, as they are all heard at once
 TALK_SILENCE_MS = 2500                  # of TALK_DETECT without a number (func_talkdetect.c)
@@ -4535,7 +4536,7 @@ class Endpoint(Subject):
             self.stasis.phone_states[self.id] = state
             tell_device(self.stasis, self.id)
 
-    def new_channel(self, channel_id: str, state: str, exten: str) -> Channel:
+    def new_channel(self, channel_id: str, state: str, exten: str, context: str = "") -> Channel:
         """A channel of this telephone: called (Down) or calling (Ring)."""
         serial = self.stasis.phone_serials.setdefault(self.technology.id.lower(), itertools.count())
         name, number = self.caller
@@ -4545,7 +4546,8 @@ class Endpoint(Subject):
         self.channel_ids.append(channel_id)
         self.channel_id = channel_id
         self.tell_state()
-        channel = Channel(self.stasis, channel_id, "%s-%08x" % (self.id, next(serial)), state, Place(self.context, exten, 1), call)
+        channel = Channel(self.stasis, channel_id, "%s-%08x" % (self.id, next(serial)), state,
+                          Place(context or self.context, exten, 1), call)
         call.channel, call.call_id = channel, self.stasis.new_id()
         channel.dialstring = self.resource
         self.calls.append(channel)
@@ -4554,13 +4556,14 @@ class Endpoint(Subject):
 
     # What the telephone does
 
-    def call(self, extension: str) -> Channel | None:
-        """Call an extension of its context; None where there is none (the telephone is told 404)."""
-        if dialplan_step(self.stasis, Place(self.context, extension, 1)) is None:
-            self.stasis.hint("%s has called the extension %s, which is not in its context %s: stasis-APP has every one while the "
-                             "application APP is connected" % (self.id, extension, self.context))
+    def call(self, extension: str, context: str = "") -> Channel | None:
+        """Call an extension of a context, by default its own; None where there is none (the telephone is told 404)."""
+        context = context or self.context
+        if dialplan_step(self.stasis, Place(context, extension, 1)) is None:
+            self.stasis.hint("%s has called the extension %s, which is not in the context %s: stasis-APP has every one while the "
+                             "application APP is connected" % (self.id, extension, context))
             return None
-        channel = self.new_channel(self.stasis.unique_id(), "Ring", extension)
+        channel = self.new_channel(self.stasis.unique_id(), "Ring", extension, context)
         channel.set_variable("SIPDOMAIN", "127.0.0.1")
         Dialplan(channel).run()
         return channel
@@ -4794,7 +4797,7 @@ def habit_of(given: dict) -> tuple[float, str] | None:
     """What a telephone does when it is called: 400 for what it cannot."""
     refuses, answers = given.get("refuses"), given.get("answers")
     require(refuses in (None, "", "busy", "reject", "unavailable"), 400, "refuses is busy, reject or unavailable, or empty")
-    is_number = answers in (None, "") or re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", str(answers)) is not None
+    is_number = answers in (None, "") or re.fullmatch(SECONDS_PATTERN, str(answers)) is not None
     require(is_number, 400, "answers is a number of seconds")
     return (float(answers or 0), refuses or "answer") if refuses or answers not in (None, "") else None
 
@@ -4832,7 +4835,7 @@ def move_phone(stasis: Stasis, technology: str, resource: str, action: str, give
         del stasis.endpoints[phone.id]
         return None
     if action == "call":
-        channel = phone.call(str(given.get("extension") or ""))
+        channel = phone.call(str(given.get("extension") or ""), str(given.get("context") or ""))
         return {"channel_id": channel.id if channel else None}
     if action == "digits":
         channel, digits = phone.newest("Up"), str(given.get("digits") or "")
@@ -6263,15 +6266,12 @@ function makeCard({name, context}) {
   const keys = Array.from("123456789*0#", digits => button(digits, () => ask("POST", own + "/digits", {digits}), ["Up"]))
   const others = [button("call it from demo", () => ari("POST", "/channels", {endpoint: name, app: "demo"}), ["none"]),
     button("remove", () => ask("DELETE", own), ["none"])]
-  let phone
   async function call() {
-    const [extension, where = phone.context] = whom.value.split("@")
-    if (where != phone.context) await put(name, where, phone.callerId)
-    const {channel_id} = await ask("POST", own + "/call", {extension})
+    const [extension, context = ""] = whom.value.split("@")
+    const {channel_id} = await ask("POST", own + "/call", {extension, context})
     if (!channel_id) throw Error(`Nobody is at ${whom.value}: is its application on?`)
   }
-  function show(now) {
-    phone = now
+  function show(phone) {
     const states = phone.calls.length ? phone.calls.map(call => call.state) : ["none"]
     title.textContent = `${name} ${phone.state}, call ${states}`
     for (const one of [...moves, ...keys, ...others]) one.disabled = !states.some(state => one.states.includes(state))
@@ -6457,7 +6457,6 @@ MAX_QUEUED_BYTES = 16 * 2**20           # and in bytes: 10,000 events of a usual
 FRAMES_AT_ONCE = 64                     # how many waiting frames go into one write
 KNOWN_HEADS = 256                       # how many heads are remembered with what they come to
 WAIT_SECONDS = 0.005                    # between two looks whether something is so
-EPSILON_SECONDS = 1e-6                  # not to wait at all
 MAX_TIMER_SECONDS = 3600.0              # that a thread waits at a time, as it cannot for ever
 ADVANCE_SECONDS = 10.0                  # that the time is moved on at a time, so that others have their turn
 MAX_WAIT_SECONDS = 60.0                 # of a request: who has left meanwhile is not missed before
@@ -6518,11 +6517,11 @@ class Stream:
         """Wait until the socket can be read (POLLIN) or written (POLLOUT); False when the time is over before."""
         poll = select.poll()
         poll.register(self.sock, what)
-        return seconds > 0 and bool(poll.poll(None if seconds == math.inf else seconds * 1000))
+        return seconds >= 0 and bool(poll.poll(None if seconds == math.inf else seconds * 1000))
 
     def has_left(self) -> bool:
         """Whether the peer has ended the connection, or his side of it."""
-        return self.wait(getattr(select, "POLLRDHUP", select.POLLHUP), EPSILON_SECONDS)
+        return self.wait(getattr(select, "POLLRDHUP", select.POLLHUP), 0)
 
     def end_output(self) -> None:
         """Say that nothing more will be written."""
@@ -6589,10 +6588,11 @@ class Outbox:
           |                                         |
           + under Server.lock                       + without it, by whoever calls flush() and finds the pen free
 
-    Invariant: while frames wait, somebody holds the pen or is about to try it. For who has put a frame tries it (flush), and who
-    puts the pen down looks once more. It is only ever tried: who finds it taken goes on with his work, so that a slow peer holds
-    up nobody and a quick one costs no change of threads. A peer that does not take bytes at once is handed, pen included, to a
-    thread of its own. A frame that is not written whole within `write_seconds`, or a full outbox, ends the socket (departure 7)."""
+    Invariant: while frames wait, somebody holds the pen or is about to try it, unless they are frozen: then who thaws them is.
+    For who has put a frame tries it (flush), and who puts the pen down looks once more. It is only ever tried: who finds it taken
+    goes on with his work, so that a slow peer holds up nobody and a quick one costs no change of threads. A peer that does not take
+    bytes at once is handed, pen included, to a thread of its own. A frame that is not written whole within `write_seconds`, or a
+    full outbox, ends the socket (departure 7)."""
 
     def __init__(self, stream: Stream, write_seconds: float) -> None:
         self.stream, self.write_seconds, self.deadline = stream, write_seconds, 0.0
@@ -6704,8 +6704,7 @@ class EventSocket:
         logger.info("%s event socket of %s closed, code %s", self.peer, names, self.parser.close_code)
 
     def end(self, code: int = 0) -> None:
-        """End it from outside, frozen or not, at once for the model: with a close frame, or without a word."""
-        self.outbox.thawing = None
+        """End it from outside, at once for the model: with a close frame, or without a word."""
         self.send(close_frame(code) if code else b"", is_last=True)
         if code:
             self.outbox.wait_sent(LINGER_SECONDS)
@@ -6719,6 +6718,9 @@ class EventSocket:
             if is_last:
                 self.ari.event_sockets.remove(self)
                 stasis.close_applications(self)
+                if self.outbox.thawing:                 # a freeze holds up no end, nor what stands before it
+                    self.outbox.thawing.cancel()
+                    self.outbox.thawing = None
             if frames:
                 self.outbox.put(frames)
         if frames or is_last:
@@ -6752,7 +6754,7 @@ class HttpConnection(socketserver.BaseRequestHandler):
 
     def serve_request(self) -> bool:
         """Read one request, answer it; False when the connection is to end."""
-        self.head, self.body, self.fault, self.is_noted, self.era = NO_HEAD, b"", None, not self.ari.keeps_journal, self.ari.era
+        self.head, self.body, self.fault, self.is_noted, self.era = NO_HEAD, b"", None, not self.ari.keeps_journal, -1
         try:
             response = self.read_request()
             if not isinstance(response, Response):
@@ -6833,6 +6835,7 @@ class HttpConnection(socketserver.BaseRequestHandler):
             self.incoming.take_head(len(data), self.head)
         else:
             self.head, decision = self.incoming.read_head(), None
+        self.era = self.ari.era         # only now: the connection may have been idle over a reset
         if decision is None:
             is_read = config.is_enabled and ari_path(self.head, http_config.prefix) is not None
             is_read = is_read or is_control(self.head, http_config)
@@ -7304,9 +7307,9 @@ class Phone:
         self.server.move_phone(technology, resource, action, **given)
         return self
 
-    def call(self, extension: str) -> Phone:
-        """Call an extension of its context."""
-        return self.move("call", extension=extension)
+    def call(self, extension: str, context: str = "") -> Phone:
+        """Call an extension of a context, by default its own."""
+        return self.move("call", extension=extension, context=context)
 
     def ring(self) -> Phone:
         return self.move("ring")
@@ -7333,7 +7336,8 @@ class Phone:
 
     def wait(self, state: str, seconds: float = 5.0) -> Phone:
         """Wait until its newest call is in a state, "Up" or "Ringing", or some call has come to it since this object did or waited
-        for something; "" until it has no call. AssertionError when it is not."""
+        for something; "" until it has no call. AssertionError when it is not, AriError 400 for a state that there is not."""
+        require(state in ("", "Down", "Ring", "Ringing", "Up"), 400, "A call is Down, Ring, Ringing or Up")
         def is_reached(stasis: Stasis) -> bool:
             phone = self.found(stasis)
             is_now = (phone.calls[-1].state if phone.calls else "") == state
@@ -7376,17 +7380,21 @@ class Journal:
 
     def __init__(self, numbers: Iterator[int]) -> None:
         self.entries: collections.deque[tuple] = collections.deque(maxlen=MAX_JOURNAL)
-        self.numbers, self.news, self.watchers = numbers, threading.Condition(), 0
+        self.numbers, self.newest, self.told = numbers, 0, 0            # the number of the newest, and of what was told last
+        self.news, self.watchers = threading.Condition(), 0
 
     def add(self, size: int, *facts) -> None:
         """Keep the facts, unless so many characters are too many for what is there for each."""
         if size <= MAX_NOTED:
-            self.entries.append((next(self.numbers), *facts))
+            number = next(self.numbers)
+            self.entries.append((number, *facts))
+            self.newest = number
 
     def tell(self) -> None:
-        """Wake up those who wait for something new."""
-        if self.watchers:
+        """Wake up those who wait for something new, if there is something."""
+        if self.watchers and self.told != self.newest:
             with self.news:
+                self.told = self.newest
                 self.news.notify_all()
 
     def find(self, shown: Callable[[tuple], dict | None], since: int, count: int, seconds: float,
@@ -7395,17 +7403,19 @@ class Journal:
         is_over() says so."""
         deadline, found = time.monotonic() + seconds, []
         while True:
-            new = [entry for entry in list(self.entries) if entry[0] > since]
-            since = new[-1][0] if new else since
-            found += filter(None, map(shown, new))
+            new = list(itertools.takewhile(lambda entry: entry[0] > since, reversed(list(self.entries))))
+            since = new[0][0] if new else since
+            found += filter(None, map(shown, reversed(new)))
             left = deadline - time.monotonic()
             if len(found) >= count or left <= 0 or is_over():
                 return found
             with self.news:
                 self.watchers += 1
-                if not (self.entries and self.entries[-1][0] > since):
-                    self.news.wait(min(left, ACCEPT_POLL_SECONDS))
-                self.watchers -= 1
+                try:
+                    if self.newest <= since:
+                        self.news.wait(min(left, ACCEPT_POLL_SECONDS))
+                finally:
+                    self.watchers -= 1
 
 def glob_matches(pattern: str, text: str) -> bool:
     """Whether `text` is as a pattern in which each * stands for any characters; it never looks back."""
@@ -7421,10 +7431,10 @@ def glob_matches(pattern: str, text: str) -> bool:
     return text.startswith(first) and text.endswith(last) and at + len(last) <= len(text)
 
 def left_over(stasis: Stasis) -> str:
-    """What is left of channels, bridges, playbacks and live recordings: "channels 1, bridges 2"; "" for nothing."""
-    tables = {"channels": stasis.channels, "bridges": stasis.bridges, "playbacks": stasis.playbacks,
-              "live recordings": stasis.live_recordings}
-    return ", ".join("%s %d" % (name, len(table)) for name, table in tables.items() if table)
+    """What is left of channels, bridges, playbacks and live recordings, the first of each; "" for nothing."""
+    tables = {"channels": [channel.name for channel in stasis.channels.values()], "bridges": list(stasis.bridges),
+              "playbacks": list(stasis.playbacks), "live recordings": list(stasis.live_recordings)}
+    return "; ".join("%s %s" % (kind, ", ".join(names[:NEAREST_MISSES])) for kind, names in tables.items() if names)
 
 CONTROL_ROUTES: dict[tuple, dict[str, Operation]] = {}  # the operations of a test, outside /ari
 
@@ -7432,14 +7442,14 @@ def strict_kind(data_type: str, convert: Callable[[str], object], pattern: str) 
     """A Kind of words and JSON values that are as the pattern; ValueError for all else."""
     def read(value) -> object:
         if isinstance(value, (dict, list)) or not re.fullmatch(pattern, str(value), re.ASCII | re.IGNORECASE | re.DOTALL):
-            raise ValueError(value)
+            raise ValueError("%s is no %s" % (value, data_type))
         return convert(str(value))
     return Kind(data_type, read, read)
 
 CONTROL_KINDS = {                       # by the annotation of an argument
-    "str": strict_kind("string", str, ".*"), "int": strict_kind("int", int, "[0-9]{1,9}"), "dict": Document,
-    "float": strict_kind("double", float, r"[0-9]{1,9}(\.[0-9]{1,9})?"),
-    "bool": strict_kind("boolean", lambda word: is_true(word.lower()), "|".join(sorted(TRUE_WORDS | FALSE_WORDS)))}
+    "str": strict_kind("text", str, ".*"), "int": strict_kind("whole number", int, "[0-9]{1,9}"), "dict": Document,
+    "float": strict_kind("number", float, SECONDS_PATTERN),
+    "bool": strict_kind("yes or no", lambda word: is_true(word.lower()), "|".join(sorted(TRUE_WORDS | FALSE_WORDS)))}
 
 def over_http(place: str) -> Callable:
     """Declare the method of Bench below as the operation "METHOD /path", too: its arguments are the parameters, by their
@@ -7464,13 +7474,15 @@ def resolve_control(request: Request) -> Callable[[Stasis], object]:
     declared = existing(operations.get(request.head.method), "Invalid method", 405)
     kinds = {kind.name: kind for kind in declared.parameters.values() if kind.where != "path"}
     has_document = any(kind.where == "document" for kind in kinds.values())
+    if isinstance(request.json, dict) and not has_document:
+        request.json = {name: value for name, value in request.json.items() if value is not None}      # null is as not given
     given = {name for name, _ in request.pairs} | set(request.json if isinstance(request.json, dict) and not has_document else ())
     unknown = {name for name in given.difference(kinds) if name.lower() != "api_key"}
     require(not unknown, 400, "There is no %s here, but %s" % (readable(", ".join(sorted(unknown))), ", ".join(kinds) or "nothing"))
     try:
         arguments = parse_parameters(declared, request, values)
     except ValueError as error:
-        raise AriError(400, "%s is not a value for this" % readable(str(error))) from None
+        raise AriError(400, readable(str(error))) from None
     for name, value in arguments.items():
         require(value is not ABSENT, 400, "%s is missing" % name)
     require_utf8(arguments)
@@ -7492,8 +7504,8 @@ def readable(value) -> object:
     return encode(value).decode(errors="replace") if isinstance(value, str) else value
 
 def path_matches(pattern: str, path: str) -> bool:
-    """Whether a path is as a pattern such as /channels/*/play, in which a * stands for no slash; "" is for all."""
-    parts, segments = pattern.split("/"), path.split("/")
+    """Whether a raw path is as a pattern such as /channels/*/play, in which a * stands for a part of it; "" is for all."""
+    parts, segments = pattern.split("/"), [percent_decode(segment) for segment in path.split("/")]
     return not pattern or len(parts) == len(segments) and all(map(glob_matches, parts, segments))
 
 def is_operation(method: str, pattern: str) -> bool:
@@ -7541,7 +7553,7 @@ class Bench:
             number, moment, head, body, status, value = entry
             request = Request(head, body, self.http.prefix)
             asked = "/" + percent_decode(request.path)
-            if method.upper() not in ("", head.method) or not path_matches(path, asked):
+            if method.upper() not in ("", head.method) or not path_matches(path, "/" + request.path):
                 return None
             with contextlib.suppress(AriError):         # which was its answer
                 read_parameters(request)
@@ -7564,8 +7576,9 @@ class Bench:
                 return None
             event = json.loads(text)
             event.setdefault("application", names[0])
-            time = event.get("timestamp", ari_timestamp(moment))
-            return {"number": number, "time": time, "applications": list(names), "event": event}
+            stamp = event.get("timestamp")
+            stamp = stamp if isinstance(stamp, str) else ari_timestamp(moment)
+            return {"number": number, "time": stamp, "applications": list(names), "event": event}
         return self.sent.find(shown, since, count, wait, functools.partial(self.is_over, self.era))
 
     def events(self, type: str = "", application: str = "") -> list[dict]:
@@ -7605,7 +7618,7 @@ class Bench:
 
     def wait_until_quiet(self, seconds: float = 5.0) -> None:
         """Wait until no channel, bridge, playback or live recording is left."""
-        self.wait(lambda stasis: not left_over(stasis), seconds, lambda: "left is " + self.change(left_over))
+        self.wait(lambda stasis: not left_over(stasis), seconds, lambda: "left: " + self.change(left_over))
 
     # Telephones, and what they and programs hear
 
@@ -7631,11 +7644,13 @@ class Bench:
         return self.move_phone(tech, resource, "delete")
 
     @over_http("POST /control/phones/{tech}/{resource}/{action}")
-    def use_phone(self, tech: str, resource: str, action: str, *, extension: str = "", digits: str = "",
+    def use_phone(self, tech: str, resource: str, action: str, *, extension: str = "", context: str = "", digits: str = "",
                   sound: str = "") -> Response:
-        """Let a telephone call an extension, press digits, say a sound, or do something with its newest call."""
+        """Let a telephone call an extension (in another context than its own), press digits, say a sound, or move its newest call.
+
+        A call that reaches nobody has no channel_id."""
         require(action in ("call", "digits", "say", *PHONE_ACTIONS), 404, "Resource not found")
-        return self.move_phone(tech, resource, action, extension=extension, digits=digits, sound=sound)
+        return self.move_phone(tech, resource, action, extension=extension, context=context, digits=digits, sound=sound)
 
     @over_http("GET /control/phones/{tech}/{resource}")
     def show_phone(self, tech: str, resource: str, state: str = "", wait: float = 0.0) -> dict:
@@ -7713,9 +7728,8 @@ class Bench:
         """The first fault that a request to /ari has to suffer; it counts."""
         path = ari_path(head, self.http.prefix)
         def take(stasis: Stasis) -> dict | None:
-            asked = "/" + percent_decode(path)
             fault = next((fault for fault in self.faults if fault["method"] in ("", head.method) and
-                          path_matches(fault["path"], asked)), None)
+                          path_matches(fault["path"], "/" + path)), None)
             if fault and fault["times"]:
                 fault["times"] -= 1
                 if not fault["times"]:
@@ -7726,7 +7740,7 @@ class Bench:
     def suffer(self, fault: dict) -> None:
         """What a fault does before the request is done: AriError, or Gone, also where all is reset meanwhile.
 
-        A client that leaves is not waited for any longer, but it is done all the same, as a slow server would do it."""
+        Nobody waits for a client that leaves meanwhile: then it is done at once, as a slow server would do it in the end."""
         until, mended, era = self.now() + fault["delay"], self.mended, self.era
         while self.now() < until and mended == self.mended and not self.is_over(era):
             time.sleep(WAIT_SECONDS)
@@ -7851,7 +7865,7 @@ class Bench:
     @over_http("POST /control/reset")
     def reset(self, keep_sockets: bool = False) -> None:
         """Hang up and forget what was made since the start, but who listens where that is asked for. Telephones and recordings of
-        before stay. The journal, the faults and the clock are as at first; ids do not come again."""
+        before stay. The journal and the faults are empty, time passes as at first and does not go back; ids do not come again."""
         def begin_anew(stasis: Stasis) -> list[EventSocket]:
             stasis.hang_up_all()
             fresh = self.new_stasis(stasis)
@@ -7877,7 +7891,8 @@ class Server(Bench):
     `with Server(config, port=0) as server:` serves server.url from threads of its own until the block ends. `config` is a
     Config, None for one that was refused (then everything below /ari is 404); `address` and `port` win over those of
     `http_config`; `sounds` and `recordings` are folders; `users` (passwords by name) and `channelvars` do instead of a Config; with
-    `control` it serves /control, and `clock` may be "manual". ConfigError where it cannot listen, or a folder cannot be used."""
+    `control` it serves /control and the page, and `clock` may be "manual". ConfigError where it cannot listen, or a folder cannot
+    be used."""
 
     def __init__(self, config: Config | None = None, address: str | None = None, port: int | None = None,
                  http_config: HttpConfig | None = None, sounds: str | None = None, recordings: str | None = None,
