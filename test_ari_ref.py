@@ -10966,7 +10966,7 @@ class TestBench:
             sock.sendall(b"GET /ari/bridges?api_key=asterisk:asterisk HTTP/1.1\r\n\r\n")
             bench.server.wait(lambda stasis: len(bench.server.sessions) > before)
             time.sleep(0.01)
-        bench.server.wait(lambda stasis: len(bench.server.sessions) == before and bench.server.requests("GET", "/bridges")[0]["status"] == 200)
+        bench.server.wait(lambda stasis: len(bench.server.sessions) <= before and bench.server.requests("GET", "/bridges")[0]["status"] == 200)
 
     @rows("path, status",
         ("a fault without a deed", "faults?path=/bridges", 400), ("a fault with two", "faults?path=/bridges&status=500&drop=true", 400), ("a status that is none", "faults?status=1000", 400), ("an answer that is not the last", "faults?status=100", 400),
@@ -11160,7 +11160,7 @@ class TestBench:
                 sock.sendall(b"GET /control/%s HTTP/1.1\r\nAuthorization: Basic YXN0ZXJpc2s6YXN0ZXJpc2s=\r\n\r\n" % path.encode())
                 bench.server.wait(lambda stasis: len(bench.server.sessions) > before)
                 time.sleep(0.02)
-            bench.server.wait(lambda stasis: len(bench.server.sessions) == before)
+            bench.server.wait(lambda stasis: len(bench.server.sessions) <= before)
 
     def test_a_connection_that_idled_over_a_reset_is_heard(self, bench):
         """As that of an application that stays."""
