@@ -2521,6 +2521,8 @@ def channelvars(server):
 #     await Type [ID] [JSON] = NAME JSON    the same, and its member NAME is that but for the usual members
 #     never Type [ID] [JSON]            no such event has come
 #     forget                            what has come does not count
+#     open [NAME,NAME] [all]            an event socket (with subscribeAll) for these applications, else the case's own; it is read from here on
+#     close                             the event socket that is read
 #     let 0.5 s pass                    or hasten 0.5 s, before an await: what comes within that time comes at once, if that can be
 #
 # $b is an id of this case; "<text>" any text, "<timestamp>" and "<uuid>" such a one, "<...>" one that the pattern ... matches.
@@ -2584,6 +2586,10 @@ class Telling:
                 fail(self.events.request, shown(expected_body(whole)["json"]), shown(event[name]))
         elif step == "forget":
             self.events.waiting.clear()
+        elif word == "open":
+            self.events = self.ari.events(rest.partition(" ")[0] or None, rest.endswith(" all"))
+        elif step == "close":
+            self.events.close()
         elif word in ("let", "hasten"):
             (self.ari.let_pass if word == "let" else self.ari.hasten)(float(rest.split()[0]))
         else:
@@ -4791,13 +4797,15 @@ class TestWriteTimeout:
 
 # --- applications ---
 
-NO_APPLICATION = {"status": 404, "json": message("Application not found")}
+USUAL["application"] = {"channel_ids": [], "bridge_ids": [], "endpoint_ids": [], "device_names": [], "events_allowed": [],
+                        "events_disallowed": []}
+USUAL["everything"] = dict(USUAL["application"], channel_ids=[ALL_CHANNELS], bridge_ids=[ALL_BRIDGES], endpoint_ids=[ALL_ENDPOINTS],
+                           device_names=[ALL_DEVICES])
 
 
 def application_json(name, **members):
     """An application as ARI shows it, empty but for the given members."""
-    return dict({"name": name, "channel_ids": [], "bridge_ids": [], "endpoint_ids": [], "device_names": [],
-                 "events_allowed": [], "events_disallowed": []}, **members)
+    return dict(USUAL["application"], name=name, **members)
 
 
 def subscribe(ari, *sources, app=None, method="POST"):
@@ -4806,19 +4814,40 @@ def subscribe(ari, *sources, app=None, method="POST"):
                        {"eventSource": ",".join(sources)})
 
 
-def set_filter(ari, body, app=None):
-    """PUT /applications/{app}/eventFilter with this JSON, by default the case's own."""
-    return ari.put("/applications/%s/eventFilter" % (app or ari.app), json=body)
+def set_filter(ari, body):
+    """PUT /applications/{app}/eventFilter with this JSON."""
+    return ari.put("/applications/%s/eventFilter" % ari.app, json=body)
 
 
+@script("""
+    is there when its socket is Shown with its name, subscriptions and filters (stasis/app.c, app_to_json)
+        GET /applications/{app} -> 200 = application {"name": "{app}"}
+    can be opened again A name can be used again (res_stasis.c, stasis_app_register)
+        close
+        open
+        POST /events/user/again?application={app} -> 204
+        await ChannelUserevent {"eventname": "again"}
+    shares a socket with others Events say which application they are for (stasis/app.c, app_send)
+        open $a,$b
+        POST /events/user/x?application=$a -> 204
+        await ChannelUserevent {"application": "$a"}
+        POST /events/user/x?application=$b -> 204
+        await ChannelUserevent {"application": "$b"}
+    ends with a shared socket All applications of a socket go with it (ari/ari_websockets.c)
+        open $a,$b
+        close
+        GET /applications/$a -> 404 "Application not found"
+        GET /applications/$b -> 404 "Application not found"
+    is not found by 404 (ari/resource_applications.c, ast_ari_applications_get)
+        GET /applications/%1 -> 404 "Application not found"
+        | an unknown name | $none || a name that is not UTF-8 | $none%FF
+""")
 class TestApplication:
+    """An application comes and goes with its event socket."""
+
     def test_is_not_there_before_its_socket(self, ari):
         """An application exists from its handshake on (res_stasis.c, stasis_app_register)."""
-        expect(ari.application(), **NO_APPLICATION)
-
-    def test_is_there_when_its_socket_is(self, ari, events):
-        """It is shown with its name, subscriptions and filters (stasis/app.c, app_to_json)."""
-        expect(ari.application(), status=200, json=application_json(ari.app))
+        expect(ari.application(), status=404, json=message("Application not found"))
 
     def test_is_listed(self, ari, events):
         """GET /applications lists it as GET /applications/NAME shows it, in no promised order (res_stasis.c)."""
@@ -4833,26 +4862,6 @@ class TestApplication:
         if any(one["name"] == ari.app for one in reply.json):
             fail(reply.request, "a list without %s" % ari.app, str(reply))
 
-    def test_can_be_opened_again(self, ari, events):
-        """A name can be used again (res_stasis.c, stasis_app_register)."""
-        events.close()
-        again = ari.events()
-        ari.user_event("again")
-        again.expect("ChannelUserevent", eventname="again")
-
-    def test_shares_a_socket_with_others(self, ari):
-        """Events say which application they are for (stasis/app.c, app_send)."""
-        events = ari.events("%s,%s-2" % (ari.app, ari.app))
-        for app in (ari.app, ari.app + "-2"):
-            expect(ari.user_event("x", app), status=204)
-            events.expect("ChannelUserevent", application=app)
-
-    def test_ends_with_a_shared_socket(self, ari):
-        """All applications of a socket go with it (ari/ari_websockets.c)."""
-        ari.events("%s,%s-2" % (ari.app, ari.app)).close()
-        expect(ari.application(), **NO_APPLICATION)
-        expect(ari.application(ari.app + "-2"), **NO_APPLICATION)
-
     def test_does_not_announce_itself(self, ari):
         """There are no ApplicationRegistered and ApplicationUnregistered events, not even for subscribeAll."""
         events = ari.events(subscribe_all=True)
@@ -4866,13 +4875,66 @@ class TestApplication:
         """A read_only user may look (res_ari.c, ast_ari_callback)."""
         expect(ari.get("/applications/" + ari.app, auth=read_only), status=200)
 
-    @rows("path", ("an unknown name", "/applications/{id}"), ("a name that is not UTF-8", "/applications/{id}%FF"))
-    def test_is_not_found_by(self, ari, path):
-        """404 (ari/resource_applications.c, ast_ari_applications_get)."""
-        expect(ari.get(path.format(id=ari.id("none"))), **NO_APPLICATION)
 
-
+@script("""
+    stays for a subscription [bridge] A channel, bridge or endpoint subscription keeps it (app_is_finished)
+        GET /applications/{app} -> 200 = application {"name": "{app}", "bridge_ids": ["{bridge}"]}
+    does not stay for a device state Device states do not count (app_is_finished)
+        POST /applications/{app}/subscription?eventSource=deviceState:$d -> 200
+        close
+        GET /applications/{app} -> 404 "Application not found"
+    does not stay for a filter Filters do not count (app_is_finished)
+        PUT /applications/{app}/eventFilter {"disallowed": [{"type": "Dial"}]} -> 200
+        close
+        GET /applications/{app} -> 404 "Application not found"
+    can be subscribed [bridge] Subscriptions come and go as ever (ari/resource_applications.c)
+        POST /applications/{app}/subscription?eventSource=deviceState:$d -> 200
+            = application {"name": "{app}", "bridge_ids": ["{bridge}"], "device_names": ["$d"]}
+        DELETE /applications/{app}/subscription?eventSource=deviceState:$d -> 200
+            = application {"name": "{app}", "bridge_ids": ["{bridge}"]}
+    can be filtered [bridge] A filter can be set, and holds when the socket is there again (stasis_app_event_filter_set)
+        PUT /applications/{app}/eventFilter {"disallowed": [{"type": "ChannelUserevent"}]} -> 200
+        open
+        GET /applications/{app} -> 200 {"events_disallowed": [{"type": "ChannelUserevent"}], "bridge_ids": ["{bridge}"]}
+    is taken up again without a word [bridge] Same subscriptions, no ApplicationReplaced (app_update)
+        open
+        GET /applications/{app} -> 200 {"bridge_ids": ["{bridge}"]}
+        never ApplicationReplaced
+        DELETE /bridges/{bridge} -> 204
+        await BridgeDestroyed {bridge}
+    goes when the next comes after its last subscription [bridge] It is swept out when any application registers next (res_stasis.c, cleanup)
+        DELETE /applications/{app}/subscription?eventSource=bridge:{bridge} -> 200 = application {"name": "{app}"}
+        open $next
+        GET /applications/{app} -> 404 "Application not found"
+    keeps its channels [call] Its channels stay in Stasis and can be controlled (res_stasis.c, stasis_app_exec)
+        close
+        GET /applications/{app} -> 200 {"channel_ids": ["{far}", "{near}"]}
+        POST /channels/{near}/variable?variable=X&value=kept -> 204
+    gets no second start for its channels [call] Who takes it up again is not told of them (res_stasis.c, stasis_app_register)
+        close
+        open
+        never StasisStart {near}
+    leaves device states to the next of its name Device state subscriptions are kept by name (res_stasis_device_state.c)
+        POST /applications/{app}/subscription?eventSource=deviceState:Stasis:$d -> 200
+        close
+        open
+        GET /applications/{app} -> 200 = application {"name": "{app}", "device_names": ["Stasis:$d"]}
+        PUT /deviceStates/Stasis:$d?deviceState=BUSY -> 204
+        await DeviceStateChanged {"device_state": "Stasis:$d"}
+        DELETE /applications/{app}/subscription?eventSource=deviceState:Stasis:$d -> 200
+    leaves no filter to the next of its name Filters go with the application
+        PUT /applications/{app}/eventFilter {"disallowed": [{"type": "ChannelUserevent"}]} -> 200
+        close
+        open
+        GET /applications/{app} -> 200 = application {"name": "{app}"}
+    is kept for ever by a subscription to all It can not be undone, and outlives the socket (app_is_finished)
+        open $all all
+        close
+        GET /applications/$all -> 200 = everything {"name": "$all"}
+""")
 class TestInactiveApplication:
+    """An application whose socket has been closed (stasis/app.c)."""
+
     @pytest.fixture
     def bridge(self, ari, events):
         """A bridge that keeps the application, whose socket has been closed."""
@@ -4880,22 +4942,6 @@ class TestInactiveApplication:
         expect(subscribe(ari, "bridge:" + bridge), status=200)
         events.close()
         return bridge
-
-    def test_stays_for_a_subscription(self, ari, bridge):
-        """A channel, bridge or endpoint subscription keeps it (stasis/app.c, app_is_finished)."""
-        expect(ari.application(), status=200, json=application_json(ari.app, bridge_ids=[bridge]))
-
-    def test_does_not_stay_for_a_device_state(self, ari, events):
-        """Device states do not count (stasis/app.c, app_is_finished)."""
-        expect(subscribe(ari, "deviceState:" + ari.id("d")), status=200)
-        events.close()
-        expect(ari.application(), **NO_APPLICATION)
-
-    def test_does_not_stay_for_a_filter(self, ari, events):
-        """Filters do not count (stasis/app.c, app_is_finished)."""
-        expect(set_filter(ari, {"disallowed": [{"type": "Dial"}]}), status=200)
-        events.close()
-        expect(ari.application(), **NO_APPLICATION)
 
     def test_takes_user_events_and_loses_them(self, ari, bridge):
         """204, and nothing is sent when the socket is there again (stasis/app.c, app_send)."""
@@ -4908,72 +4954,30 @@ class TestInactiveApplication:
             events.close()
         fail(events.request, "no event from the time without a socket", "ChannelUserevent lost")
 
-    def test_can_be_subscribed(self, ari, bridge):
-        """Subscriptions come and go as ever (ari/resource_applications.c)."""
-        device = ari.id("d")
-        expect(subscribe(ari, "deviceState:" + device), status=200,
-               json=application_json(ari.app, bridge_ids=[bridge], device_names=[device]))
-        expect(subscribe(ari, "deviceState:" + device, method="DELETE"), status=200,
-               json=application_json(ari.app, bridge_ids=[bridge]))
 
-    def test_can_be_filtered(self, ari, bridge):
-        """A filter can be set, and holds when the socket is there again (stasis/app.c, stasis_app_event_filter_set)."""
-        expect(set_filter(ari, {"disallowed": [{"type": "ChannelUserevent"}]}), status=200)
-        ari.events()
-        expect(ari.application(), has={"events_disallowed": [{"type": "ChannelUserevent"}], "bridge_ids": [bridge]})
-
-    def test_is_taken_up_again_without_a_word(self, ari, bridge):
-        """Same subscriptions, no ApplicationReplaced (stasis/app.c, app_update)."""
-        events = ari.events()
-        expect(ari.application(), status=200, has={"bridge_ids": [bridge]})
-        events.expect_none("ApplicationReplaced")
-        expect(ari.delete("/bridges/" + bridge), status=204)
-        events.expect("BridgeDestroyed", bridge=bridge)
-
-    def test_goes_when_the_next_comes_after_its_last_subscription(self, ari, bridge):
-        """It is swept out at the next registration of any application (res_stasis.c, cleanup)."""
-        expect(subscribe(ari, "bridge:" + bridge, method="DELETE"), status=200, json=application_json(ari.app))
-        ari.events(ari.app + "-2")
-        expect(ari.application(), **NO_APPLICATION)
-
-    def test_keeps_its_channels(self, ari, events):
-        """Its channels stay in Stasis and can be controlled (res_stasis.c, stasis_app_exec)."""
-        near, far = ari.pair(events)
-        events.close()
-        expect(ari.application(), status=200, has={"channel_ids": sorted([near, far])})
-        expect(ari.post("/channels/%s/variable" % near, {"variable": "X", "value": "kept"}), status=204)
-
-    def test_gets_no_second_start_for_its_channels(self, ari, events):
-        """Who takes it up again is not told of the channels that are in it (res_stasis.c, stasis_app_register)."""
-        near, _ = ari.pair(events)
-        events.close()
-        ari.events().expect_none("StasisStart", channel=near)
-
-    def test_leaves_device_states_to_the_next_of_its_name(self, ari, events):
-        """Device state subscriptions are kept by name (res_stasis_device_state.c)."""
-        device = "Stasis:" + ari.id("d")
-        expect(subscribe(ari, "deviceState:" + device), status=200)
-        events.close()
-        again = ari.events()
-        expect(ari.application(), status=200, json=application_json(ari.app, device_names=[device]))
-        expect(ari.put("/deviceStates/" + device, {"deviceState": "BUSY"}), status=204)
-        again.expect("DeviceStateChanged", device_state=device)
-        expect(subscribe(ari, "deviceState:" + device, method="DELETE"), status=200)
-
-    def test_leaves_no_filter_to_the_next_of_its_name(self, ari, events):
-        """Filters go with the application (stasis/app.c)."""
-        expect(set_filter(ari, {"disallowed": [{"type": "ChannelUserevent"}]}), status=200)
-        events.close()
-        ari.events()
-        expect(ari.application(), status=200, json=application_json(ari.app))
-
-    def test_is_kept_for_ever_by_a_subscription_to_all(self, ari):
-        """subscribeAll can not be undone, and outlives the socket (stasis/app.c, app_is_finished)."""
-        ari.events(subscribe_all=True).close()
-        expect(ari.application(), status=200, has={"channel_ids": [ALL_CHANNELS]})
-
-
+@script("""
+    keeps its subscriptions [bridge] They are the application's, not the socket's (app_update)
+        POST /applications/{app}/subscription?eventSource=bridge:{bridge} -> 200
+        open
+        GET /applications/{app} -> 200 = application {"name": "{app}", "bridge_ids": ["{bridge}"]}
+    does not subscribe to all It counts only when the application is made (app_create)
+        open {app} all
+        GET /applications/{app} -> 200 = application {"name": "{app}"}
+    does not lose its subscription to all Nor does it go without (app_update)
+        open $all all
+        open $all
+        GET /applications/$all -> 200 = everything {"name": "$all"}
+    by itself is told first The same name twice in one handshake: the socket replaces itself and goes on (ari/ari_websockets.c)
+        open $a,$a
+        await ApplicationReplaced {"application": "$a"}
+        POST /events/user/on?application=$a -> 204
+        await ChannelUserevent {"eventname": "on"}
+        close
+        GET /applications/$a -> 404 "Application not found"
+""")
 class TestReplacedApplication:
+    """An application that another socket takes (stasis/app.c)."""
+
     def test_is_told_to_the_old_socket(self, ari, events):
         """ApplicationReplaced names the application (stasis/app.c, app_update)."""
         ari.events()
@@ -5007,105 +5011,57 @@ class TestReplacedApplication:
         expect(ari.user_event("kept"), status=204)
         old.expect("ChannelUserevent", eventname="kept")
 
-    def test_keeps_its_subscriptions(self, ari, events):
-        """Subscriptions are the application's, not the socket's (stasis/app.c, app_update)."""
-        bridge = ari.bridge()
-        expect(subscribe(ari, "bridge:" + bridge), status=200)
-        ari.events()
-        expect(ari.application(), status=200, json=application_json(ari.app, bridge_ids=[bridge]))
-
-    def test_does_not_subscribe_to_all(self, ari, events):
-        """subscribeAll counts only when the application is made (stasis/app.c, app_create)."""
-        ari.events(subscribe_all=True)
-        expect(ari.application(), status=200, json=application_json(ari.app))
-
-    def test_does_not_lose_its_subscription_to_all(self, ari):
-        """Nor does it go without (stasis/app.c, app_update)."""
-        ari.events(subscribe_all=True)
-        ari.events()
-        expect(ari.application(), status=200, has={"bridge_ids": [ALL_BRIDGES]})
-
-    def test_by_itself_is_told_first(self, ari):
-        """The same name twice in one handshake: the socket replaces itself and goes on (ari/ari_websockets.c)."""
-        events = ari.events("%s,%s" % (ari.app, ari.app))
-        events.expect("ApplicationReplaced", application=ari.app)
-        expect(ari.user_event("on"), status=204)
-        events.expect("ChannelUserevent", eventname="on")
-        events.close()
-        expect(ari.application(), **NO_APPLICATION)
-
 
 # --- subscriptions ---
 
-BAD_SCHEME = {"status": 400, "json": message("Invalid event source URI scheme")}
-MISSING_SOURCE = {"status": 400, "json": message("Missing parameter eventSource")}
-NO_SOURCE = {"status": 422, "json": message("Event source does not exist")}
-NOT_SUBSCRIBED = {"status": 422, "json": message("Event source was not subscribed to")}
-
-
+@script("""
+    miss the event source in 400 before the application is looked for (ari/resource_applications.c)
+        %3 /applications/$none/subscription%1 %2 -> 400 "Missing parameter eventSource"
+        | none | | || an empty JSON list | | {"eventSource": []} || an empty object | | {}
+        | an empty JSON list beside a good query | ?eventSource=deviceState:x | {"eventSource": []}
+        x
+        | to subscribe | POST || to unsubscribe | DELETE
+    miss the application for 404 before the sources are looked at (stasis_app_subscribe)
+        %2 /applications/$none/subscription?eventSource=%1 -> 404 "Application not found"
+        | a good source | deviceState:x || a bad source | bad:x
+        x
+        | to subscribe to | POST || to unsubscribe from | DELETE
+    do not know The scheme is channel:, bridge:, endpoint: or deviceState: (app_event_source_find)
+        %2 /applications/{app}/subscription?eventSource=%1 -> 400 "Invalid event source URI scheme"
+        | nothing | || no scheme | nosuch || an unknown scheme | bad:x || a scheme without colon | channel
+        | a scheme in another case | Channel:x || another scheme in another case | devicestate:x || a blank before the scheme | +channel:x
+        x
+        | to subscribe to | POST || to unsubscribe from | DELETE
+    do not find the 422 for what does not exist; any device state does (app_subscribe)
+        POST /applications/{app}/subscription?eventSource=%1 -> 422 "Event source does not exist"
+        | channel | channel:$none || bridge | bridge:$none || endpoint | endpoint:Local/$none || technology | endpoint:$none
+    do not unsubscribe from the 422 for what was not subscribed to (app_unsubscribe)
+        DELETE /applications/{app}/subscription?eventSource=%1 -> 422 "Event source was not subscribed to"
+        | channel | channel:$none || bridge | bridge:$none || endpoint | endpoint:$none || device state | deviceState:$none
+        | channels, all | channel: || bridges, all | bridge: || endpoints, all | endpoint: || device states, all | deviceState:
+    do not unsubscribe from all 501, and nothing changes (app_handle_subscriptions)
+        open $all all
+        DELETE /applications/$all/subscription?eventSource=%1 -> 501 "Method not implemented"
+        GET /applications/$all -> 200 = everything {"name": "$all"}
+        | channels | channel: || bridges | bridge: || endpoints | endpoint:
+    keep the sources before [bridge] URI by URI from the left, stopping at the first bad one (app_handle_subscriptions)
+        POST /applications/{app}/subscription?eventSource=%1 -> %2
+        GET /applications/{app} -> 200 = application {"name": "{app}", "bridge_ids": [%3]}
+        | one that does not exist | bridge:{bridge},bridge:$none,deviceState:x | 422 "Event source does not exist"     | "{bridge}"
+        | a bad one               | bridge:{bridge},bad:x                      | 400 "Invalid event source URI scheme" | "{bridge}"
+        | a bad one at the start  | bad:x,bridge:{bridge}                      | 400 "Invalid event source URI scheme"
+    undo the sources before [bridge] Unsubscribing stops at the first bad one too (app_handle_subscriptions)
+        POST /applications/{app}/subscription?eventSource=bridge:{bridge} -> 200
+        DELETE /applications/{app}/subscription?eventSource=bridge:{bridge},bridge:{bridge} -> 422 "Event source was not subscribed to"
+        GET /applications/{app} -> 200 = application {"name": "{app}"}
+    do not take [departure] Members that are no texts are bad URIs; they end an Asterisk 16
+        %2 /applications/{app}/subscription {"eventSource": %1} -> 400 "Invalid event source URI scheme"
+        | a number | 5 || a list of a number | [1] || a list of null | [null]
+        x
+        | to subscribe to | POST || to unsubscribe from | DELETE
+""")
 class TestSubscriptionRefusals:
-    @rows("method", ("subscribe", "POST"), ("unsubscribe", "DELETE"))
-    @rows("more",
-          ("none", {}), ("an empty JSON list", {"json": {"eventSource": []}}), ("an empty object", {"json": {}}),
-          ("an empty JSON list beside a good query", {"json": {"eventSource": []},
-                                                      "params": {"eventSource": "deviceState:x"}}))
-    def test_miss_the_event_source_in(self, ari, method, more):
-        """400 before the application is looked for (ari/resource_applications.c)."""
-        expect(ari.request(method, "/applications/%s/subscription" % ari.id("none"), **more), **MISSING_SOURCE)
-
-    @rows("method", ("subscribe", "POST"), ("unsubscribe", "DELETE"))
-    @rows("source", ("a good source", "deviceState:x"), ("a bad source", "bad:x"))
-    def test_miss_the_application_for(self, ari, method, source):
-        """404 before the sources are looked at (res_stasis.c, stasis_app_subscribe)."""
-        expect(subscribe(ari, source, method=method), **NO_APPLICATION)
-
-    @rows("method", ("subscribe", "POST"), ("unsubscribe", "DELETE"))
-    @rows("source",
-          ("nothing", ""), ("no scheme", "nosuch"), ("an unknown scheme", "bad:x"),
-          ("a scheme without colon", "channel"),
-          ("a scheme in another case", "Channel:x"), ("another scheme in another case", "devicestate:x"),
-          ("a blank before the scheme", " channel:x"))
-    def test_do_not_know(self, ari, events, method, source):
-        """The scheme is channel:, bridge:, endpoint: or deviceState: (res_stasis.c, app_event_source_find)."""
-        expect(subscribe(ari, source, method=method), **BAD_SCHEME)
-
-    @rows("source", ("channel", "channel:{id}"), ("bridge", "bridge:{id}"), ("endpoint", "endpoint:Local/{id}"),
-          ("technology", "endpoint:{id}"))
-    def test_do_not_find_the(self, ari, events, source):
-        """422 for what does not exist; any device state does (res_stasis.c, app_subscribe)."""
-        expect(subscribe(ari, source.format(id=ari.id("none"))), **NO_SOURCE)
-
-    @rows("source", ("channel", "channel:{id}"), ("bridge", "bridge:{id}"), ("endpoint", "endpoint:{id}"),
-          ("device state", "deviceState:{id}"), ("channels, all", "channel:"), ("bridges, all", "bridge:"),
-          ("endpoints, all", "endpoint:"), ("device states, all", "deviceState:"))
-    def test_do_not_unsubscribe_from_the(self, ari, events, source):
-        """422 for what was not subscribed to (res_stasis.c, app_unsubscribe)."""
-        expect(subscribe(ari, source.format(id=ari.id("none")), method="DELETE"), **NOT_SUBSCRIBED)
-
-    @rows("source", ("channels", "channel:"), ("bridges", "bridge:"), ("endpoints", "endpoint:"))
-    def test_do_not_unsubscribe_from_all(self, ari, source):
-        """501, and nothing changes (res_stasis.c, app_handle_subscriptions)."""
-        ari.events(subscribe_all=True)
-        before = ari.application().json
-        expect(subscribe(ari, source, method="DELETE"), status=501, json=message("Method not implemented"))
-        expect(ari.application(), status=200, json=before)
-
-    @rows("sources, expected, kept",
-          ("one that does not exist", ["bridge:{bridge}", "bridge:none-{bridge}", "deviceState:x"], NO_SOURCE, True),
-          ("a bad one", ["bridge:{bridge}", "bad:x"], BAD_SCHEME, True),
-          ("a bad one at the start", ["bad:x", "bridge:{bridge}"], BAD_SCHEME, False))
-    def test_keep_the_sources_before(self, ari, events, sources, expected, kept):
-        """URI by URI from the left, stopping at the first bad one (res_stasis.c, app_handle_subscriptions)."""
-        bridge = ari.bridge()
-        expect(subscribe(ari, *[source.format(bridge=bridge) for source in sources]), **expected)
-        expect(ari.application(), status=200, json=application_json(ari.app, bridge_ids=[bridge] * kept))
-
-    def test_undo_the_sources_before(self, ari, events):
-        """Unsubscribing stops at the first bad one too (res_stasis.c, app_handle_subscriptions)."""
-        bridge = ari.bridge()
-        expect(subscribe(ari, "bridge:" + bridge), status=200)
-        expect(subscribe(ari, "bridge:" + bridge, "bridge:" + bridge, method="DELETE"), **NOT_SUBSCRIBED)
-        expect(ari.application(), status=200, json=application_json(ari.app))
+    """Refusals (res_stasis.c)."""
 
     def test_tell_a_bad_body_first(self, ari):
         """400 before the application (res_ari.c, ast_ari_callback)."""
@@ -5117,229 +5073,181 @@ class TestSubscriptionRefusals:
         expect(ari.post("/applications/%s/subscription" % ari.app, {"eventSource": "deviceState:x"}, auth=read_only),
                status=403, json=message("Write access denied"))
 
-    @rows("method", ("subscribe", "POST"), ("unsubscribe", "DELETE"))
-    @rows("value", ("a number", 5), ("a list of a number", [1]), ("a list of null", [None]))
-    def test_do_not_take(self, departure, ari, events, method, value):
-        """Members that are no texts are bad URIs; they end an Asterisk 16."""
-        expect(ari.request(method, "/applications/%s/subscription" % ari.app, json={"eventSource": value}),
-               **BAD_SCHEME)
 
-
+@script("""
+    to a bridge brings its events [bridge] BridgeDestroyed with the bridge (sub_bridge_update_handler)
+        POST /applications/{app}/subscription?eventSource=bridge:{bridge} -> 200
+            = application {"name": "{app}", "bridge_ids": ["{bridge}"]}
+        DELETE /bridges/{bridge} -> 204
+        await BridgeDestroyed {bridge} {"application": "{app}"}
+    to a bridge ends with it [bridge] All interests in it go when it is destroyed
+        POST /applications/{app}/subscription?eventSource=bridge:{bridge} -> 200
+        DELETE /bridges/{bridge} -> 204
+        eventually GET /applications/{app} -> 200 = application {"name": "{app}"}
+    to one bridge brings nothing of another [bridge] Only what was subscribed to
+        POST /bridges/$other -> 200
+        POST /applications/{app}/subscription?eventSource=bridge:{bridge} -> 200
+        DELETE /bridges/$other -> 204
+        DELETE /bridges/{bridge} -> 204
+        await BridgeDestroyed {bridge}
+        never BridgeDestroyed $other
+    to a bridge is counted [bridge] Twice subscribed is twice to unsubscribe; the id is shown once (app_subscribe_bridge)
+        POST /applications/{app}/subscription?eventSource=bridge:{bridge} -> 200 = application {"name": "{app}", "bridge_ids": ["{bridge}"]}
+        POST /applications/{app}/subscription?eventSource=bridge:{bridge} -> 200 = application {"name": "{app}", "bridge_ids": ["{bridge}"]}
+        DELETE /applications/{app}/subscription?eventSource=bridge:{bridge} -> 200 = application {"name": "{app}", "bridge_ids": ["{bridge}"]}
+        DELETE /applications/{app}/subscription?eventSource=bridge:{bridge} -> 200 = application {"name": "{app}"}
+    ids are sorted By byte value (app_to_json)
+        POST /bridges/$b -> 200
+        POST /bridges/$a -> 200
+        POST /bridges/$B -> 200
+        POST /applications/{app}/subscription?eventSource=bridge:$b,bridge:$a,bridge:$B -> 200 {"bridge_ids": ["$B", "$a", "$b"]}
+    to a channel brings its events [call] Another application can watch a channel (app_subscribe_channel)
+        open $watcher
+        POST /applications/$watcher/subscription?eventSource=channel:{near} -> 200
+            = application {"name": "$watcher", "channel_ids": ["{near}"]}
+        POST /channels/{near}/variable?variable=FOO&value=seen -> 204
+        await ChannelVarset {near} {"variable": "FOO", "value": "seen", "application": "$watcher"}
+    to a channel ends with it [call] All interests in it go when it is destroyed
+        open $watcher
+        POST /applications/$watcher/subscription?eventSource=channel:{near} -> 200
+        DELETE /channels/{near} -> 204
+        await ChannelDestroyed {near}
+        eventually GET /applications/$watcher -> 200 = application {"name": "$watcher"}
+    to a channel does not bring its start and end [call] StasisStart and StasisEnd go to its application alone (res_stasis.c)
+        open $watcher
+        POST /applications/$watcher/subscription?eventSource=channel:{near} -> 200
+        DELETE /channels/{near} -> 204
+        await ChannelDestroyed {near}
+        never StasisEnd
+    to a device state brings its changes DeviceStateChanged when the state changes (res_stasis_device_state.c)
+        POST /applications/{app}/subscription?eventSource=deviceState:Stasis:$lamp -> 200
+            = application {"name": "{app}", "device_names": ["Stasis:$lamp"]}
+        PUT /deviceStates/Stasis:$lamp?deviceState=INUSE -> 204
+        await DeviceStateChanged {"application": "{app}", "device_state": {"name": "Stasis:$lamp", "state": "INUSE"}}
+    to a device state is not counted Twice is once (res_stasis_device_state.c)
+        POST /applications/{app}/subscription?eventSource=deviceState:$lamp -> 200
+        POST /applications/{app}/subscription?eventSource=deviceState:$lamp -> 200
+        DELETE /applications/{app}/subscription?eventSource=deviceState:$lamp -> 200 = application {"name": "{app}"}
+        DELETE /applications/{app}/subscription?eventSource=deviceState:$lamp -> 422 "Event source was not subscribed to"
+    to any device state is taken The name of a device is not looked for (res_stasis_device_state.c)
+        POST /applications/{app}/subscription?eventSource=deviceState:%1 -> 200 = application {"name": "{app}", "device_names": ["%1"]}
+        | a stored one | Stasis:$d || one that nobody controls | SIP/$d || any word | $d || a mailbox | MWI:$d
+    to all An empty name is all of the kind, shown as its topic (app_subscribe_channel)
+        POST /applications/{app}/subscription?eventSource=%1: -> 200 = application {"name": "{app}", "%2": ["__AST_%3_ALL_TOPIC"]}
+        | channels | channel | channel_ids | CHANNEL || bridges | bridge | bridge_ids | BRIDGE
+        | endpoints | endpoint | endpoint_ids | ENDPOINT || device states | deviceState | device_names | DEVICE_STATE
+    to all bridges brings created ones BridgeCreated is only for those who subscribed to all bridges
+        POST /applications/{app}/subscription?eventSource=bridge: -> 200
+        POST /bridges/$b -> 200
+        await BridgeCreated $b
+    to all device states brings any DeviceStateChanged of any device (res_stasis_device_state.c)
+        POST /applications/{app}/subscription?eventSource=deviceState: -> 200
+        PUT /deviceStates/Stasis:$d?deviceState=BUSY -> 204
+        await DeviceStateChanged {"device_state": {"name": "Stasis:$d", "state": "BUSY"}}
+    to one of all changes nothing [bridge] With all of a kind a single one is taken and not shown
+        POST /applications/{app}/subscription?eventSource=bridge: -> 200
+        POST /applications/{app}/subscription?eventSource=bridge:{bridge} -> 200
+            = application {"name": "{app}", "bridge_ids": ["__AST_BRIDGE_ALL_TOPIC"]}
+        DELETE /applications/{app}/subscription?eventSource=bridge:{bridge} -> 422 "Event source was not subscribed to"
+    to one that is none of all is refused With all of a kind a missing one is still missing (res_stasis.c, app_subscribe)
+        POST /applications/{app}/subscription?eventSource=bridge: -> 200
+        POST /applications/{app}/subscription?eventSource=bridge:$none -> 422 "Event source does not exist"
+    to all device states can be left without effect for 200, and nothing changes (res_stasis_device_state.c)
+        POST /applications/{app}/subscription?eventSource=deviceState: -> 200
+        DELETE /applications/{app}/subscription?eventSource=deviceState:%1 -> 200
+            = application {"name": "{app}", "device_names": ["__AST_DEVICE_STATE_ALL_TOPIC"]}
+        | one | x || all
+    to everything is all four The subscribeAll=true subscribes to every kind (app_create)
+        open $all all
+        GET /applications/$all -> 200 = everything {"name": "$all"}
+    is not made by making a bridge [bridge] Who makes it hears nothing of it without subscribing (ari/resource_bridges.c)
+        never BridgeCreated {bridge}
+        GET /applications/{app} -> 200 = application {"name": "{app}"}
+    is made by originating [unanswered] POST /channels with an active app subscribes it to both legs (ari/resource_channels.c)
+        GET /applications/{app} -> 200 = application {"name": "{app}", "channel_ids": ["{far}", "{near}"]}
+""")
 class TestSubscription:
-    def test_to_a_bridge_brings_its_events(self, ari, events):
-        """BridgeDestroyed with the bridge (stasis/app.c, sub_bridge_update_handler)."""
-        bridge = ari.bridge()
-        expect(subscribe(ari, "bridge:" + bridge), status=200, json=application_json(ari.app, bridge_ids=[bridge]))
-        expect(ari.delete("/bridges/" + bridge), status=204)
-        events.expect("BridgeDestroyed", bridge=bridge, application=ari.app)
-
-    def test_to_a_bridge_ends_with_it(self, ari, events):
-        """All interests in it go when it is destroyed (stasis/app.c)."""
-        bridge = ari.bridge()
-        expect(subscribe(ari, "bridge:" + bridge), status=200)
-        expect(ari.delete("/bridges/" + bridge), status=204)
-        ari.eventually("/applications/" + ari.app, status=200, json=application_json(ari.app))
-
-    def test_to_one_bridge_brings_nothing_of_another(self, ari, events):
-        """Only what was subscribed to (stasis/app.c)."""
-        one, other = ari.bridge("one"), ari.bridge("other")
-        expect(subscribe(ari, "bridge:" + one), status=200)
-        expect(ari.delete("/bridges/" + other), status=204)
-        expect(ari.delete("/bridges/" + one), status=204)
-        events.expect_none("BridgeDestroyed", bridge=other, after=lambda: events.expect("BridgeDestroyed", bridge=one))
-
-    def test_to_a_bridge_is_counted(self, ari, events):
-        """Twice subscribed is twice to unsubscribe; the id is shown once (stasis/app.c, app_subscribe_bridge)."""
-        bridge = ari.bridge()
-        shown_once = application_json(ari.app, bridge_ids=[bridge])
-        expect(subscribe(ari, "bridge:" + bridge), status=200, json=shown_once)
-        expect(subscribe(ari, "bridge:" + bridge), status=200, json=shown_once)
-        expect(subscribe(ari, "bridge:" + bridge, method="DELETE"), status=200, json=shown_once)
-        expect(subscribe(ari, "bridge:" + bridge, method="DELETE"), status=200, json=application_json(ari.app))
-
-    def test_ids_are_sorted(self, ari, events):
-        """By byte value (stasis/app.c, app_to_json)."""
-        bridges = [ari.bridge(word) for word in ("b", "a", "B")]
-        expect(subscribe(ari, *["bridge:" + bridge for bridge in bridges]), status=200,
-               has={"bridge_ids": sorted(bridges)})
-
-    def test_to_a_channel_brings_its_events(self, ari, events):
-        """Another application can watch a channel (stasis/app.c, app_subscribe_channel)."""
-        near, _ = ari.pair(events)
-        watcher = ari.events(ari.app + "-2")
-        expect(subscribe(ari, "channel:" + near, app=watcher.app), status=200,
-               json=application_json(watcher.app, channel_ids=[near]))
-        expect(ari.post("/channels/%s/variable" % near, {"variable": "FOO", "value": "seen"}), status=204)
-        watcher.expect("ChannelVarset", variable="FOO", value="seen", channel=near, application=watcher.app)
-
-    def test_to_a_channel_ends_with_it(self, ari, events):
-        """All interests in it go when it is destroyed (stasis/app.c)."""
-        near, _ = ari.pair(events)
-        watcher = ari.events(ari.app + "-2")
-        expect(subscribe(ari, "channel:" + near, app=watcher.app), status=200)
-        expect(ari.delete("/channels/" + near), status=204)
-        watcher.expect("ChannelDestroyed", channel=near)
-        ari.eventually("/applications/" + watcher.app, status=200, json=application_json(watcher.app))
-
-    def test_to_a_channel_does_not_bring_its_start_and_end(self, ari, events):
-        """StasisStart and StasisEnd go to the application of the channel alone (res_stasis.c)."""
-        near, _ = ari.pair(events)
-        watcher = ari.events(ari.app + "-2")
-        expect(subscribe(ari, "channel:" + near, app=watcher.app), status=200)
-        expect(ari.delete("/channels/" + near), status=204)
-        watcher.expect_none("StasisEnd", after=lambda: watcher.expect("ChannelDestroyed", channel=near))
-
-    def test_to_a_device_state_brings_its_changes(self, ari, events):
-        """DeviceStateChanged when the state changes (res_stasis_device_state.c)."""
-        device = "Stasis:" + ari.id("lamp")
-        expect(subscribe(ari, "deviceState:" + device), status=200,
-               json=application_json(ari.app, device_names=[device]))
-        expect(ari.put("/deviceStates/" + device, {"deviceState": "INUSE"}), status=204)
-        events.expect("DeviceStateChanged", application=ari.app, device_state={"name": device, "state": "INUSE"})
-
-    def test_to_a_device_state_is_not_counted(self, ari, events):
-        """Twice is once (res_stasis_device_state.c)."""
-        device = "deviceState:" + ari.id("lamp")
-        expect(subscribe(ari, device), status=200)
-        expect(subscribe(ari, device), status=200)
-        expect(subscribe(ari, device, method="DELETE"), status=200, json=application_json(ari.app))
-        expect(subscribe(ari, device, method="DELETE"), **NOT_SUBSCRIBED)
-
-    @rows("name", ("a stored one", "Stasis:{id}"), ("one that nobody controls", "SIP/{id}"), ("any word", "{id}"),
-          ("a mailbox", "MWI:{id}"))
-    def test_to_any_device_state_is_taken(self, ari, events, name):
-        """The name of a device is not looked for (res_stasis_device_state.c)."""
-        device = name.format(id=ari.id("d"))
-        expect(subscribe(ari, "deviceState:" + device), status=200,
-               json=application_json(ari.app, device_names=[device]))
-
-    @rows("source, member, topic",
-          ("channels", "channel:", "channel_ids", ALL_CHANNELS), ("bridges", "bridge:", "bridge_ids", ALL_BRIDGES),
-          ("endpoints", "endpoint:", "endpoint_ids", ALL_ENDPOINTS),
-          ("device states", "deviceState:", "device_names", ALL_DEVICES))
-    def test_to_all(self, ari, events, source, member, topic):
-        """An empty name is all of the kind, shown as its topic (stasis/app.c, app_subscribe_channel)."""
-        expect(subscribe(ari, source), status=200, json=application_json(ari.app, **{member: [topic]}))
-
-    def test_to_all_bridges_brings_created_ones(self, ari, events):
-        """BridgeCreated is only for those who subscribed to all bridges (stasis/app.c)."""
-        expect(subscribe(ari, "bridge:"), status=200)
-        bridge = ari.bridge()
-        events.expect("BridgeCreated", bridge=bridge)
-
-    def test_to_all_device_states_brings_any(self, ari, events):
-        """DeviceStateChanged of any device (res_stasis_device_state.c)."""
-        expect(subscribe(ari, "deviceState:"), status=200)
-        device = "Stasis:" + ari.id("d")
-        expect(ari.put("/deviceStates/" + device, {"deviceState": "BUSY"}), status=204)
-        events.expect("DeviceStateChanged", device_state={"name": device, "state": "BUSY"})
-
-    def test_to_one_of_all_changes_nothing(self, ari, events):
-        """With all of a kind a single one is taken and not shown (stasis/app.c)."""
-        expect(subscribe(ari, "bridge:"), status=200)
-        bridge = ari.bridge()
-        expect(subscribe(ari, "bridge:" + bridge), status=200, json=application_json(ari.app, bridge_ids=[ALL_BRIDGES]))
-        expect(subscribe(ari, "bridge:" + bridge, method="DELETE"), **NOT_SUBSCRIBED)
-
-    def test_to_one_that_is_none_of_all_is_refused(self, ari, events):
-        """With all of a kind a missing one is still missing (res_stasis.c, app_subscribe)."""
-        expect(subscribe(ari, "bridge:"), status=200)
-        expect(subscribe(ari, "bridge:" + ari.id("none")), **NO_SOURCE)
-
-    @rows("name", ("one", "x"), ("all", ""))
-    def test_to_all_device_states_can_be_left_without_effect_for(self, ari, events, name):
-        """200, and nothing changes (res_stasis_device_state.c)."""
-        expect(subscribe(ari, "deviceState:"), status=200)
-        expect(subscribe(ari, "deviceState:" + name, method="DELETE"), status=200,
-               json=application_json(ari.app, device_names=[ALL_DEVICES]))
-
-    def test_to_everything_is_all_four(self, ari):
-        """subscribeAll=true subscribes to every kind (stasis/app.c, app_create)."""
-        ari.events(subscribe_all=True)
-        expect(ari.application(), status=200, json=application_json(ari.app, channel_ids=[ALL_CHANNELS], bridge_ids=[
-            ALL_BRIDGES], endpoint_ids=[ALL_ENDPOINTS], device_names=[ALL_DEVICES]))
-
-    def test_is_not_made_by_making_a_bridge(self, ari, events):
-        """Who makes a bridge hears nothing of it without subscribing (ari/resource_bridges.c)."""
-        bridge = ari.bridge()
-        events.expect_none("BridgeCreated", bridge=bridge)
-        expect(ari.application(), status=200, json=application_json(ari.app))
-
-    def test_is_made_by_originating(self, ari, events):
-        """POST /channels with an active app subscribes it to both legs (ari/resource_channels.c)."""
-        near, far = ari.pair(events, answer=False)
-        expect(ari.application(), status=200, json=application_json(ari.app, channel_ids=sorted([near, far])))
+    """What a subscription brings (stasis/app.c)."""
 
 
 # --- event filter ---
 
-BAD_FILTER = {"status": 400, "json": message("Invalid format definition")}
-A, B = {"type": "A"}, {"type": "B"}
-
-
+@script("""
+    is set by Each list that is there replaces its list (stasis_app_event_filter_set)
+        PUT /applications/{app}/eventFilter %1 -> 200 = application {"name": "{app}", "events_allowed": [%2], "events_disallowed": [%3]}
+        GET /applications/{app} -> 200 = application {"name": "{app}", "events_allowed": [%2], "events_disallowed": [%3]}
+        | allowed alone | {"allowed": [{"type": "A"}]} | {"type": "A"}
+        | disallowed alone | {"disallowed": [{"type": "A"}, {"type": "B"}]} | | {"type": "A"}, {"type": "B"}
+        | both | {"allowed": [{"type": "A"}], "disallowed": [{"type": "B"}]} | {"type": "A"} | {"type": "B"}
+        | a list for both | [{"type": "A"}] | {"type": "A"} | {"type": "A"}
+        | more keys than type | {"allowed": [{"type": "A", "extra": 1}]} | {"type": "A", "extra": 1}
+        | the same type twice | {"allowed": [{"type": "A"}, {"type": "A"}]} | {"type": "A"}, {"type": "A"}
+    is changed by Each list that is there replaces its list (stasis_app_event_filter_set)
+        PUT /applications/{app}/eventFilter {"allowed": [{"type": "A"}]%1} -> 200
+        PUT /applications/{app}/eventFilter %2 -> 200 = application {"name": "{app}", "events_allowed": [%3], "events_disallowed": [%4]}
+        GET /applications/{app} -> 200 = application {"name": "{app}", "events_allowed": [%3], "events_disallowed": [%4]}
+        | one after the other    |                                 | {"disallowed": [{"type": "B"}]} | {"type": "A"} | {"type": "B"}
+        | one again              |                                 | {"allowed": [{"type": "B"}]}    | {"type": "B"}
+        | an empty list          | , "disallowed": [{"type": "B"}] | {"allowed": []}                 |               | {"type": "B"}
+        | an unknown key alone   |                                 | {"other": 1}                    | {"type": "A"}
+        | an empty object        | , "disallowed": [{"type": "B"}] | {}
+        | an empty list for both |                                 | []
+    is emptied by no body It is as an empty object (ari/resource_applications.c, ast_ari_applications_filter)
+        PUT /applications/{app}/eventFilter {"allowed": [{"type": "A"}], "disallowed": [{"type": "B"}]} -> 200
+        PUT /applications/{app}/eventFilter -> 200 = application {"name": "{app}"}
+    does not take A list of objects with a text for a type: else 400, nothing changes (app_event_filter_set)
+        PUT /applications/{app}/eventFilter %1 -> 400 "Invalid format definition"
+        GET /applications/{app} -> 200 = application {"name": "{app}"}
+        | a text | {"allowed": "StasisStart"} || a list of texts | {"allowed": ["StasisStart"]} || an empty type | {"allowed": [{"type": ""}]}
+        | no type | {"allowed": [{"name": "x"}]} || a type that is no text | {"allowed": [{"type": 5}]}
+        | an object | {"allowed": {"type": "A"}} || null | {"disallowed": null}
+        | a number after a good one | {"disallowed": [{"type": "A"}, 1]}
+    does not take a form It is 400 (ari/resource_applications.c, ast_ari_applications_filter)
+        PUT /applications/{app}/eventFilter form: allowed=x -> 400 "Invalid format definition"
+    takes the disallowed before it refuses the allowed One is set before the other is looked at (stasis_app_event_filter_set)
+        PUT /applications/{app}/eventFilter {"allowed": [{}], "disallowed": [{"type": "A"}]} -> 400 "Invalid format definition"
+        GET /applications/{app} -> 200 = application {"name": "{app}", "events_disallowed": [{"type": "A"}]}
+    can not read a body that is A JSON scalar is no body, before the application is looked for (res_ari.c, ast_ari_callback)
+        PUT /applications/$none/eventFilter %1 -> 400 "Error parsing request body"
+        | a text | "text" || a number | 5 || a boolean | true || null | null
+    needs an application for 404 before the filter is looked at (ari/resource_applications.c)
+        PUT /applications/$none/eventFilter %1 -> 404 "Application not found"
+        | a good filter | {} || a bad filter | {"allowed": "x"}
+""")
 class TestEventFilter:
-    @rows("bodies, allowed, disallowed",
-          ("allowed alone", [{"allowed": [A]}], [A], []),
-          ("disallowed alone", [{"disallowed": [A, B]}], [], [A, B]),
-          ("both", [{"allowed": [A], "disallowed": [B]}], [A], [B]),
-          ("one after the other", [{"allowed": [A]}, {"disallowed": [B]}], [A], [B]),
-          ("one again", [{"allowed": [A]}, {"allowed": [B]}], [B], []),
-          ("an empty list", [{"allowed": [A], "disallowed": [B]}, {"allowed": []}], [], [B]),
-          ("an unknown key alone", [{"allowed": [A]}, {"other": 1}], [A], []),
-          ("an empty object", [{"allowed": [A], "disallowed": [B]}, {}], [], []),
-          ("a list for both", [[A]], [A], [A]),
-          ("an empty list for both", [{"allowed": [A]}, []], [], []),
-          ("more keys than type", [{"allowed": [{"type": "A", "extra": 1}]}], [{"type": "A", "extra": 1}], []),
-          ("the same type twice", [{"allowed": [A, A]}], [A, A], []))
-    def test_is_set_by(self, ari, events, bodies, allowed, disallowed):
-        """Each list that is there replaces its list (stasis/app.c, stasis_app_event_filter_set)."""
-        for body in bodies:
-            reply = expect(set_filter(ari, body), status=200)
-        expect(reply, json=application_json(ari.app, events_allowed=allowed, events_disallowed=disallowed))
-        expect(ari.application(), json=application_json(ari.app, events_allowed=allowed, events_disallowed=disallowed))
+    """An event filter is set (stasis/app.c)."""
 
-    @rows("more", ("no body", {}), ("a body that nobody reads", {"body": '{"allowed":[]}',
-                                                               "headers": {"Content-Type": "text/plain"}}))
-    def test_is_emptied_by(self, ari, events, more):
+    def test_is_emptied_by_a_body_that_nobody_reads(self, ari, events):
         """No JSON body is as an empty object (ari/resource_applications.c, ast_ari_applications_filter)."""
-        expect(set_filter(ari, {"allowed": [A], "disallowed": [B]}), status=200)
-        expect(ari.put("/applications/%s/eventFilter" % ari.app, **more), status=200, json=application_json(ari.app))
-
-    @rows("body",
-          ("a text", {"allowed": "StasisStart"}), ("a list of texts", {"allowed": ["StasisStart"]}),
-          ("an empty type", {"allowed": [{"type": ""}]}), ("no type", {"allowed": [{"name": "x"}]}),
-          ("a type that is no text", {"allowed": [{"type": 5}]}), ("an object", {"allowed": A}),
-          ("null", {"disallowed": None}), ("a number after a good one", {"disallowed": [A, 1]}))
-    def test_does_not_take(self, ari, events, body):
-        """A list of objects with a text for a type: else 400, nothing changes (stasis/app.c, app_event_filter_set)."""
-        expect(set_filter(ari, body), **BAD_FILTER)
-        expect(ari.application(), json=application_json(ari.app))
-
-    def test_does_not_take_a_form(self, ari, events):
-        """A form is 400 (ari/resource_applications.c, ast_ari_applications_filter)."""
-        expect(ari.put("/applications/%s/eventFilter" % ari.app, form="allowed=x"), **BAD_FILTER)
-
-    def test_takes_the_disallowed_before_it_refuses_the_allowed(self, ari, events):
-        """disallowed is set before allowed is looked at (stasis/app.c, stasis_app_event_filter_set)."""
-        expect(set_filter(ari, {"allowed": [{}], "disallowed": [A]}), **BAD_FILTER)
-        expect(ari.application(), json=application_json(ari.app, events_disallowed=[A]))
-
-    @rows("body", ("a text", "text"), ("a number", 5), ("a boolean", True), ("null", None))
-    def test_can_not_read_a_body_that_is(self, ari, body):
-        """A JSON scalar is no body, before the application is looked for (res_ari.c, ast_ari_callback)."""
-        expect(set_filter(ari, body), **UNPARSED)
-
-    @rows("body", ("a good filter", {}), ("a bad filter", {"allowed": "x"}))
-    def test_needs_an_application_for(self, ari, body):
-        """404 before the filter is looked at (ari/resource_applications.c)."""
-        expect(set_filter(ari, body), **NO_APPLICATION)
+        expect(set_filter(ari, {"allowed": [{"type": "A"}], "disallowed": [{"type": "B"}]}), status=200)
+        expect(ari.put("/applications/%s/eventFilter" % ari.app, body='{"allowed":[]}', headers={"Content-Type": "text/plain"}),
+               status=200, json=application_json(ari.app))
 
     def test_is_not_for_a_reader(self, ari, events, read_only):
         """Filtering is writing (res_ari.c, ast_ari_callback)."""
         expect(ari.put("/applications/%s/eventFilter" % ari.app, json={}, auth=read_only), status=403)
 
 
+@script("""
+    come when Sent if not disallowed, and allowed is empty or has it (stasis_app_event_allowed)
+        PUT /applications/{app}/eventFilter %1 -> 200
+        POST /events/user/seen?application={app} -> 204
+        await ChannelUserevent {"eventname": "seen"}
+        | nothing is filtered | {} || they are allowed | {"allowed": [{"type": "ChannelUserevent"}]}
+        | others are disallowed | {"disallowed": [{"type": "StasisStart"}]}
+        | disallowed in another case | {"disallowed": [{"type": "channeluserevent"}]}
+    come again when the filter is gone An empty object lets everything through (stasis_app_event_filter_set)
+        PUT /applications/{app}/eventFilter {"disallowed": [{"type": "ChannelUserevent"}]} -> 200
+        PUT /applications/{app}/eventFilter {} -> 200
+        POST /events/user/back?application={app} -> 204
+        await ChannelUserevent {"eventname": "back"}
+    leave the subscription [bridge] A filter hides events, the subscription stays (res_stasis.c)
+        POST /applications/{app}/subscription?eventSource=bridge:{bridge} -> 200
+        PUT /applications/{app}/eventFilter {"disallowed": [{"type": "BridgeDestroyed"}]} -> 200 {"bridge_ids": ["{bridge}"]}
+""")
 class TestFilteredEvents:
+    """Events come and do not come through a filter (stasis/app.c)."""
+
     @pytest.fixture
     def after(self, ari, events):
         """Wait for the end of a bridge: an event of another type, later than what a case has made."""
@@ -5363,29 +5271,6 @@ class TestFilteredEvents:
         expect(ari.user_event("hidden"), status=204)
         events.expect_none("ChannelUserevent", after=after)
 
-    @rows("body",
-          ("nothing is filtered", {}), ("they are allowed", {"allowed": [{"type": "ChannelUserevent"}]}),
-          ("others are disallowed", {"disallowed": [{"type": "StasisStart"}]}),
-          ("disallowed in another case", {"disallowed": [{"type": "channeluserevent"}]}))
-    def test_come_when(self, ari, events, body):
-        """Sent if not disallowed, and allowed is empty or has it (stasis/app.c, stasis_app_event_allowed)."""
-        expect(set_filter(ari, body), status=200)
-        expect(ari.user_event("seen"), status=204)
-        events.expect("ChannelUserevent", eventname="seen")
-
-    def test_come_again_when_the_filter_is_gone(self, ari, events):
-        """An empty object lets everything through (stasis/app.c, stasis_app_event_filter_set)."""
-        expect(set_filter(ari, {"disallowed": [{"type": "ChannelUserevent"}]}), status=200)
-        expect(set_filter(ari, {}), status=200)
-        expect(ari.user_event("back"), status=204)
-        events.expect("ChannelUserevent", eventname="back")
-
-    def test_leave_the_subscription(self, ari, events):
-        """A filter hides events, the subscription stays (res_stasis.c)."""
-        bridge = ari.bridge()
-        expect(subscribe(ari, "bridge:" + bridge), status=200)
-        expect(set_filter(ari, {"disallowed": [{"type": "BridgeDestroyed"}]}), status=200, has={"bridge_ids": [bridge]})
-
     def test_may_be_those_of_the_life_cycle(self, ari, events):
         """ApplicationReplaced is filtered like any other (stasis/app.c, app_send)."""
         expect(set_filter(ari, {"disallowed": [{"type": "ApplicationReplaced"}]}), status=200)
@@ -5398,87 +5283,107 @@ class TestFilteredEvents:
 
 # --- user events ---
 
+USUAL["userevent"] = {"eventname": "e"}
+
+
+@script("""
+    miss the application 400 without its name (ari/resource_events.c, ast_ari_events_user_event)
+        POST /events/user/x%1 %2 -> 400 "Missing parameter application"
+        | none || an empty one | ?application= || a number in JSON | | {"application": 5}
+        | a number in JSON beside a good query | ?application={app} | {"application": 5} || none, with a bad source | ?source=bad:x
+    do not find the application of 404 before variables and sources are looked at
+        POST /events/user/x?application=$none %1 -> 404 "Application not found"
+        | a plain event || bad variables | {"variables": "text"}
+    do not find the application before a bad source 404 before sources are looked at
+        POST /events/user/x?application=$none&source=bad:x -> 404 "Application not found"
+    can not use variables that are They must be an object: else 500 (ari/resource_events.c)
+        POST /events/user/x?application={app} {"variables": %1} -> 500 "Error processing request"
+        | a text | "text" || a list | [1] || null | null || a number | 5
+    tell bad variables before a bad source 500 before sources are looked at (ari/resource_events.c)
+        POST /events/user/x?application={app}&source=bad:x {"variables": "text"} -> 500 "Error processing request"
+    do not know the source [bridge] It is channel:, bridge: or endpoint: alone
+        POST /events/user/x?application={app}&source=%1 -> 400 "Invalid event source URI scheme"
+        | nothing | || no scheme | x || an unknown scheme | bad:x || a device state | deviceState:Stasis:x
+        | a scheme in another case | Channel:x || a bad one after a good one | bridge:{bridge},bad:x
+        | nothing after a good one | bridge:{bridge}, || a bad one before a missing one | bad:x,bridge:$none
+    do not find the source 422, from the left
+        POST /events/user/x?application={app}&source=%1 -> 422 "Event source was not found"
+        | a channel | channel:$none || a channel without a name | channel: || a bridge | bridge:$none
+        | a technology | endpoint:$none || an endpoint | endpoint:Local/$none || a missing one before a bad one | bridge:$none,bad:x
+    send nothing [bridge] A bad source sends nothing, whatever comes before it
+        POST /events/user/refused?application={app}&source=bridge:{bridge},bad:x -> 400 "Invalid event source URI scheme"
+        never ChannelUserevent {"eventname": "refused"}
+    can not read 400 first of all (res_ari.c, ast_ari_callback)
+        POST /events/user/x %1 -> 400 "Error parsing request body"
+        | a JSON text | "text" || null | null
+    are told when Paths as anywhere (res_ari.c, ast_ari_invoke)
+        %1
+        %2
+        | a name is missing | POST /events/user -> 405 | header Allow: OPTIONS
+        | a name is missing, with a slash | POST /events/user/ -> 404 "ARI URLs do not end with a slash. Try /ari/events/user"
+        | the method is another | DELETE /events/user/x -> 405 | header Allow: OPTIONS,POST
+    do not take a source that is [departure] Sources that are no texts are bad URIs; they end an Asterisk 16
+        POST /events/user/x?application={app} {"source": %1} -> 400 "Invalid event source URI scheme"
+        | a number | 5 || a list of a number | [1] || a list of null | [null]
+    do not take a name that is not utf8 [departure] The name is sent in an event, so it must be UTF-8; Asterisk loses the event
+        POST /events/user/%FF?application={app} -> 400 "Invalid UTF-8"
+""")
 class TestUserEventRefusals:
-    @rows("more",
-          ("none", {}), ("an empty one", {"params": "application="}),
-          ("a number in JSON", {"json": {"application": 5}}),
-          ("a number in JSON beside a good query", {"params": "application={app}", "json": {"application": 5}}),
-          ("none, with a bad source", {"params": "source=bad:x"}))
-    def test_miss_the_application(self, ari, events, more):
-        """400 without the application's name (ari/resource_events.c, ast_ari_events_user_event)."""
-        more = jsonlib.loads(jsonlib.dumps(more).replace("{app}", ari.app))
-        expect(ari.post("/events/user/x", **more), status=400, json=message("Missing parameter application"))
+    """Refusals (res_stasis.c, stasis_app_user_event)."""
 
-    @rows("more", ("a plain event", {}), ("bad variables", {"json": {"variables": "text"}}))
-    def test_do_not_find_the_application_of(self, ari, more):
-        """404 before variables and sources are looked at (res_stasis.c, stasis_app_user_event)."""
-        expect(ari.user_event("x", **more), **NO_APPLICATION)
-
-    def test_do_not_find_the_application_before_a_bad_source(self, ari):
-        """404 before sources are looked at (res_stasis.c, stasis_app_user_event)."""
-        expect(ari.post("/events/user/x", {"application": ari.app, "source": "bad:x"}), **NO_APPLICATION)
-
-    @rows("variables", ("a text", "text"), ("a list", [1]), ("null", None), ("a number", 5))
-    def test_can_not_use_variables_that_are(self, ari, events, variables):
-        """variables must be an object: else 500 (ari/resource_events.c)."""
-        expect(ari.user_event("x", json={"variables": variables}), status=500, json=message("Error processing request"))
-
-    def test_tell_bad_variables_before_a_bad_source(self, ari, events):
-        """500 before sources are looked at (ari/resource_events.c)."""
-        expect(ari.post("/events/user/x", {"application": ari.app, "source": "bad:x"}, json={"variables": "text"}),
-               status=500, json=message("Error processing request"))
-
-    @rows("source",
-          ("nothing", ""), ("no scheme", "x"), ("an unknown scheme", "bad:x"),
-          ("a device state", "deviceState:Stasis:x"),
-          ("a scheme in another case", "Channel:x"), ("a bad one after a good one", "bridge:{bridge},bad:x"),
-          ("nothing after a good one", "bridge:{bridge},"),
-          ("a bad one before a missing one", "bad:x,bridge:none-{bridge}"))
-    def test_do_not_know_the_source(self, ari, events, source):
-        """channel:, bridge: and endpoint: alone (res_stasis.c, stasis_app_user_event)."""
-        source = source.format(bridge=ari.bridge())
-        expect(ari.post("/events/user/x", {"application": ari.app, "source": source}), **BAD_SCHEME)
-
-    @rows("source",
-          ("a channel", "channel:{id}"), ("a channel without a name", "channel:"), ("a bridge", "bridge:{id}"),
-          ("a technology", "endpoint:{id}"), ("an endpoint", "endpoint:Local/{id}"),
-          ("a missing one before a bad one", "bridge:{id},bad:x"))
-    def test_do_not_find_the_source(self, ari, events, source):
-        """422, from the left (res_stasis.c, stasis_app_user_event)."""
-        expect(ari.post("/events/user/x", {"application": ari.app, "source": source.format(id=ari.id("none"))}),
-               status=422, json=message("Event source was not found"))
-
-    def test_send_nothing(self, ari, events):
-        """A bad source sends nothing, whatever comes before it (res_stasis.c, stasis_app_user_event)."""
-        source = "bridge:%s,bad:x" % ari.bridge()
-        expect(ari.post("/events/user/refused", {"application": ari.app, "source": source}), **BAD_SCHEME)
-        events.expect_none("ChannelUserevent", eventname="refused")
-
-    @rows("body", ("bad JSON", "{bad"), ("a JSON text", '"text"'), ("null", "null"))
-    def test_can_not_read(self, ari, body):
+    def test_can_not_read_bad_json(self, ari):
         """400 first of all (res_ari.c, ast_ari_callback)."""
-        expect(ari.post("/events/user/x", body=body, headers={"Content-Type": JSON_TYPE}), **UNPARSED)
-
-    @rows("method, path, expected",
-          ("a name is missing", "POST", "/events/user", {"status": 405, "headers": {"Allow": "OPTIONS"}}),
-          ("a name is missing, with a slash", "POST", "/events/user/",
-           {"status": 404, "json": message(SLASH % "/events/user")}),
-          ("the method is another", "DELETE", "/events/user/x", {"status": 405, "headers": {"Allow": "OPTIONS,POST"}}))
-    def test_are_told_when(self, ari, method, path, expected):
-        """Paths as anywhere (res_ari.c, ast_ari_invoke)."""
-        expect(ari.request(method, path), **expected)
-
-    @rows("value", ("a number", 5), ("a list of a number", [1]), ("a list of null", [None]))
-    def test_do_not_take_a_source_that_is(self, departure, ari, events, value):
-        """Sources that are no texts are bad URIs; they end an Asterisk 16."""
-        expect(ari.user_event("x", json={"source": value}), **BAD_SCHEME)
-
-    def test_do_not_take_a_name_that_is_not_utf8(self, departure, ari, events):
-        """The name is sent in an event, so it must be UTF-8; Asterisk loses the event."""
-        expect(ari.user_event("%FF"), status=400, json=message("Invalid UTF-8"))
+        expect(ari.post("/events/user/x", body="{bad", headers={"Content-Type": JSON_TYPE}), **UNPARSED)
 
 
+@script("""
+    may have a name with It is the decoded segment (res_ari.c, ast_ari_invoke)
+        POST /events/user/%1?application={app} -> 204
+        await ChannelUserevent {"eventname": "%2", "userevent": {"eventname": "%2"}}
+        | a blank | a%20b | a b || a slash | a%2Fb | a/b || quotes and UTF-8 | %C3%A9%22%5C | \\u00e9\\"\\\\
+    may have its application in JSON over query over form (ari/resource_events.c)
+        open $a,$b
+        POST /events/user/x%1 %2 -> 204
+        await ChannelUserevent {"application": "%3"}
+        | a query                    | ?application=$a               |                       | $a
+        | the last of two in a query | ?application=x&application=$a |                       | $a
+        | a form                     |                               | form: application=$a  | $a
+        | JSON                       |                               | {"application": "$a"} | $a
+        | JSON before a query        | ?application=$a               | {"application": "$b"} | $b
+    has variables Those of the JSON body, with their types
+        POST /events/user/e?application={app} {"variables": {%1}} -> 204
+        await ChannelUserevent {"eventname": "e"} = userevent {%1}
+        | texts | "b": "1", "a": "2" || none
+        | values of any type | "n": 5, "f": 1.5, "t": true, "z": null, "l": [1, {"x": []}], "o": {}
+    always has its name, even with Variables are an object in the JSON body; eventname is the name
+        POST /events/user/e?application={app} %1 -> 204
+        await ChannelUserevent {"eventname": "e"} = userevent {%2}
+        | nothing | {} || other members of the body | {"foo": "bar"} || a list for a body | [1]
+        | a name of their own | {"variables": {"eventname": "mine", "z": 1}} | "z": 1
+    has no variables in They stand in a JSON body only (ari/resource_events.c)
+        POST /events/user/e?application={app}%1 %2 -> 204
+        await ChannelUserevent {"eventname": "e"} = userevent {}
+        | a query | &variables=y || a form | | form: variables=y
+    shows a bridge [bridge] The source=bridge:ID adds the bridge
+        POST /events/user/x?application={app}&source=bridge:{bridge} -> 204
+        await ChannelUserevent {"eventname": "x", "bridge": "{bridge}"}
+    shows a channel [call] The source=channel:ID adds the channel
+        POST /events/user/x?application={app}&source=channel:{near} -> 204
+        await ChannelUserevent {near} {"eventname": "x"}
+    shows a source of each kind [unanswered, bridge] A bridge and a channel together
+        POST /events/user/x?application={app}&source=bridge:{bridge},channel:{near} -> 204
+        await ChannelUserevent {near} {"eventname": "x", "bridge": "{bridge}"}
+    shows [bridge] Of several sources of one kind the last is shown
+        POST /bridges/$two -> 200
+        POST /events/user/x?application={app}%1 %2 -> 204
+        await ChannelUserevent {"eventname": "x", "bridge": "%3"}
+        | the last of one kind          | &source=bridge:{bridge},bridge:$two |                                                | $two
+        | the last of a JSON list       |                                     | {"source": ["bridge:$two", "bridge:{bridge}"]} | {bridge}
+        | that of JSON before the query | &source=bridge:{bridge}             | {"source": "bridge:$two"}                      | $two
+""")
 class TestUserEvent:
+    """A user event, and what it shows (res_stasis.c, stasis_app_user_event)."""
+
     def test_is_sent_to_the_application(self, ari, events):
         """ChannelUserevent with its name, and the name again among the variables (res_stasis.c)."""
         expect(ari.user_event("hello"), status=204, body=b"")
@@ -5496,54 +5401,16 @@ class TestUserEvent:
         if list(events.expect("ChannelUserevent")) != names:
             fail(events.request, " ".join(names), "another order")
 
-    @rows("written, name",
-          ("a blank", "a%20b", "a b"), ("a slash", "a%2Fb", "a/b"), ("quotes and UTF-8", "%C3%A9%22%5C", "\u00e9\"\\"))
-    def test_may_have_a_name_with(self, ari, events, written, name):
-        """The name is the decoded segment (res_ari.c, ast_ari_invoke)."""
-        expect(ari.user_event(written), status=204)
-        events.expect("ChannelUserevent", eventname=name, userevent={"eventname": name})
-
-    @rows("more, to",
-          ("a query", {"params": "application={app}"}, "{app}"),
-          ("the last of two in a query", {"params": "application=x&application={app}"}, "{app}"),
-          ("a form", {"form": "application={app}"}, "{app}"),
-          ("JSON", {"json": {"application": "{app}"}}, "{app}"),
-          ("JSON before a query", {"params": "application={app}", "json": {"application": "{app}-2"}}, "{app}-2"))
-    def test_may_have_its_application_in(self, ari, more, to):
-        """JSON over query over form (ari/resource_events.c)."""
-        events = ari.events("%s,%s-2" % (ari.app, ari.app))
-        more = jsonlib.loads(jsonlib.dumps(more).replace("{app}", ari.app))
-        expect(ari.post("/events/user/x", **more), status=204)
-        events.expect("ChannelUserevent", application=to.replace("{app}", ari.app))
-
     @rows("body, userevent",
-          ("texts", '{"variables":{"b":"1","a":"2"}}', {"b": "1", "a": "2"}),
-          ("values of any type", '{"variables":{"n":5,"f":1.5,"t":true,"z":null,"l":[1,{"x":[]}],"o":{}}}',
-           {"n": 5, "f": 1.5, "t": True, "z": None, "l": [1, {"x": []}], "o": {}}),
-          ("none", '{"variables":{}}', {}),
-          ("nothing", "{}", {}),
-          ("other members of the body", '{"foo":"bar"}', {}),
-          ("a name of their own", '{"variables":{"eventname":"mine","z":1}}', {"z": 1}),
           ("one of them twice", '{"variables":{"a":1,"b":2,"a":3}}', {"a": 3, "b": 2}),
           ("characters of all kinds", '{"variables":{"u":"\u00e9\u20ac\U0001f600","q":"\\"\\\\/\\n\\t\\u0001"}}',
-           {"u": "\u00e9\u20ac\U0001f600", "q": "\"\\/\n\t\x01"}),
-          ("a list for a body", "[1]", {}))
-    def test_has_variables(self, ari, events, body, userevent):
+           {"u": "\u00e9\u20ac\U0001f600", "q": "\"\\/\n\t\x01"}))
+    def test_has_variables_as_they_are_written(self, ari, events, body, userevent):
         """variables of the JSON body, with their types; eventname is always the name (res_stasis.c)."""
         expect(ari.user_event("e", body=body, headers={"Content-Type": JSON_TYPE}), status=204)
         event = events.expect("ChannelUserevent", eventname="e")
         if not matches(event["userevent"], dict(userevent, eventname="e")):
             fail(events.request, shown(dict(userevent, eventname="e")), shown(event["userevent"]))
-
-    @rows("more", ("a query", {"params": "application={app}&variables=y"}),
-          ("a form", {"params": "application={app}", "form": "variables=y"}))
-    def test_has_no_variables_in(self, ari, events, more):
-        """variables stand in a JSON body only (ari/resource_events.c)."""
-        more = jsonlib.loads(jsonlib.dumps(more).replace("{app}", ari.app))
-        expect(ari.post("/events/user/e", **more), status=204)
-        event = events.expect("ChannelUserevent", eventname="e")
-        if event["userevent"] != {"eventname": "e"}:
-            fail(events.request, '{"eventname": "e"}', shown(event["userevent"]))
 
     def test_keeps_the_order_of_its_variables(self, compact, ari, events):
         """As sent, then eventname; the last of equal names at the first's place (res_stasis.c; Jansson)."""
@@ -5551,43 +5418,6 @@ class TestUserEvent:
         event = events.expect("ChannelUserevent")
         if list(event["userevent"].items()) != [("b", 3), ("a", 2), ("eventname", "e")]:
             fail(events.request, "b: 3, a: 2, eventname: e", shown(event["userevent"]))
-
-    def test_shows_a_bridge(self, ari, events):
-        """source=bridge:ID adds the bridge (res_stasis.c, stasis_app_user_event)."""
-        bridge = ari.bridge()
-        expect(ari.post("/events/user/x", {"application": ari.app, "source": "bridge:" + bridge}), status=204)
-        events.expect("ChannelUserevent", eventname="x", bridge=bridge)
-
-    def test_shows_a_channel(self, ari, events):
-        """source=channel:ID adds the channel (res_stasis.c, stasis_app_user_event)."""
-        near, _ = ari.pair(events)
-        expect(ari.post("/events/user/x", {"application": ari.app, "source": "channel:" + near}), status=204)
-        events.expect("ChannelUserevent", eventname="x", channel=near)
-
-    def test_shows_a_source_of_each_kind(self, ari, events):
-        """A bridge and a channel together (res_stasis.c, stasis_app_user_event)."""
-        near, _ = ari.pair(events, answer=False)
-        bridge = ari.bridge()
-        expect(ari.post("/events/user/x", {"application": ari.app, "source": "bridge:%s,channel:%s" % (bridge, near)}),
-               status=204)
-        events.expect("ChannelUserevent", eventname="x", bridge=bridge, channel=near)
-
-    @rows("more, shown_bridge",
-          ("the last of one kind", {"params": {"application": "{app}", "source": "bridge:{one},bridge:{two}"}},
-           "{two}"),
-          ("the last of a JSON list", {"params": {"application": "{app}"},
-                                       "json": {"source": ["bridge:{two}", "bridge:{one}"]}}, "{one}"),
-          ("that of JSON before the query", {"params": {"application": "{app}", "source": "bridge:{one}"},
-                                             "json": {"source": "bridge:{two}"}}, "{two}"))
-    def test_shows(self, ari, events, more, shown_bridge):
-        """Of several sources of one kind the last is shown (res_stasis.c, stasis_app_user_event)."""
-        names = {"{app}": ari.app, "{one}": ari.bridge("one"), "{two}": ari.bridge("two")}
-        text = jsonlib.dumps([more, shown_bridge])
-        for name, value in names.items():
-            text = text.replace(name, value)
-        more, bridge = jsonlib.loads(text)
-        expect(ari.post("/events/user/x", **more), status=204)
-        events.expect("ChannelUserevent", eventname="x", bridge=bridge)
 
     def test_of_an_empty_list_of_sources_shows_none(self, ari, events):
         """An empty JSON list is as no source (ari/resource_events.c)."""
