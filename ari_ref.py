@@ -1216,7 +1216,7 @@ class Head:
     """A request line and header fields, read once: everything else about a request is derived from these.
 
     Text is UTF-8 with surrogateescape, so that bytes which are no UTF-8 survive until somebody asks for them."""
-    __slots__ = ("method", "target", "path", "query", "fields", "by_name", "content_length", "is_chunked", "closes")
+    __slots__ = ("method", "target", "path", "query", "fields", "by_name", "content_length", "is_chunked", "closes", "size")
 
     def __init__(self, method: str, target: str, fields: list[tuple[str, str]], framing: tuple[int, bool] = (0, False)) -> None:
         self.method, self.target, self.fields = method, target, fields
@@ -1226,6 +1226,7 @@ class Head:
             self.by_name.setdefault(name.lower(), value)
         self.content_length, self.is_chunked = framing
         self.closes = self.by_name.get("connection", "").lower() == "close"
+        self.size = len(target) + sum([len(name) + len(value) for name, value in fields])
 
     def exact(self, name: str) -> str:
         """The last field spelt exactly so: how Asterisk looks for the CORS headers; "" when there is none."""
@@ -6761,6 +6762,7 @@ class HttpConnection(socketserver.BaseRequestHandler):
                 self.fault = self.ari.next_fault(self.head) if self.ari.faults else None
                 if self.fault:
                     self.ari.suffer(self.fault)
+                self.is_noted = self.is_noted or is_control(self.head, self.ari.http)
                 response = self.ari.perform(response if self.is_noted else self.noted(response))
             if self.fault and self.fault["drop"]:
                 raise Gone              # behind the deed
@@ -6776,7 +6778,7 @@ class HttpConnection(socketserver.BaseRequestHandler):
         if isinstance(response, Upgrade):
             EventSocket(self.ari, self.stream, self.peer).run(response, self.incoming.rest(), lambda: self.note(101))
             return False
-        if not self.is_noted:
+        if not self.is_noted and ari_path(self.head, self.ari.http.prefix) is not None:
             self.ari.change(lambda stasis: self.note(response.status, response.value))
         head = self.head
         keeps = not response.closes and not head.closes and self.ari.http.keep_alive > 0 and self.incoming.skip_body()
@@ -6785,17 +6787,18 @@ class HttpConnection(socketserver.BaseRequestHandler):
         self.respond(head, response, keeps)
         return keeps
 
-    def noted(self, call: Callable[..., object]) -> Callable[..., object]:
+    def noted(self, call: Callable[[Stasis], object]) -> Callable[[Stasis], object]:
         """A call of the model that stands in the journal, answer and all, when the lock is free: before what it did can be seen."""
-        def run(stasis: Stasis, *result) -> object:
+        def run(stasis: Stasis) -> object:
             try:
-                response = answer(lambda stasis: call(stasis, *result), stasis)
+                response = answer(call, stasis)
             except (AriError, HttpError) as error:
                 response = refusal(error, self.ari.http.server_name)
-            if isinstance(response, Later):
-                return response._replace(then=self.noted(response.then))
             if isinstance(response, Response):
                 self.note(response.status, response.value)
+            elif isinstance(response, Later):
+                then = response.then
+                return response._replace(then=lambda stasis, result: self.noted(lambda stasis: then(stasis, result))(stasis))
             return response
         return run
 
@@ -6803,7 +6806,8 @@ class HttpConnection(socketserver.BaseRequestHandler):
         """Put the request into the journal, once; the lock is held."""
         if not self.is_noted and self.era == self.ari.era:          # nothing of before a reset
             self.is_noted = True
-            self.ari.note_request(self.head, self.body, 0 if self.fault and self.fault["drop"] else status, value)
+            self.ari.asked.add(self.head.size + len(self.body), self.ari.stasis.now, self.head, self.body,
+                               0 if self.fault and self.fault["drop"] else status, value if status >= 400 else NO_BODY)
 
     def respond(self, head: Head, response: Response, keeps: bool) -> None:
         """Write an answer whole; OSError where the peer does not take it in time."""
@@ -7392,7 +7396,7 @@ class Journal:
 
     def tell(self) -> None:
         """Wake up those who wait for something new, if there is something."""
-        if self.watchers and self.told != self.newest:
+        if self.told != self.newest:
             with self.news:
                 self.told = self.newest
                 self.news.notify_all()
@@ -7535,12 +7539,6 @@ class Bench:
     def is_over(self, era: int) -> bool:
         """Whether who waits in this thread need not wait any longer: all was reset, the server closes, or the client has left."""
         return era != self.era or self.is_closing or getattr(self.asker, "has_left", bool)()
-
-    def note_request(self, head: Head, body: bytes, status: int, value=NO_BODY) -> None:
-        """A request to /ari, and what was answered; status 0 where nothing was."""
-        if ari_path(head, self.http.prefix) is not None:
-            size = len(head.target) + len(body) + sum(map(len, itertools.chain.from_iterable(head.fields)))
-            self.asked.add(size, self.stasis.now, head, body, status, value if status >= 400 else NO_BODY)
 
     @over_http("GET /control/requests")
     def requests(self, method: str = "", path: str = "", since: int = 0, wait: float = 0.0, count: int = 1) -> list[dict]:
@@ -8037,8 +8035,9 @@ class Server(Bench):
                 concurrent.futures.wait(files, FILE_SECONDS)
             for outbox in outboxes:
                 outbox.flush()
-            self.asked.tell()
-            self.sent.tell()
+            for journal in (self.asked, self.sent):
+                if journal.watchers:
+                    journal.tell()
             for text, is_fault in notes:
                 logger.error(text) if is_fault else self.warn(text)
 
