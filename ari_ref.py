@@ -2013,8 +2013,7 @@ class Stasis:
         self.technologies: dict[str, Subject] = {}      # all telephones of a technology, by its name
         self.playbacks: dict[str, list[Playback]] = {}  # by id, which need not be one's own
         self.live_recordings: dict[str, LiveRecording] = {}             # by the name of the file
-        self.voices: list[Voice] = []                   # of telephones that are in a call, and of external media
-        self.ended_voices: collections.deque[Voice] = collections.deque(maxlen=MAX_ENDED_VOICES)
+        self.voices, self.ended_voices = [], collections.deque(maxlen=MAX_ENDED_VOICES)      # of telephones and external media
         self.is_audio_new, self.is_reckoning, self.audio_version = False, False, 0      # for audio_changed()
         self.applications: dict[str, Application] = {}  # by name
         self.device_names_of_gone: dict[str, dict] = {}                 # what applications follow that are gone, by name
