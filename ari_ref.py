@@ -7526,8 +7526,9 @@ class Bench:
     def __init__(self, keeps_journal: bool, speed: float) -> None:
         self.keeps_journal, self.first_speed = keeps_journal, speed
         numbers = itertools.count(1)                    # of both, so that they tell what came after what
-        self.asked, self.sent = Journal(numbers), Journal(numbers)      # (number, time, head, body, status, value) of requests;
-        self.faults: list[dict] = []                    # (number, time, type, names, text) of events
+        # Of requests (number, time, head, body, status, value), of events (number, time, type, names, text).
+        self.asked, self.sent = Journal(numbers), Journal(numbers)
+        self.faults: list[dict] = []
         self.mended, self.era = 0, 0                    # how often the faults were cleared, and all was
         self.thawed: list[Outbox] = []                  # in which frames may wait
         self.asker = threading.local()                  # has_left() of the client that a thread serves
