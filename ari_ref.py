@@ -1948,6 +1948,7 @@ ALL_TOPICS = {"channel": "__AST_CHANNEL_ALL_TOPIC", "bridge": "__AST_BRIDGE_ALL_
 FOLLOWED_KINDS = ("channel", "bridge", "endpoint")      # what keeps an application without a socket
 MAX_IDLE_APPLICATIONS = 1000            # inactive ones that are kept: each is asked about each event
 LEAST_SWEEP = 1000                      # timers that are not worth a look
+MAX_ENDED_VOICES = 16                   # that a test may look at when their calls are over
 
 class Timer:
     """What is due next for its owner, if anything: set() replaces it, cancel() takes it back."""
@@ -4008,8 +4009,6 @@ DIGITS = frozenset("0123456789*#ABCDabcd")
 DIGIT_PAUSES_MS = {"w": 500, "W": 1000}         # main/app.c, dtmf_stream
 QUIET_MS = 100                          # before the first digit
 MIN_DIGIT_MS = 100                      # the shortest digit (AST_DEFAULT_EMULATE_DTMF_DURATION), and the gap that 0 asks for
-SECONDS_PATTERN = r"[0-9]{1,9}(\.[0-9]{1,9})?"
-MAX_REACHED, MAX_ENDED_VOICES = 100, 16                 # states of a telephone, and voices that are gone, that a test may look at
 MAX_PRESSED = 1000                      # digits that a telephone presses at a time, as they are all heard at once
 TALK_SILENCE_MS = 2500                  # of TALK_DETECT without a number (func_talkdetect.c)
 DEFAULT_SKIP_MS = 3000                  # of forward and reverse
@@ -4474,6 +4473,9 @@ class LiveRecording(Task):
         super().forget()
 
 # --- 7.10 Telephones
+SECONDS_PATTERN = r"[0-9]{1,9}(\.[0-9]{1,9})?"          # of what a test may say
+MAX_REACHED = 100                       # the newest states of a telephone's calls, that a test may wait for
+
 class Technology(Subject):
     """All telephones of a technology, as something to follow."""
     kind = "endpoint"
@@ -4797,9 +4799,9 @@ def habit_of(given: dict) -> tuple[float, str] | None:
     """What a telephone does when it is called: 400 for what it cannot."""
     refuses, answers = given.get("refuses"), given.get("answers")
     require(refuses in (None, "", "busy", "reject", "unavailable"), 400, "refuses is busy, reject or unavailable, or empty")
-    is_number = answers in (None, "") or re.fullmatch(SECONDS_PATTERN, str(answers)) is not None
+    is_number = answers is None or re.fullmatch(SECONDS_PATTERN, str(answers)) is not None
     require(is_number, 400, "answers is a number of seconds")
-    return (float(answers or 0), refuses or "answer") if refuses or answers not in (None, "") else None
+    return (float(answers or 0), refuses or "answer") if refuses or answers is not None else None
 
 def put_phone(stasis: Stasis, technology: str, resource: str, given: dict) -> dict:
     """Make a telephone, or give one that is there new properties: context, caller_id, registered, answers (seconds) or refuses
@@ -4825,7 +4827,7 @@ def put_phone(stasis: Stasis, technology: str, resource: str, given: dict) -> di
 def move_phone(stasis: Stasis, technology: str, resource: str, action: str, given: dict) -> object:
     """Make, change, remove or move a telephone: what /control/phones and Server.phone() come to; AriError 400, 404, 409.
 
-    `given`: what put_phone() takes; of call extension; of digits digits; of say sound."""
+    `given`: what put_phone() takes; of call extension and context; of digits digits; of say sound."""
     require_utf8(given)
     if action == "put":
         return put_phone(stasis, technology, resource, given)
@@ -7421,7 +7423,8 @@ class Journal:
                     self.watchers -= 1
 
 def glob_matches(pattern: str, text: str) -> bool:
-    """Whether `text` is as a pattern in which each * stands for any characters; it never looks back."""
+    """Whether `text` is as a pattern in which each * stands for any characters; it never looks back, as fnmatch of 3.8 does, which
+    many a * keeps busy for ever."""
     first, *others = pattern.split("*")
     if not others:
         return pattern == text
@@ -7930,6 +7933,8 @@ class Server(Bench):
         if self.dialplan:               # over the contexts that are there without one
             stasis.dialplan.contexts.update(self.dialplan.contexts)
             stasis.global_variables.update(self.dialplan.globals)
+        if not self.keeps_journal:      # nobody will look
+            stasis.ended_voices = collections.deque(maxlen=0)
         if before:
             for name in ("outbox", "notes", "unique_ids", "pair_serial", "snoop_serial", "serial", "started"):
                 setattr(stasis, name, getattr(before, name))
