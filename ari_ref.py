@@ -1226,7 +1226,7 @@ class Head:
             self.by_name.setdefault(name.lower(), value)
         self.content_length, self.is_chunked = framing
         self.closes = self.by_name.get("connection", "").lower() == "close"
-        self.size = len(target) + sum([len(name) + len(value) for name, value in fields])
+        self.size = len(target) + sum([len(name) + len(value) for name, value in fields])      # in characters, for the journal
 
     def exact(self, name: str) -> str:
         """The last field spelt exactly so: how Asterisk looks for the CORS headers; "" when there is none."""
@@ -7479,12 +7479,12 @@ def resolve_control(request: Request) -> Callable[[Stasis], object]:
     operations, values = find_route(request.head.path.lstrip("/"), CONTROL_ROUTES)
     declared = existing(operations.get(request.head.method), "Invalid method", 405)
     kinds = {kind.name: kind for kind in declared.parameters.values() if kind.where != "path"}
-    has_document = any(kind.where == "document" for kind in kinds.values())
-    if isinstance(request.json, dict) and not has_document:
+    given = {name for name, _ in request.pairs}
+    if isinstance(request.json, dict) and all(kind.where != "document" for kind in kinds.values()):
         request.json = {name: value for name, value in request.json.items() if value is not None}      # null is as not given
-    given = {name for name, _ in request.pairs} | set(request.json if isinstance(request.json, dict) and not has_document else ())
-    unknown = {name for name in given.difference(kinds) if name.lower() != "api_key"}
-    require(not unknown, 400, "There is no %s here, but %s" % (readable(", ".join(sorted(unknown))), ", ".join(kinds) or "nothing"))
+        given.update(request.json)
+    unknown = ", ".join(name for name in sorted(given.difference(kinds)) if name.lower() != "api_key")
+    require(not unknown, 400, "There is no %s here, but %s" % (readable(unknown), ", ".join(kinds) or "nothing"))
     try:
         arguments = parse_parameters(declared, request, values)
     except ValueError as error:
