@@ -2054,11 +2054,11 @@ class Client:
             events.expect("StasisStart", channel=near)
         return near, far
 
-    def eventually(self, path, **expectation):
+    def eventually(self, path, method="GET", **expectation):
         """Ask for a resource until it is as expected: for what the server does on its own time."""
         deadline = time.monotonic() + DEADLINE_SECONDS
         while True:
-            reply = self.get(path)
+            reply = self.request(method, path)
             if not differences(reply, **expectation) or time.monotonic() > deadline:
                 return expect(reply, **expectation)
             time.sleep(POLL_SECONDS)
@@ -2213,6 +2213,13 @@ class Events:
         found = self.find(kind, **members)
         if found:
             fail(self.request, "no event %s %s" % (kind, shown(members)), shown(found[0]), rule)
+
+    def expect_silence(self, subject):
+        """Prove that nothing else was sent about a channel, bridge, playback or recording."""
+        self.marker()
+        found = [event for event in self.waiting if subject in subjects(event)]
+        if found:
+            fail(self.request, "no event about %s" % subject, shown(found[0]))
 
     def _fail(self, expected, problem, rule):
         seen = "\n".join(shown(event, 200) for event in self.waiting[-8:]) or "no events"
@@ -2517,31 +2524,97 @@ def channelvars(server):
 #         {a}: ChannelVarset BRIDGEPEER=; ChannelLeftBridge {bridge} simple_bridge
 #         GET /channels/{a}/variable?variable=BRIDGEPEER -> 404 Variable Not Found "Provided variable was not found"
 #
-# A sentence, in brackets the settings (fixtures, whose names stand in braces), the rule and its source; then the steps:
+# A sentence, in brackets the settings, the rule and its source; then the steps:
 #
-#     METHOD path [?query, JSON, or form: text] -> STATUS [Phrase] [what]   a request and its reply; what is "text" of a refusal, JSON
-#                                       that it has, = JSON that it is, = NAME JSON that it is but for the usual members, or empty
+#     METHOD path [as USER] [WHAT] -> STATUS [Phrase] [BODY]      a request and its reply
+#         USER      user:password, or nobody; else the user who may write
+#         WHAT      ?query, JSON, form: TEXT, or body TYPE: TEXT
+#         BODY      "message" of a refusal, page "sentence" of one outside ARI, JSON that it has, = JSON that it is,
+#                   = NAME JSON that it is but for the usual members, or empty
 #     eventually METHOD path ...        the same, asked until it is so
-#     header NAME: value                that reply has this field; without a value: it has no such field
-#     subject: line; line               the next events about a channel, bridge, playback or recording, in this order
+#     with NAME: value                  before a request: one more field of it
+#     header NAME: value                behind a request: its reply has this field; without a value: it has no such field
+#     subject: line; line               the next events about a channel, bridge, playback or recording, in this order;
+#                                       a line that ends with ... begins so
 #     await Type [ID] [JSON]            an event about this channel, bridge, ..., that has this; others may come before it
 #     await Type [ID] [JSON] = NAME JSON    the same, and its member NAME is that but for the usual members
 #     never Type [ID] [JSON]            no such event has come
-#     forget                            what has come does not count
+#     never about ID                    no event about this has come
+#     forget [ID ...]                   what has come (about these) does not count
 #     open [NAME,NAME] [all]            an event socket (with subscribeAll) for these applications, else the case's own; it is read from here on
+#     read NAME                         the event socket that was opened last for this application is read from here on
 #     close                             the event socket that is read
 #     let 0.5 s pass                    or hasten 0.5 s, before an await: what comes within that time comes at once, if that can be
+#     name = value                      {name} stands for this from here on
+#     name <- member.member             or for this member of the last reply or awaited event, percent-encoded in a path
+#     do SCENE [argument ...]           the steps of a scene, with its arguments in place of %1, %2, ...
 #
-# $b is an id of this case; "<text>" any text, "<timestamp>" and "<uuid>" such a one, "<...>" one that the pattern ... matches.
+# $b is an id of this case, {app}, {context} and {root} its application, the dialplan context of that, and the path of ARI;
+# "<text>" is any text, "<timestamp>" and "<uuid>" such a one, "<...>" one that the pattern ... matches.
 # Rows behind the steps, | sentence | value | ..., make a case each, with the sentence in place of %0 and the values of %1, %2, ...;
 # || parts rows in one line; a line x joins each row before it to each row behind it. A step of which nothing is left is left out.
-# What is indented more than a step continues it.
+# What is indented more than a step continues it.  A setting is a scene (told like a case, with its name for a sentence, and done
+# before) or a promise of the contract, for whose value its name stands.
 
 USUAL = {}                                          # what a NAME of `= NAME JSON` has, unless the JSON says otherwise
 WILD = {"<text>": str, "<timestamp>": TIMESTAMP, "<uuid>": re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")}
 SUBJECTS = {"Bridge": "bridge", "Dial": "peer", "Playback": "playback", "Recording": "recording"}     # else it is a channel
-TITLE = re.compile(r"(\S.*?)(?: \[([\w, ]*)\])?(?: ([A-Z0-9(].*))?$")
-STEP = re.compile(r"(eventually )?([A-Z]+) (\S+)(?: (?!->)(.+?))? +-> (\d+)(?: ([A-Z][\w' ]*?))?(?: (empty|[\"{\[=].*))?$")
+SCENES = {}                                         # name -> (settings, rule, steps)
+TOLD = []                                           # the cases, for --export
+TITLE = re.compile(r"(\S.*?)(?: \[([\w, ]*)\])?(?: ([A-Z0-9(].*))?")
+REQUEST = re.compile(r"(eventually )?([A-Z]+) (\S+)(?: as (\S+))?(?: (?!->)(.+?))? +-> (\d+)(?: ([A-Z][\w' ]*?))?(?: (empty|page \"|[\"{\[=].*))?")
+EVENT = re.compile(r"(await|never) ([A-Z]\w+)(?: (\{\w+\}|[^ {=]\S*))?(?: (\{.*?\}))?(?: = (\w+) (.*))?")
+STEPS = [(re.compile(pattern), read) for pattern, read in (
+    (r"(with|header) ([\w-]+):(.*)", lambda what, name, value: {what: name, "value": value.strip() or None}),
+    (r"never about (\S+)", lambda subject: {"silence": subject}),
+    (r"forget(.*)", lambda subjects: {"forget": subjects.split()}),
+    (r"open(?: (?!all$)(\S+))?( all)?", lambda apps, every: {"open": apps or "{app}", "all": bool(every)}),
+    (r"read (\S+)", lambda app: {"read": app}),
+    (r"close()", lambda _: {"close": True}),
+    (r"let (\S+) s pass", lambda seconds: {"pass": float(seconds)}),
+    (r"hasten (\S+) s", lambda seconds: {"hasten": float(seconds)}),
+    (r"(\w+) = (.*)", lambda name, value: {"name": name, "value": value}),
+    (r"(\w+) <- (\S+)", lambda name, member: {"name": name, "member": member.split(".")}),
+    (r"do (\w+) ?(.*)", lambda scene, arguments: {"do": scene, "arguments": arguments.split()}),
+    (r"(\S+): (.+)", lambda subject, lines: {"about": subject, "lines": lines.split("; ")}))]
+
+
+def read_body(text):
+    """What a step says of a body: {"is": JSON}, {"has": JSON}, {"page": sentence}, {"empty": true} or nothing."""
+    if text is None or text == "empty":
+        return {"empty": True} if text else {}
+    if text.startswith("page "):
+        return {"page": jsonlib.loads(text[5:])}
+    usual, value = re.fullmatch(r"(?:= ?([a-z]*) ?)?(.*)", text).groups()
+    value = jsonlib.loads(value)
+    if isinstance(value, str):
+        return {"is": message(value)}
+    return {"has": value} if usual is None else {"is": {**USUAL[usual], **value} if usual else value}
+
+
+def read_step(text):
+    """A step of a case, as JSON."""
+    match = REQUEST.fullmatch(text)
+    if match:
+        eventually, method, path, user, given, status, phrase, body = match.groups()
+        step = {"request": method, "path": path, "status": int(status), **read_body(body)}
+        if given and given[0] == "?":
+            step["path"] += given
+        elif given:
+            what, kind, content = re.fullmatch(r"(?:(form|body) ?(.*?): )?(.*)", given).groups()
+            step.update({what: content, "type": kind} if what == "body" else {what: content} if what else {"json": jsonlib.loads(content)})
+        return {**step, **{key: value for key, value in (("as", user), ("eventually", bool(eventually)), ("phrase", phrase)) if value}}
+    match = EVENT.fullmatch(text)
+    if match:
+        verb, kind, subject, members, name, whole = match.groups()
+        about = {SUBJECTS.get(re.match("[A-Z][a-z]+", kind).group(), "channel"): subject} if subject else {}
+        step = {verb: kind, "has": {**about, **jsonlib.loads(members or "{}")}}
+        return {**step, "member": name, **read_body("= %s %s" % (name, whole))} if name else step
+    for pattern, read in STEPS:
+        match = pattern.fullmatch(text)
+        if match:
+            return read(*match.groups())
+    raise ValueError("no step: " + text)
 
 
 def wild(value):
@@ -2555,63 +2628,103 @@ def wild(value):
     return value
 
 
-def expected_body(text):
+def wanted_of(step):
     """What a step says of a body, for expect()."""
-    if text is None or text == "empty":
-        return {} if text is None else {"body": b""}
-    usual, value = re.fullmatch(r"(?:= ?([a-z]*) ?)?(.*)", text).groups()
-    value = wild(jsonlib.loads(value))
-    if isinstance(value, str):
-        return {"json": message(value)}
-    return {"has": value} if usual is None else {"json": {**wild(USUAL[usual]), **value} if usual else value}
+    return {word: wild(step[key]) for key, word in (("is", "json"), ("has", "has"), ("page", "page")) if key in step} or (
+        {"body": b""} if "empty" in step else {})
 
 
 class Telling:
     """A case as text that runs: its client, its events, and what names stand for."""
 
-    def __init__(self, ari, events, names):
-        self.ari, self.events, self.names = ari, events, names
+    def __init__(self, ari, events, promise):
+        self.ari, self.events, self.sockets, self.promise = ari, events, {ari.app: events}, promise
+        self.names, self.members = {"app": ari.app, "context": ari.context, "root": ari.path("")}, {}
+        self.done, self.fields, self.seen = set(), [], {}
 
-    def filled(self, text):
-        """A step with names and ids in it."""
-        text = re.sub(r"\$(\w+)", lambda match: self.ari.id(match.group(1)), text)
-        return re.sub(r"\{([A-Za-z]\w*)\}", lambda match: str(self.names[match.group(1)]), text)
+    def filled(self, value, in_path=False):
+        """A value of a step with names and ids in it."""
+        if isinstance(value, dict):
+            return {name: self.filled(member, in_path or name == "path") for name, member in value.items()}
+        if isinstance(value, list):
+            return [self.filled(item) for item in value]
+        if not isinstance(value, str):
+            return value
+        value = re.sub(r"\$(\w+)", lambda match: self.ari.id(match.group(1)), value)
+        names = {**self.names, **({name: quote(text, safe="") for name, text in self.members.items()} if in_path else self.members)}
+        return re.sub(r"\{([A-Za-z]\w*)\}", lambda match: names[match.group(1)], value)
+
+    def set(self, settings):
+        """Do the scenes that are not done yet, and ask for the promises."""
+        for name in settings:
+            if name not in SCENES:
+                value = self.promise(name)
+                self.names.update(getattr(value, "names", {name: value}))
+            elif name not in self.done:
+                self.done.add(name)
+                self.play(name, [])
+
+    def play(self, scene, arguments):
+        """Do the steps of a scene."""
+        settings, _, steps = SCENES[scene]
+        self.set(settings)
+        for step in steps_of(steps, [scene] + arguments):
+            self.take(step)
 
     def take(self, step):
         """Do one step."""
-        match, (word, _, rest) = STEP.fullmatch(step), step.partition(" ")
-        if match:
-            self.reply = self.ask(*match.groups())
-        elif word == "header":
-            name, _, value = rest.partition(":")
-            expect(self.reply, headers={name: value.strip() or None})
-        elif word in ("await", "never"):
-            kind, subject, members, whole, name = re.fullmatch(r"(\w+)(?: ([^ {=]\S*))?(?: (\{.*?\}))?(?: (= (\w+) .*))?", rest).groups()
-            about = {SUBJECTS.get(re.match("[A-Z][a-z]+", kind).group(), "channel"): subject} if subject else {}
-            event = (self.events.expect if word == "await" else self.events.expect_none)(kind, **about, **wild(jsonlib.loads(members or "{}")))
-            if whole and not matches(event[name], expected_body(whole)["json"]):
-                fail(self.events.request, shown(expected_body(whole)["json"]), shown(event[name]))
-        elif step == "forget":
-            self.events.waiting.clear()
-        elif word == "open":
-            self.events = self.ari.events(rest.partition(" ")[0] or None, rest.endswith(" all"))
-        elif step == "close":
+        step = self.filled(step)
+        if "request" in step:
+            self.ask(step)
+        elif "with" in step:
+            self.fields.append((step["with"], step["value"]))
+        elif "header" in step:
+            expect(self.reply, headers={step["header"]: wild(step["value"])})
+        elif "await" in step:
+            self.seen = self.events.expect(step["await"], **wild(step["has"]))
+            if "is" in step and not matches(self.seen[step["member"]], wild(step["is"])):
+                fail(self.events.request, shown(wild(step["is"])), shown(self.seen[step["member"]]))
+        elif "never" in step:
+            self.events.expect_none(step["never"], **wild(step["has"]))
+        elif "silence" in step:
+            self.events.expect_silence(step["silence"])
+        elif "lines" in step:
+            self.seen = expect_lines(self.events, step["about"], step["lines"])[-1]
+        elif "forget" in step:
+            gone = set(step["forget"])
+            self.events.waiting = [event for event in self.events.waiting if gone and not gone & subjects(event)]
+        elif "open" in step:
+            self.events = self.sockets[step["open"]] = self.ari.events(step["open"], step["all"])
+        elif "read" in step:
+            self.events = self.sockets[step["read"]]
+        elif "close" in step:
             self.events.close()
-        elif word in ("let", "hasten"):
-            (self.ari.let_pass if word == "let" else self.ari.hasten)(float(rest.split()[0]))
+        elif "do" in step:
+            self.play(step["do"], step["arguments"])
+        elif "name" in step:
+            self.keep(step)
         else:
-            subject, _, lines = step.partition(": ")
-            expect_lines(self.events, subject, lines.split("; "))
+            (self.ari.hasten if "hasten" in step else self.ari.let_pass)(step.get("hasten", step.get("pass")))
 
-    def ask(self, eventually, method, path, given, status, phrase, body):
+    def keep(self, step):
+        """A name stands for this from here on."""
+        if "member" in step:
+            self.members[step["name"]] = str(functools.reduce(lambda value, key: value[key], step["member"], self.seen))
+        else:
+            self.names[step["name"]] = step["value"]
+
+    def ask(self, step):
         """A request, and what comes back."""
-        expectation = dict(expected_body(body), status=int(status), phrase=phrase)
-        if given and given[0] == "?":
-            path, given = path + given, None
-        more = {} if not given else {"form": given[6:]} if given.startswith("form: ") else {"json": jsonlib.loads(given)}
-        if eventually:
-            return self.ari.eventually(path, **expectation)
-        return expect(self.ari.request(method, path, **more), **expectation)
+        given = {key: step[key] for key in ("json", "form", "body") if key in step}
+        given["headers"] = ([("Content-Type", step["type"])] if step.get("type") else []) + self.fields
+        if "as" in step:
+            given["auth"] = None if step["as"] == "nobody" else step["as"]
+        self.fields, expectation = [], dict(wanted_of(step), status=step["status"], phrase=step.get("phrase"))
+        if "eventually" in step:
+            self.reply = self.ari.eventually(step["path"], step["request"], **expectation)
+        else:
+            self.reply = expect(self.ari.request(step["request"], step["path"], **given), **expectation)
+        self.seen = self.reply.json
 
 
 def script_cases(text):
@@ -2632,37 +2745,62 @@ def script_cases(text):
     return cases
 
 
-def script_case(settings, steps, has_rows):
-    """A case of a class, from its settings and steps."""
-    def run(request, ari, row):
-        names = {"app": ari.app, "context": ari.context, "root": ari.path("")}
-        cells = dict(enumerate(row))
-        for name in settings:
-            value = request.getfixturevalue(name)
-            names.update(getattr(value, "names", {name: value}))
-        telling = Telling(ari, request.getfixturevalue("events"), names)
+def steps_of(steps, cells=None):
+    """The steps, read, with the cells of a row in place of %0, %1, ..."""
+    def cell(match):
+        return cells[int(match.group(1))] if int(match.group(1)) < len(cells) else ""
+    if cells is not None:
+        steps = [re.sub(r"%(\d)(?![0-9A-F])", cell, step).strip() for step in steps]
+    return [read_step(step) for step in steps if step]
+
+
+def scenes(text):
+    """Settings of the cases below."""
+    SCENES.update((name, (settings, rule, steps)) for _, name, settings, rule, steps, _ in script_cases(text))
+
+
+@pytest.fixture
+def telling(ari, events, request):
+    """What tells the text and the scenes of this case."""
+    return Telling(ari, events, request.getfixturevalue)
+
+
+def scene(name, value=None):
+    """A scene for cases in Python: a fixture that is one of its names, or has them all."""
+    def play(telling):
+        telling.set([name])
+        names = types.SimpleNamespace(**telling.names, **telling.members, names=telling.names)
+        return names if value is None else getattr(names, value)
+    return pytest.fixture(play)
+
+
+def script_case(settings, steps):
+    """A case of a class, from its settings and its steps; without steps one whose rows bring them."""
+    def run(telling, steps):
+        telling.set(settings)
         for step in steps:
-            step = re.sub(r"%(\d)(?![0-9A-F])", lambda match: cells.get(int(match.group(1)), ""), step) if has_rows else step
-            if step:
-                telling.take(telling.filled(step))
-    if has_rows:
-        return lambda self, request, ari, row: run(request, ari, row)
-    return lambda self, request, ari: run(request, ari, ())
+            telling.take(step)
+    if steps:
+        return lambda self, telling: run(telling, steps)
+    return lambda self, telling, steps: run(telling, steps)
 
 
 def script(text):
     """Give a class the cases of a text that stands here."""
     first = sys._getframe(1).f_lineno               # of the decorator: its first line, or, before Python 3.9, of the class
+
     def give(cls):
         for number, sentence, settings, rule, steps, tables in script_cases(text):
-            case = script_case(settings, steps, tables != [[]])
-            case.__doc__, case.__name__ = rule, "test_" + re.sub(r"\W+", "_", sentence)
+            table = [(" ".join(row[0] for row in each), [cell for row in each for cell in row[1:]]) for each in itertools.product(*tables)] if tables != [[]] else []
+            table = [(words, steps_of(steps, [words] + cells)) for words, cells in table]
+            case = script_case(settings, [] if table else steps_of(steps))
+            case.__doc__, case.__name__, case.settings = rule, "test_" + re.sub(r"\W+", "_", sentence), settings
             case.__code__ = case.__code__.replace(co_firstlineno=first + number)
             assert not hasattr(cls, case.__name__), "two cases are called " + sentence
-            if tables != [[]]:
-                joined = ([" ".join(row[0] for row in each)] + [cell for row in each for cell in row[1:]] for each in itertools.product(*tables))
-                case = rows("row", *((row[0], tuple(row)) for row in joined))(case)
-            setattr(cls, case.__name__, case)
+            for words, told in table or [("", steps_of(steps))]:
+                TOLD.append({"line": first + number, "section": cls.__name__, "sentence": (sentence + " " + words).strip(), "rule": rule,
+                             "settings": settings, "steps": told})
+            setattr(cls, case.__name__, rows("steps", *table)(case) if table else case)
         return cls
     return give
 
@@ -4883,8 +5021,16 @@ class TestApplication:
         expect(ari.get("/applications/" + ari.app, auth=read_only), status=200)
 
 
+scenes("""
+    kept [bridge] The application is subscribed to a bridge, and its socket has been closed
+        POST /applications/{app}/subscription?eventSource=bridge:{bridge} -> 200
+        close
+""")
+kept = scene("kept")
+
+
 @script("""
-    stays for a subscription [bridge] A channel, bridge or endpoint subscription keeps it (app_is_finished)
+    stays for a subscription [kept] A channel, bridge or endpoint subscription keeps it (app_is_finished)
         GET /applications/{app} -> 200 = application {"name": "{app}", "bridge_ids": ["{bridge}"]}
     does not stay for a device state Device states do not count (app_is_finished)
         POST /applications/{app}/subscription?eventSource=deviceState:$d -> 200
@@ -4894,22 +5040,22 @@ class TestApplication:
         PUT /applications/{app}/eventFilter {"disallowed": [{"type": "Dial"}]} -> 200
         close
         GET /applications/{app} -> 404 "Application not found"
-    can be subscribed [bridge] Subscriptions come and go as ever (ari/resource_applications.c)
+    can be subscribed [kept] Subscriptions come and go as ever (ari/resource_applications.c)
         POST /applications/{app}/subscription?eventSource=deviceState:$d -> 200
             = application {"name": "{app}", "bridge_ids": ["{bridge}"], "device_names": ["$d"]}
         DELETE /applications/{app}/subscription?eventSource=deviceState:$d -> 200
             = application {"name": "{app}", "bridge_ids": ["{bridge}"]}
-    can be filtered [bridge] A filter can be set, and holds when the socket is there again (stasis_app_event_filter_set)
+    can be filtered [kept] A filter can be set, and holds when the socket is there again (stasis_app_event_filter_set)
         PUT /applications/{app}/eventFilter {"disallowed": [{"type": "ChannelUserevent"}]} -> 200
         open
         GET /applications/{app} -> 200 {"events_disallowed": [{"type": "ChannelUserevent"}], "bridge_ids": ["{bridge}"]}
-    is taken up again without a word [bridge] Same subscriptions, no ApplicationReplaced (app_update)
+    is taken up again without a word [kept] Same subscriptions, no ApplicationReplaced (app_update)
         open
         GET /applications/{app} -> 200 {"bridge_ids": ["{bridge}"]}
         never ApplicationReplaced
         DELETE /bridges/{bridge} -> 204
         await BridgeDestroyed {bridge}
-    goes when the next comes after its last subscription [bridge] It is swept out when any application registers next (res_stasis.c, cleanup)
+    goes when the next comes after its last subscription [kept] It is swept out when any application registers next (res_stasis.c, cleanup)
         DELETE /applications/{app}/subscription?eventSource=bridge:{bridge} -> 200 = application {"name": "{app}"}
         open $next
         GET /applications/{app} -> 404 "Application not found"
@@ -4942,15 +5088,7 @@ class TestApplication:
 class TestInactiveApplication:
     """An application whose socket has been closed (stasis/app.c)."""
 
-    @pytest.fixture
-    def bridge(self, ari, events):
-        """A bridge that keeps the application, whose socket has been closed."""
-        bridge = ari.bridge()
-        expect(subscribe(ari, "bridge:" + bridge), status=200)
-        events.close()
-        return bridge
-
-    def test_takes_user_events_and_loses_them(self, ari, bridge):
+    def test_takes_user_events_and_loses_them(self, ari, kept):
         """204, and nothing is sent when the socket is there again (stasis/app.c, app_send)."""
         for _ in range(4):          # an Asterisk under load may still have the event at hand when the socket opens
             expect(ari.user_event("lost"), status=204)
@@ -5575,6 +5713,7 @@ def expect_lines(events, subject, lines, names=None):
     except NoReply:
         pass
     actual = [line_of(event, " @ " in line) for event, line in zip(seen, wanted)]
+    actual = [line if line.endswith("...") and told.startswith(line[:-3]) else told for told, line in zip(actual, wanted)]
     if actual != wanted:
         fail("events about %s on %s" % (subject, events.request), "\n".join(wanted), "\n".join(actual) or "none")
     return seen
@@ -5614,20 +5753,39 @@ def answered(ari, events, word="call", **params):
     return call
 
 
-@pytest.fixture
-def call(ari, events):
-    """A call with both legs Up and in the application of `events`."""
-    return answered(ari, events)
-
-
-@pytest.fixture
-def unanswered(ari, events):
-    """A call that is not answered: the near leg is Down and in no application, the far leg is in Ring, in it."""
-    call = originated_call(ari)
-    events.expect("Dial", peer=call.near)
-    events.expect("StasisStart", channel=call.far)
-    events.waiting.clear()
-    return call
+scenes("""
+    pair A near leg %1, Down, and its far leg %2, which is in Ring and in the application
+        POST /channels?endpoint=Local/100@{context}&app={app}&channelId=$%1&otherChannelId=$%2%3 -> 200
+        await StasisStart $%2
+        %1 = $%1
+        %2 = $%2
+    legs A pair, Up and in the application, with its far leg's name; what happened so far is forgotten
+        do pair %1 %2 %4
+        POST /channels/$%2/answer -> 204
+        await StasisStart $%1
+        await ChannelStateChange {"channel": {"id": "$%2", "state": "Up"}}
+        GET /channels/$%2 -> 200
+        %3 <- name
+        forget $%1 $%2
+    call Two legs, Up and in the application
+        do legs near far name
+    unanswered The near leg is Down and in no application, the far leg is in Ring, in it
+        do pair near far
+        await Dial {near}
+        forget
+    created A pair that was created and not dialled yet: the near leg is Down and in the application
+        POST /channels/create?endpoint=Local/100@{context}&app={app}&channelId=$near&otherChannelId=$far -> 200
+        await StasisStart $near
+        near = $near
+        far = $far
+        forget
+    dialled [created] The near leg is Down, the far one in Ring, both in the application
+        POST /channels/{near}/dial -> 204
+        await Dial {near}
+        await StasisStart {far}
+        forget
+""")
+call, unanswered, created, dialled = map(scene, ("call", "unanswered", "created", "dialled"))
 
 
 def create(ari, events, **params):
@@ -5636,22 +5794,6 @@ def create(ari, events, **params):
     events.expect("StasisStart", channel=call.near)
     events.waiting.clear()
     return call
-
-
-@pytest.fixture
-def created(ari, events):
-    """A pair that was created and not dialled yet."""
-    return create(ari, events)
-
-
-@pytest.fixture
-def dialled(ari, events, created):
-    """A pair that was created and dialled: the near leg is Down, the far one in Ring, both in the application."""
-    expect(ari.post("/channels/%s/dial" % created.near), status=204)
-    events.expect("Dial", peer=created.near)
-    events.expect("StasisStart", channel=created.far)
-    events.waiting.clear()
-    return created
 
 
 @pytest.fixture
@@ -7350,41 +7492,36 @@ def add(ari, bridge, *channels, **more):
     expect(ari.post("/bridges/%s/addChannel" % bridge, dict(more, channel=",".join(channels))), status=204)
 
 
-class Meeting:
-    """A bridge, and calls: the far legs of the first ones have joined it, in this order; what happened so far is forgotten.
-
-    In text: {bridge}, the far legs {a} {b} {c}, their names {A} {B} {C}, the near legs {near_a} {near_b} {near_c}.
-    """
-
-    def __init__(self, ari, events, inside, *outside):
-        self.calls = [answered(ari, events, "m%d" % number, **params) for number, params in enumerate([{}] * inside + list(outside))]
-        self.legs, self.bridge = [call.far for call in self.calls], ari.bridge()
-        self.names = dict(zip("abc", self.legs), bridge=self.bridge)
-        for letter, call in zip("abc", self.calls):
-            self.names.update({letter.upper(): ari.get("/channels/" + call.far).json["name"], "near_" + letter: call.near})
-        for number, leg in enumerate(self.legs[:inside]):
-            add(ari, self.bridge, leg)
-            events.expect("ChannelEnteredBridge", channel=leg)
-            if number:
-                for peer in self.legs[:number + 1]:
-                    events.expect("ChannelVarset", variable="BRIDGEPEER", channel=peer)
-        events.waiting.clear()
-
-
-@pytest.fixture
-def bridge(ari):
-    """A mixing bridge with nobody in it."""
-    return ari.bridge()
-
-
-def meeting(inside, *outside):
-    """A fixture: a Meeting with so many channels inside, and calls outside that are made with these parameters."""
-    return pytest.fixture(lambda ari, events: Meeting(ari, events, inside, *outside))
-
-
-alone, couple, crowd = meeting(1), meeting(2), meeting(3)
-third = meeting(2, {})
-strangers = meeting(0, {"callerId": "Ann <1>"}, {"callerId": "Bob <2>"})
+scenes("""
+    bridge A mixing bridge with nobody in it
+        POST /bridges/$bridge -> 200
+        bridge = $bridge
+    join Far leg %1 of a call enters the bridge
+        do legs near_%1 %1 %2
+        POST /bridges/{bridge}/addChannel?channel={%1} -> 204
+        await ChannelEnteredBridge {%1}
+    alone [bridge] A far leg {a} of the name {A}, whose near leg is {near_a}, is in the bridge
+        do join a A
+        forget
+    couple [alone] A second one, b, has joined
+        do join b B
+        await ChannelVarset {a} {"variable": "BRIDGEPEER"}
+        await ChannelVarset {b} {"variable": "BRIDGEPEER"}
+        forget
+    crowd [couple] And a third
+        do join c C
+        await ChannelVarset {a} {"variable": "BRIDGEPEER"}
+        await ChannelVarset {b} {"variable": "BRIDGEPEER"}
+        await ChannelVarset {c} {"variable": "BRIDGEPEER"}
+        forget
+    third [couple] A third call is up, and not in the bridge
+        do legs near_c c C
+    strangers [bridge] Two calls of Ann and Bob, and a bridge
+        do legs near_a a A &callerId=Ann%20%3C1%3E
+        do legs near_b b B &callerId=Bob%20%3C2%3E
+""")
+bridge = scene("bridge", "bridge")
+alone, couple, crowd, third, strangers = map(scene, ("alone", "couple", "crowd", "third", "strangers"))
 
 
 @script("""
@@ -7568,7 +7705,7 @@ class TestWhoHearsOfABridge:
         stranger, _ = ari.pair(other, "other")
         add(ari, alone.bridge, stranger)
         other.expect("ChannelVarset", variable="BRIDGEPEER", channel=stranger)
-        events.expect("ChannelVarset", variable="BRIDGEPEER", channel=alone.legs[0])
+        events.expect("ChannelVarset", variable="BRIDGEPEER", channel=alone.a)
         events.expect_none("ChannelVarset", channel=stranger)
 
 
@@ -7663,6 +7800,13 @@ class TestMusicInABridge:
     """Music on hold in a bridge (resource_bridges.c)."""
 
 
+scenes("""
+    watched [alone] The only channel of the bridge is its video source
+        POST /bridges/{bridge}/videoSource/{a} -> 204
+        await BridgeVideoSourceChanged
+""")
+
+
 @script("""
     can not be a channel that [unanswered, bridge] 400, 422, 422 (resource_bridges.c, ast_ari_bridges_set_video_source)
         POST /bridges/{bridge}/videoSource/%1 -> %2
@@ -7687,26 +7831,15 @@ class TestMusicInABridge:
         POST /bridges/{bridge}/addChannel?channel={a} -> 204
         await BridgeVideoSourceChanged {"old_video_source_id": "{a}"} = bridge {"id": "{bridge}", "channels": ["{a}"], "video_mode": "single"}
         never BridgeVideoSourceChanged
+    that was cleared is told when a channel leaves [watched] With the old one, before ChannelLeftBridge (stasis_bridges.c)
+        DELETE /bridges/{bridge}/videoSource -> 204
+        POST /bridges/{bridge}/removeChannel?channel={a} -> 204
+        await BridgeVideoSourceChanged {"old_video_source_id": "{a}", "bridge": {"id": "{bridge}", "video_mode": "talker"}}
+        {a}: ChannelLeftBridge {bridge} simple_bridge
+        GET /bridges/{bridge} -> 200 = bridge {"id": "{bridge}"}
 """)
 class TestVideoSource:
     """The video source of a bridge, and who is told of it."""
-
-    @pytest.fixture
-    def watched(self, ari, events, alone):
-        """A bridge whose only channel is its video source."""
-        expect(ari.post("/bridges/%s/videoSource/%s" % (alone.bridge, alone.legs[0])), status=204)
-        events.expect("BridgeVideoSourceChanged")
-        return alone
-
-    def test_that_was_cleared_is_told_when_a_channel_leaves(self, ari, events, watched):
-        """BridgeVideoSourceChanged with the old one, before ChannelLeftBridge (stasis_bridges.c)."""
-        expect(ari.delete("/bridges/%s/videoSource" % watched.bridge), status=204)
-        expect(ari.post("/bridges/%s/removeChannel" % watched.bridge, {"channel": watched.legs[0]}), status=204)
-        seen = expect_lines(events, watched.bridge, ["BridgeVideoSourceChanged talker", "ChannelLeftBridge {bridge} simple_bridge"],
-                            watched.names)
-        if seen[0].get("old_video_source_id") != watched.legs[0]:
-            fail(events.request, "old_video_source_id %s" % watched.legs[0], shown(seen[0]))
-        expect(ari.get("/bridges/" + watched.bridge), status=200, **expected_body('= bridge {"id": "%s"}' % watched.bridge))
 
 
 @script("""
@@ -7740,6 +7873,17 @@ class TestDigitsInABridge:
 
 FOREVER = "tone:ring"                               # plays until somebody stops it
 NO_SOUND = "sound:no-such-sound"
+scenes("""
+    playing [call, long_sound] The far leg is played a sound of three seconds, as $p
+        POST /channels/{far}/play/$p?media=sound:{long_sound} -> 201
+        await PlaybackStarted $p
+    paused [playing] The same, in state paused; Asterisk may have told of it before it can pause it
+        eventually POST /playbacks/$p/control?operation=pause -> 204
+        eventually GET /playbacks/$p -> 200 {"state": "paused"}
+    busy [call] The far leg is played a tone that does not end, as $p
+        POST /channels/{far}/play/$p?media=tone:ring -> 201
+        await PlaybackStarted $p
+""")
 USUAL["playback"] = {"language": "en", "state": "queued"}
 
 
@@ -7990,20 +8134,6 @@ class TestMedia:
 class TestPlaybackControl:
     """Operations on a playback (res_stasis_playback.c)."""
 
-    @pytest.fixture
-    def playing(self, ari, events, call, long_sound):
-        """A call whose far leg is played a sound of three seconds, as $p."""
-        events.expect("PlaybackStarted", playback=play(ari, call.far, "sound:" + long_sound))
-        return call
-
-    @pytest.fixture
-    def paused(self, ari, playing):
-        """The same, in state paused; Asterisk may have told of it before it can pause it."""
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while ari.post("/playbacks/%s/control" % ari.id("p"), {"operation": "pause"}).status == 500 and time.monotonic() < deadline:
-            time.sleep(POLL_SECONDS)
-        ari.eventually("/playbacks/" + ari.id("p"), has={"state": "paused"})
-
     def test_skips_forward(self, ari, events, call, long_sound):
         """forward adds skipms (main/app.c, ast_control_streamfile)."""
         begin = time.monotonic()
@@ -8089,12 +8219,6 @@ class TestPlaybackControl:
 class TestCommandQueue:
     """What a channel is told to do waits in a queue (res_stasis.c)."""
 
-    @pytest.fixture
-    def busy(self, ari, events, call):
-        """A call whose far leg is played a tone that does not end, as $p."""
-        events.expect("PlaybackStarted", playback=play(ari, call.far, FOREVER))
-        return call
-
 
 # --- recordings: live ---
 
@@ -8119,29 +8243,21 @@ def record(ari, target, word="r", **params):
     return name
 
 
-@pytest.fixture
-def live(ari, events, call):
-    """The name of a recording of the far leg, in state recording."""
-    name = record(ari, "/channels/" + call.far)
-    events.expect("RecordingStarted", recording=name)
-    return name
-
-
-@pytest.fixture
-def queued(ari, events, call):
-    """The name of a recording of the far leg that waits behind a playback."""
-    play(ari, call.far, FOREVER)
-    events.expect("PlaybackStarted")
-    return record(ari, "/channels/" + call.far)
-
-
-@pytest.fixture
-def stored(ari, events, live):
-    """The name of a stored recording: an empty wav."""
-    expect(ari.post("/recordings/live/%s/stop" % live), status=204)
-    events.expect("RecordingFinished", recording=live)
-    ari.eventually("/recordings/live/" + live, **NO_RECORDING)
-    return live
+scenes("""
+    live [call] A recording of the far leg, in state recording
+        POST /channels/{far}/record?name=$r&format=wav -> 201
+        live = $r
+        await RecordingStarted {live}
+    queued [busy] A recording of the far leg that waits behind a playback
+        POST /channels/{far}/record?name=$r&format=wav -> 201
+        queued = $r
+    stored [live] A stored recording: an empty wav
+        POST /recordings/live/{live}/stop -> 204
+        await RecordingFinished {live}
+        eventually GET /recordings/live/{live} -> 404 "Recording not found"
+        stored = {live}
+""")
+live, queued, stored = (scene(name, name) for name in ("live", "queued", "stored"))
 
 
 class TestRecordingRefusals:
@@ -8324,7 +8440,7 @@ class TestRecording:
 
     def test_fails_in_a_bridge(self, ari, events, alone):
         """RecordingFailed with its cause, in its turn; nothing is stored (res_stasis_recording.c, control rule)."""
-        name = record(ari, "/channels/" + alone.legs[0])
+        name = record(ari, "/channels/" + alone.a)
         events.expect("RecordingFailed", recording={"name": name, "format": "wav", "state": "failed", "target_uri": str,
                                                     "cause": "Cannot record channel while in bridge"})
         ari.eventually("/recordings/live/" + name, **NO_RECORDING)
