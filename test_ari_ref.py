@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """Tests of ari_ref.py, and a conformance suite for any server that speaks Asterisk 16's REST Interface (ARI).
 
-    pytest test_ari_ref.py                                                     the module, started in this process
+    pytest test_ari_ref.py                                                         the module, started in this process
     ARI_URL=http://host:8088/ari ARI_AUTH=user:password pytest test_ari_ref.py     any other server, over the wire
-    python3 test_ari_ref.py --contract | --list      an ari.conf that fulfils the contract; the specification, a sentence a line
+    python3 test_ari_ref.py --contract       an ari.conf that fulfils the contract, and what else there is to it
+    python3 test_ari_ref.py --list           the specification, a sentence a line
+    python3 test_ari_ref.py --export         the cases that are told as text, as JSON, for a runner in any language
 
 Three parts:
 
@@ -11,10 +13,48 @@ Three parts:
     (b) conformance   what a client sees on the wire, seen on Asterisk 16.30.1; knows nothing of the module
     (c) promises      what the module promises about itself; skipped with ARI_URL
 
-`pytest --collect-only -q test_ari_ref.py` reads as a specification: a class is a section, a name is a sentence, the
-words in brackets are a row of its table.  The docstring of a case is the rule and its source, a C file and function of
-Asterisk 16.30.1 or an RFC.  The run ends with the counts per chapter and the name of the server.  Needs Python 3.8 or
-later and pytest, nothing else.
+A class is a section, a name is a sentence, the words in brackets are a row of its table.  The docstring of a case is the rule
+and its source, a C file and function of Asterisk 16.30.1 or an RFC.  The run ends with the counts per chapter, what was
+missing, and the name of the server.  Needs Python 3.8 or later and pytest, nothing else.
+
+The contract: what a server under test offers is the table CONTRACT, each with the variable that says it otherwise.  Before
+the first case a table tells what of it is missing and for how many cases; those are skipped, unless a variable promises it.
+
+    ARI_EXACT=1        also the cases graded "exact": order and case of header fields, white space of JSON and pages
+    ARI_STRICT=1       also the departures: where ari_ref refuses what Asterisk takes (some of them end an Asterisk)
+    ARI_DEADLINE=5     seconds that a reply or an event may take
+
+The server need not be empty: a case makes ids of its own, asserts only about those, and cleans up.  What stays: applications
+that subscribed to everything, which ARI can not remove.  Left open: what only a long wait shows (an idle connection after
+15 s, half a request after 30, half a frame after 9).  The first two are always on for the module itself.
+
+The export has, for each case: chapter, section, sentence, rule (with its source), setting (what it begins with, in words),
+needs (keys of the contract) and steps.  A runner gives every case an application of its own, opens an event socket for it,
+takes the steps in order, deletes what it made, and fails at the first step that is not so:
+
+    {"request": METHOD, "path": "/channels", "status": 200}   a request below /ari, with "json", "form" or "body" (of this "type")
+                                   if they are there, "as" user:password (or nobody) instead of the writer; its reply has this
+                                   status, this "phrase", a body that "is" this JSON, "has" these members, is "empty", or is an
+                                   HTML "page" with this sentence; "eventually": asked again until it is so
+    {"with": NAME, "value": text}  the next request has this field, too
+    {"header": NAME, "value": text or null}     the reply before has this field, or not
+    {"await": TYPE, "has": JSON}   an event of this type and these members comes, or has come and was not asked for yet; others
+                                   may come before it and wait; its "member" "is" this
+    {"never": TYPE, "has": JSON}, {"silence": ID}     no such event, no event about this, has come before a user event of our own
+    {"about": ID, "lines": [...]}  the next events about a channel (or its peer), bridge, playback or recording are these: the
+                                   type and what "lines" of the export says of it; behind " @ " the channel's dialplan as
+                                   context,exten,priority app_name(app_data); a line that ends with ... begins so
+    {"forget": [ID, ...]}          what has come about these (about all without one) does not count
+    {"open": APPS, "all": false}   one more event socket (with subscribeAll), which is read from here on; {"read": APPS}: that one
+                                   is again; {"close": true}: the one that is read is closed with 1000, until the server answers
+    {"pass": seconds}              wait so long; {"hasten": seconds}: nothing, or have the server's time pass faster
+    {"name": N, "value": text}     {N} stands for this from here on; with "member": [keys] for that of the last reply or event,
+                                   percent-encoded in a path
+
+In all texts $word is an id of this case's own, {app} its application, {root} the path of ARI, {context} the contract's dialplan
+context for {app}, {other} the contract's value of that name.  In JSON "<text>" is any text, "<timestamp>" and "<uuid>" such a
+one, "<...>" one that the regular expression ... matches; an id or name stands for the object that has it; what "is" has no
+other members, what "has" may.
 """
 from __future__ import annotations
 
@@ -64,8 +104,57 @@ from urllib.parse import quote, quote_plus, urlsplit
 
 import pytest
 
-IN_PROCESS = "ARI_URL" not in os.environ
+IN_PROCESS = "ARI_URL" not in os.environ and __name__ != "__main__"
 in_process = pytest.mark.skipif(not IN_PROCESS, reason="about the module itself, not about a server on the wire")
+
+
+# What a server under test offers, by what a case asks for: the variable that says it otherwise, the value, and what that is.
+CONTRACT = {
+    "writer": ("ARI_AUTH", "asterisk:asterisk", "a user who may write"),
+    "read_only": ("ARI_READ_ONLY_AUTH", "reader:readonly", "a user with read_only = yes"),
+    "crypted": ("ARI_CRYPTED_AUTH", "crypted:s3cret", "a user with password_format = crypt"),
+    "no_password": ("ARI_NO_PASSWORD_USER", "nopass", "a user without a password"),
+    "allowed_origin": ("ARI_ALLOWED_ORIGIN", "http://good.example", "an origin of allowed_origins"),
+    "refused_origin": ("ARI_REFUSED_ORIGIN", "http://evil.example", "an origin that is not allowed"),
+    "realm": ("ARI_REALM", "Asterisk REST Interface", "the realm"),
+    "channelvars": ("ARI_CHANNELVARS", "FOO,BAR", "the names of channelvars"),
+    "context": ("ARI_CONTEXT", "stasis-{app}", "a dialplan context that runs Stasis({app}) at 100,1, its h NoOp()"),
+    "dialplan": ("", "default", "a dialplan context with answer: Answer(), Wait(30), and app: Stasis(theapp,one,two)"),
+    "sound": ("ARI_SOUND", "ref-one", "a sound of one second"),
+    "long_sound": ("ARI_LONG_SOUND", "ref-three", "a sound of three seconds"),
+    "no_sound": ("", "sound:no-such-sound", "a medium that does not exist (ari_ref: --sounds)"),
+    "console": ("", "console", "a log channel that is the console"),
+    "module": ("", "app_echo.so", "a module that nobody uses, loaded"),
+    "mailbox_objects": ("", "res_mwi_external/mailboxes", "a configuration class of mailboxes"),
+    "compact": ("", "no", "pretty = no"),
+    "pretty": ("ARI_PRETTY_URL", "", "a second server with pretty = yes"),
+}
+SOUND_SECONDS = {"ref-half": 0.5, "ref-one": 1, "ref-three": 3}
+CONFIGURATION = """
+[general]
+enabled = yes
+pretty = {pretty}
+allowed_origins = http://good.example,https://app.example:8443
+channelvars = FOO,BAR
+websocket_write_timeout = 100
+
+[asterisk]
+type = user
+password = asterisk
+
+[reader]
+type = user
+read_only = yes
+password = readonly
+
+[crypted]
+type = user
+password_format = crypt
+password = $6$saltsalt$As4wrv0kZlfch1du9WeH7qhskyLriQWySXrZzynnvi46nFnNxjdpl6ksRegrrKexvhIa/Iny8S8uF3fVWTMuC1
+
+[nopass]
+type = user
+"""
 
 
 def rows(names, *table):
@@ -1486,72 +1575,8 @@ def half_a_stack():
 
 # === (b) conformance ===
 #
-# Over the wire only.  What the server under test must offer, and the variable that says it otherwise:
-#
-#     a user who may write                                   ARI_AUTH               asterisk:asterisk
-#     a user with read_only = yes                            ARI_READ_ONLY_AUTH     reader:readonly
-#     a user with password_format = crypt                    ARI_CRYPTED_AUTH       crypted:s3cret
-#     a user without a password                              ARI_NO_PASSWORD_USER   nopass
-#     an origin of allowed_origins                           ARI_ALLOWED_ORIGIN     http://good.example
-#     an origin that is not allowed                          ARI_REFUSED_ORIGIN     http://evil.example
-#     the realm                                              ARI_REALM              Asterisk REST Interface
-#     channelvars                                            ARI_CHANNELVARS        FOO,BAR
-#     a dialplan context that runs Stasis({app})             ARI_CONTEXT            stasis-{app}
-#     a sound of one second                                  ARI_SOUND              ref-one
-#     a sound of three seconds                               ARI_LONG_SOUND         ref-three
-#     no sound of the name no-such-sound, a log channel that is the console, modules such as app_echo.so
-#     pretty = no, and a second server with pretty = yes     ARI_PRETTY_URL         none
-#     websocket_write_timeout = 100, the default
-#
-# A case whose precondition is missing is skipped and says which; one that a variable promises is never skipped for it.
-#
-#     ARI_EXACT=1        also the cases graded "exact": order and case of header fields, white space of JSON and pages
-#     ARI_STRICT=1       also the departures: where ari_ref refuses what Asterisk takes (some of them end an Asterisk)
-#     ARI_DEADLINE=5     seconds that a reply or an event may take
-#
-# Left open: what only a long wait shows (an idle connection after 15 s, half a request after 30, half a frame after 9).
-# The first two are always on for the module itself.  The server need not be empty: a case makes ids of its own, asserts
-# only about those, and cleans up.  What stays: applications that subscribed to everything, which ARI can not remove.
+# Over the wire only.
 
-CONTRACT = {
-    "ARI_AUTH": "asterisk:asterisk",
-    "ARI_READ_ONLY_AUTH": "reader:readonly",
-    "ARI_CRYPTED_AUTH": "crypted:s3cret",
-    "ARI_NO_PASSWORD_USER": "nopass",
-    "ARI_ALLOWED_ORIGIN": "http://good.example",
-    "ARI_REFUSED_ORIGIN": "http://evil.example",
-    "ARI_REALM": "Asterisk REST Interface",
-    "ARI_CHANNELVARS": "FOO,BAR",
-    "ARI_CONTEXT": "stasis-{app}",
-    "ARI_SOUND": "ref-one",
-    "ARI_LONG_SOUND": "ref-three",
-}
-SOUND_SECONDS = {"ref-half": 0.5, "ref-one": 1, "ref-three": 3}
-CONFIGURATION = """
-[general]
-enabled = yes
-pretty = {pretty}
-allowed_origins = http://good.example,https://app.example:8443
-channelvars = FOO,BAR
-websocket_write_timeout = 100
-
-[asterisk]
-type = user
-password = asterisk
-
-[reader]
-type = user
-read_only = yes
-password = readonly
-
-[crypted]
-type = user
-password_format = crypt
-password = $6$saltsalt$As4wrv0kZlfch1du9WeH7qhskyLriQWySXrZzynnvi46nFnNxjdpl6ksRegrrKexvhIa/Iny8S8uF3fVWTMuC1
-
-[nopass]
-type = user
-"""
 EXACT = IN_PROCESS or os.environ.get("ARI_EXACT") == "1"
 STRICT = IN_PROCESS or os.environ.get("ARI_STRICT") == "1"
 DEADLINE_SECONDS = float(os.environ.get("ARI_DEADLINE", "5"))
@@ -1563,9 +1588,10 @@ WEBSOCKET_MAGIC = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"                        
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10               # RFC 6455 5.2
 
 
-def setting(name):
+def setting(variable):
     """What the contract says of the server under test, or its variable."""
-    return CONTRACT[name] if IN_PROCESS else os.environ.get(name, CONTRACT[name])
+    value, = (value for name, value, _ in CONTRACT.values() if name == variable)
+    return value if IN_PROCESS else os.environ.get(variable, value)
 
 
 def message(text):
@@ -1889,7 +1915,6 @@ class Client:
     def __init__(self, server, prefix):
         self.server, self.prefix = server, prefix
         self.app = prefix + "-app"
-        self.context = setting("ARI_CONTEXT").format(app=self.app)
         self.ping = self.path("/asterisk/ping")
         self.authorization = "Authorization: " + basic(setting("ARI_AUTH"))
         self.connections, self.changed, self._previous, self._kept_until = [], set(), None, 0.0
@@ -1899,6 +1924,11 @@ class Client:
     def id(self, word):
         """An id that only this case uses."""
         return "%s-%s" % (self.prefix, word)
+
+    @property
+    def context(self):
+        """The dialplan context of the case's application."""
+        return promised(self.server, "context").format(app=self.app)
 
     def path(self, path):
         """The path of an ARI resource on this server: `/channels` is `/ari/channels`."""
@@ -2044,7 +2074,7 @@ class Client:
         With answer=False only the far leg is in the application, and the near one is Down.
         """
         near, far = self.id(word + "-near"), self.id(word + "-far")
-        query = {"endpoint": "Local/100@" + setting("ARI_CONTEXT").format(app=events.app), "app": events.app,
+        query = {"endpoint": "Local/100@" + promised(self.server, "context").format(app=events.app), "app": events.app,
                  "channelId": near, "otherChannelId": far}
         query.update(params)
         expect(self.post("/channels", query), status=200)
@@ -2364,6 +2394,18 @@ class Report:
         if report.skipped and isinstance(report.longrepr, tuple):
             self.missing[report.longrepr[2].partition(": ")[2]] += 1
 
+    def check_contract(self, server, session):
+        """Tell before the first case what of the contract is missing, and for how many cases."""
+        count = collections.Counter(name for item in session.items for name in needs(item))
+        manager = session.config.pluginmanager
+        with manager.getplugin("capturemanager").global_and_fixture_disabled():
+            write = manager.getplugin("terminalreporter").write_line
+            write("\nthe contract at " + server.name)
+            for name, (variable, _, what) in CONTRACT.items():
+                if count[name] or name == "writer":
+                    write("  %-8s %s%s" % ("kept" if is_kept(server, name) else "missing", what, (variable and " (%s)" % variable)
+                                           + (": %d cases" % count[name] if count[name] else "")))
+
     def pytest_terminal_summary(self, terminalreporter):
         write = terminalreporter.write_line
         terminalreporter.section("chapters")
@@ -2412,7 +2454,7 @@ def little_buffered(module):
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory, report):
+def server(request, tmp_path_factory, report):
     """The server under test."""
     if IN_PROCESS:
         with module_server(tmp_path_factory.mktemp("ari"), "no") as module:
@@ -2422,19 +2464,18 @@ def server(tmp_path_factory, report):
     else:
         under_test = ServerUnderTest(os.environ["ARI_URL"])
         report.server_name = under_test.name
+        report.check_contract(under_test, request.session)
         yield under_test
 
 
 @pytest.fixture(scope="session")
-def pretty_server(tmp_path_factory):
+def pretty_server(server, tmp_path_factory):
     """A server with pretty = yes."""
     if IN_PROCESS:
         with module_server(tmp_path_factory.mktemp("ari-pretty"), "yes") as module:
             yield ServerUnderTest(module.url, module)
-    elif "ARI_PRETTY_URL" in os.environ:
-        yield ServerUnderTest(os.environ["ARI_PRETTY_URL"])
     else:
-        pytest.skip("precondition missing: a second server with pretty = yes (ARI_PRETTY_URL)")
+        yield ServerUnderTest(promised(server, "pretty"))
 
 
 @pytest.fixture(scope="session")
@@ -2472,49 +2513,91 @@ def events(ari):
     return ari.events()
 
 
-def promised(server, name, what, is_there):
-    """The value of the contract; skip when nobody promised it and a probe does not find it."""
-    value = setting(name)
-    if not IN_PROCESS and name not in os.environ:
-        with Client(server, "t") as client:
-            if not is_there(client, value):
-                pytest.skip("precondition missing: %s (%s)" % (what, name))
-    return value
+# The promises of the contract. A look at the server tells whether one is kept that nobody made.
+
+def reaches_application(client, context):
+    """True where that context brings a call into an application."""
+    events, far = client.events(), client.id("far")
+    client.post("/channels", {"endpoint": "Local/100@" + context.format(app=client.app), "app": client.app, "channelId": client.id("near"),
+                              "otherChannelId": far})
+    return is_soon(lambda: client.get("/channels/" + far).json.get("dialplan", {}).get("app_name") == "Stasis" and events.app)
 
 
-@pytest.fixture(scope="session")
-def read_only(server):
-    """user:password of a read-only user."""
-    return promised(server, "ARI_READ_ONLY_AUTH", "a read-only user",
-                    lambda client, auth: client.get("/asterisk/ping", auth=auth).status == 200)
+def misses_sounds(client, media):
+    """True where a sound can be one that does not exist: ari_ref without --sounds has every sound."""
+    playback = client.post("/bridges/%s/play" % client.bridge(), {"media": media}).json["id"]
+    return is_soon(lambda: client.get("/playbacks/" + playback).status == 404)
 
 
-@pytest.fixture(scope="session")
-def crypted(server):
-    """user:password of a user with a crypt(3) hash."""
-    return promised(server, "ARI_CRYPTED_AUTH", "a user with password_format = crypt",
-                    lambda client, auth: client.get("/asterisk/ping", auth=auth).status == 200)
+def is_soon(what):
+    """True when it is so within half a second."""
+    deadline = time.monotonic() + 0.5
+    while not what() and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    return what()
 
 
-@pytest.fixture(scope="session")
-def allowed_origin(server):
-    """An origin of allowed_origins."""
-    return promised(server, "ARI_ALLOWED_ORIGIN", "an allowed origin", lambda client, origin: client.get(
-        "/asterisk/ping", headers={"Origin": origin}).header("Access-Control-Allow-Origin"))
+PROBES = {
+    "read_only": lambda client, auth: client.get("/asterisk/ping", auth=auth).status == 200,
+    "crypted": lambda client, auth: client.get("/asterisk/ping", auth=auth).status == 200,
+    "allowed_origin": lambda client, origin: client.get("/asterisk/ping", headers={"Origin": origin}).header("Access-Control-Allow-Origin"),
+    "refused_origin": lambda client, origin: not client.get("/asterisk/ping", headers={"Origin": origin}).header("Access-Control-Allow-Origin"),
+    "realm": lambda client, realm: '"%s"' % realm in (client.get("/asterisk/ping", auth=None).header("WWW-Authenticate") or ""),
+    "channelvars": lambda client, names: set(client.post("/channels", {"endpoint": "Local/1@nowhere", "app": "nobody"}).json.get(
+        "channelvars", {})) == set(names.split(",")),
+    "context": reaches_application,
+    "dialplan": lambda client, context: all(client.get("/deviceStates/Local%%2F%s@%s" % (exten, context)).json["state"] != "INVALID"
+                                            for exten in ("answer", "app")),
+    "sound": lambda client, name: client.get("/sounds/" + quote(name, safe="")).status == 200,
+    "long_sound": lambda client, name: client.get("/sounds/" + quote(name, safe="")).status == 200,
+    "no_sound": misses_sounds,
+    "console": lambda client, _: "Console" in {log["type"] for log in client.get("/asterisk/logging").json},
+    "module": lambda client, name: matches(client.get("/asterisk/modules/" + name).json, {"use_count": 0}, whole=False),
+    "mailbox_objects": lambda client, path: "configClass" not in str(client.get("/asterisk/config/dynamic/%s/none" % path).json),
+    "compact": lambda client, _: b"\n" not in client.get("/asterisk/ping").body,
+    "pretty": lambda client, url: url,
+}
 
 
-@pytest.fixture(scope="session")
-def refused_origin(server):
-    """An origin that is not allowed."""
-    return promised(server, "ARI_REFUSED_ORIGIN", "a refused origin", lambda client, origin: not client.get(
-        "/asterisk/ping", headers={"Origin": origin}).header("Access-Control-Allow-Origin"))
+@functools.lru_cache(maxsize=None)
+def is_kept(server, name):
+    """Is this of the contract there? What is promised is not looked for."""
+    variable, value, _ = CONTRACT[name]
+    if IN_PROCESS or variable in os.environ or name not in PROBES:
+        return True
+    client = Client(server, "t%s-look-%s" % (RUN, name))
+    try:
+        return bool(PROBES[name](client, os.environ.get(variable, value)))
+    finally:
+        client.sweep()
+
+
+def promised(server, name):
+    """The value of the contract; skip where it is not kept."""
+    variable, value, what = CONTRACT[name]
+    if not is_kept(server, name):
+        pytest.skip("missing: " + what + (variable and " (%s)" % variable))
+    return setting(variable) if variable else value
+
+
+def promise(name):
+    """A fixture that is the value of the contract."""
+    return pytest.fixture(scope="session")(lambda server: promised(server, name))
+
+
+globals().update((name, promise(name)) for name in CONTRACT)          # some are more than their value, and follow
 
 
 @pytest.fixture(scope="session")
 def channelvars(server):
     """The names of channelvars."""
-    return promised(server, "ARI_CHANNELVARS", "channelvars", lambda client, names: set(client.post(
-        "/channels", {"endpoint": "Local/1@nowhere", "app": "nobody"}).json.get("channelvars", {})) == set(names.split(","))).split(",")
+    return promised(server, "channelvars").split(",")
+
+
+@pytest.fixture
+def context(ari):
+    """The context of the case's application."""
+    return ari.context
 
 
 # Cases as text: what a client asks, what comes back, what events tell.
@@ -2637,9 +2720,9 @@ def wanted_of(step):
 class Telling:
     """A case as text that runs: its client, its events, and what names stand for."""
 
-    def __init__(self, ari, events, promise):
-        self.ari, self.events, self.sockets, self.promise = ari, events, {ari.app: events}, promise
-        self.names, self.members = {"app": ari.app, "context": ari.context, "root": ari.path("")}, {}
+    def __init__(self, ari, events, fixture):
+        self.ari, self.events, self.sockets, self.fixture = ari, events, {ari.app: events}, fixture
+        self.names, self.members = {"app": ari.app, "root": ari.path("")}, {}
         self.done, self.fields, self.seen = set(), [], {}
 
     def filled(self, value, in_path=False):
@@ -2654,21 +2737,9 @@ class Telling:
         names = {**self.names, **({name: quote(text, safe="") for name, text in self.members.items()} if in_path else self.members)}
         return re.sub(r"\{([A-Za-z]\w*)\}", lambda match: names[match.group(1)], value)
 
-    def set(self, settings):
-        """Do the scenes that are not done yet, and ask for the promises."""
-        for name in settings:
-            if name not in SCENES:
-                value = self.promise(name)
-                self.names.update(getattr(value, "names", {name: value}))
-            elif name not in self.done:
-                self.done.add(name)
-                self.play(name, [])
-
-    def play(self, scene, arguments):
-        """Do the steps of a scene."""
-        settings, _, steps = SCENES[scene]
-        self.set(settings)
-        for step in steps_of(steps, [scene] + arguments):
+    def tell(self, settings, steps=()):
+        """Do what these settings begin with, and the steps."""
+        for step in flat(settings, steps, self.done):
             self.take(step)
 
     def take(self, step):
@@ -2699,8 +2770,9 @@ class Telling:
             self.events = self.sockets[step["read"]]
         elif "close" in step:
             self.events.close()
-        elif "do" in step:
-            self.play(step["do"], step["arguments"])
+        elif "need" in step:
+            value = self.fixture(step["need"])
+            self.names.update(getattr(value, "names", {step["need"]: value}))
         elif "name" in step:
             self.keep(step)
         else:
@@ -2754,6 +2826,19 @@ def steps_of(steps, cells=None):
     return [read_step(step) for step in steps if step]
 
 
+def flat(settings, steps, done):
+    """What a case does with its settings: steps without scenes, {"need": promise} among them; `done` remembers what was begun."""
+    for name in settings:
+        if name not in done:
+            done.add(name)
+            yield from flat(SCENES[name][0], steps_of(SCENES[name][2], [name]), done) if name in SCENES else [{"need": name}]
+    for step in steps:
+        if "do" in step:
+            yield from flat(SCENES[step["do"]][0], steps_of(SCENES[step["do"]][2], [step["do"], *step["arguments"]]), done)
+        else:
+            yield step
+
+
 def scenes(text):
     """Settings of the cases below."""
     SCENES.update((name, (settings, rule, steps)) for _, name, settings, rule, steps, _ in script_cases(text))
@@ -2765,10 +2850,22 @@ def telling(ari, events, request):
     return Telling(ari, events, request.getfixturevalue)
 
 
+def needs(item):
+    """What of the contract a case asks for: by its fixtures, by its scenes, and by name."""
+    names, found = [*item.fixturenames, *getattr(item.function, "settings", ())], set(item.function.__code__.co_names) & set(CONTRACT)
+    while names:
+        name = names.pop()
+        if name in SCENES and name not in found:
+            settings, _, steps = SCENES[name]
+            names += settings + [step.split()[1] for step in steps if step.startswith("do ")]
+        found.add(name)
+    return found & set(CONTRACT)
+
+
 def scene(name, value=None):
     """A scene for cases in Python: a fixture that is one of its names, or has them all."""
     def play(telling):
-        telling.set([name])
+        telling.tell([name])
         names = types.SimpleNamespace(**telling.names, **telling.members, names=telling.names)
         return names if value is None else getattr(names, value)
     return pytest.fixture(play)
@@ -2776,13 +2873,9 @@ def scene(name, value=None):
 
 def script_case(settings, steps):
     """A case of a class, from its settings and its steps; without steps one whose rows bring them."""
-    def run(telling, steps):
-        telling.set(settings)
-        for step in steps:
-            telling.take(step)
     if steps:
-        return lambda self, telling: run(telling, steps)
-    return lambda self, telling, steps: run(telling, steps)
+        return lambda self, telling: telling.tell(settings, steps)
+    return lambda self, telling, steps: telling.tell(settings, steps)
 
 
 def script(text):
@@ -2805,41 +2898,6 @@ def script(text):
     return give
 
 
-@functools.lru_cache(maxsize=None)
-def misses_sounds(server):
-    """True where a sound can be one that does not exist: ari_ref without --sounds has every sound."""
-    client = Client(server, "t%s-missing" % RUN)
-    playback = client.post("/bridges/%s/play" % client.bridge(), {"media": NO_SOUND}).json["id"]
-    deadline, status = time.monotonic() + 0.5, 200
-    while status == 200 and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
-        status = client.get("/playbacks/" + playback).status
-    client.sweep()
-    return status == 404
-
-
-@pytest.fixture
-def no_sound(ari):
-    """A medium that does not exist."""
-    if not IN_PROCESS and not misses_sounds(ari.server):
-        pytest.skip("precondition missing: a sound that does not exist (start ari_ref with --sounds)")
-    return NO_SOUND
-
-
-@pytest.fixture(scope="session")
-def sound(server):
-    """The id of a sound of one second."""
-    return promised(server, "ARI_SOUND", "a sound of one second",
-                    lambda client, name: client.get("/sounds/" + quote(name, safe="")).status == 200)
-
-
-@pytest.fixture(scope="session")
-def long_sound(server):
-    """The id of a sound of three seconds."""
-    return promised(server, "ARI_LONG_SOUND", "a sound of three seconds",
-                    lambda client, name: client.get("/sounds/" + quote(name, safe="")).status == 200)
-
-
 @pytest.fixture(scope="session")
 def departure():
     """For cases where ari_ref is stricter than Asterisk on purpose."""
@@ -2852,9 +2910,7 @@ def compact(server):
     """For cases about the bytes of JSON: the server says it compactly."""
     if not EXACT:
         pytest.skip("graded exact: set ARI_EXACT=1")
-    with Client(server, "t") as client:
-        if b"\n" in client.get("/asterisk/ping").body:
-            pytest.skip("precondition missing: pretty = no")
+    promised(server, "compact")
 
 
 # --- HTTP: request line and header ---
@@ -4061,16 +4117,16 @@ class TestBasicCredentials:
           ("a tab after Basic", lambda user, password: "Basic\t" + base64_of(user + ":" + password)),
           ("another scheme", lambda user, password: "Bearer " + base64_of(user + ":" + password)),
           ("Digest", lambda user, password: 'Digest username="%s"' % user))
-    def test_are_refused_with(self, ari, change):
+    def test_are_refused_with(self, ari, realm, change):
         """Anything else is 401 with a challenge (res_ari.c, authenticate_user)."""
         user, password = setting("ARI_AUTH").split(":", 1)
         expect(with_token(ari, change(user, password)), closes=False,
-               headers={"WWW-Authenticate": 'Basic realm="%s"' % setting("ARI_REALM")}, **UNAUTHORIZED)
+               headers={"WWW-Authenticate": 'Basic realm="%s"' % realm}, **UNAUTHORIZED)
 
-    def test_are_asked_for(self, ari):
+    def test_are_asked_for(self, ari, realm):
         """No credentials: 401 with the realm (res_ari.c, ast_ari_callback)."""
         expect(ari.get("/asterisk/ping", auth=None), closes=False,
-               headers={"WWW-Authenticate": 'Basic realm="%s"' % setting("ARI_REALM")}, **UNAUTHORIZED)
+               headers={"WWW-Authenticate": 'Basic realm="%s"' % realm}, **UNAUTHORIZED)
 
     @rows("first, second, expected",
           ("another scheme, then good", "Bearer x", "good", {"status": 200}),
@@ -4083,9 +4139,9 @@ class TestBasicCredentials:
         expect(ari.get("/asterisk/ping", auth=None, headers=[("Authorization", value) for value in values]), **expected)
 
     @rows("password", ("an empty password", ""), ("any password", "x"))
-    def test_never_let_in_a_user_without_a_password_with(self, ari, password):
+    def test_never_let_in_a_user_without_a_password_with(self, ari, no_password, password):
         """A user whose password is empty can not log in (ari/config.c, ast_ari_config_validate_user)."""
-        expect(with_token(ari, basic("%s:%s" % (setting("ARI_NO_PASSWORD_USER"), password))), **UNAUTHORIZED)
+        expect(with_token(ari, basic("%s:%s" % (no_password, password))), **UNAUTHORIZED)
 
 
 class TestCryptedPassword:
@@ -4106,9 +4162,8 @@ class TestCryptedPassword:
 
     def test_is_not_the_hash_itself(self, ari, crypted):
         """Who knows the hash does not know the password (ari/config.c, ast_crypt_validate)."""
-        if not crypted == CONTRACT["ARI_CRYPTED_AUTH"]:
-            pytest.skip("precondition missing: the hash is not known (ARI_CRYPTED_AUTH is not %s)"
-                        % CONTRACT["ARI_CRYPTED_AUTH"])
+        if crypted != CONTRACT["crypted"][1]:
+            pytest.skip("missing: a hash that is known (ARI_CRYPTED_AUTH is not %s)" % CONTRACT["crypted"][1])
         stored = re.search(r"password = (\$6\$\S+)", CONFIGURATION).group(1)
         expect(ari.get("/asterisk/ping", auth="%s:%s" % (crypted.split(":")[0], stored)), **UNAUTHORIZED)
 
@@ -4658,11 +4713,11 @@ class TestHandshake:
         expect(ari.handshake(auth=read_only), status=101)
 
     @rows("auth", ("no credentials", None), ("a wrong password", "wrong"))
-    def test_needs_credentials_not(self, ari, auth):
+    def test_needs_credentials_not(self, ari, realm, auth):
         """401 as anywhere (res_ari.c, ast_ari_callback)."""
         user = setting("ARI_AUTH").split(":")[0]
         expect(ari.handshake(auth=auth and "%s:x%s" % (user, auth)), headers={
-            "WWW-Authenticate": 'Basic realm="%s"' % setting("ARI_REALM")}, **UNAUTHORIZED)
+            "WWW-Authenticate": 'Basic realm="%s"' % realm}, **UNAUTHORIZED)
 
     def test_has_no_cors_fields(self, ari, allowed_origin):
         """101 names no origin (res_http_websocket.c)."""
@@ -5754,7 +5809,7 @@ def answered(ari, events, word="call", **params):
 
 
 scenes("""
-    pair A near leg %1, Down, and its far leg %2, which is in Ring and in the application
+    pair [context] A near leg %1, Down, and its far leg %2, which is in Ring and in the application
         POST /channels?endpoint=Local/100@{context}&app={app}&channelId=$%1&otherChannelId=$%2%3 -> 200
         await StasisStart $%2
         %1 = $%1
@@ -5773,7 +5828,7 @@ scenes("""
         do pair near far
         await Dial {near}
         forget
-    created A pair that was created and not dialled yet: the near leg is Down and in the application
+    created [context] A pair that was created and not dialled yet: the near leg is Down and in the application
         POST /channels/create?endpoint=Local/100@{context}&app={app}&channelId=$near&otherChannelId=$far -> 200
         await StasisStart $near
         near = $near
@@ -5794,14 +5849,6 @@ def create(ari, events, **params):
     events.expect("StasisStart", channel=call.near)
     events.waiting.clear()
     return call
-
-
-@pytest.fixture
-def dialplan(ari):
-    """Context default: answer is Answer() and Wait(30), app is Stasis(theapp,one,two)."""
-    for exten in ("answer", "app"):
-        if ari.get("/deviceStates/Local%%2F%s@default" % exten).json["state"] == "INVALID":
-            pytest.skip("precondition missing: extensions answer and app of the dialplan context default")
 
 
 class TestChannel:
@@ -6114,7 +6161,7 @@ class TestOriginate:
         other, bridge = ari.events(ari.app + "-2"), ari.bridge()
         expect(subscribe(ari, "bridge:" + bridge, app=other.app), status=200)
         other.close()
-        context = setting("ARI_CONTEXT").format(app=other.app)
+        context = promised(ari.server, "context").format(app=other.app)
         call = originated_call(ari, endpoint="Local/100@" + context)
         expect_lines(events, call.far, [
             "ChannelCreated", "ChannelDialplan Stasis({other}) @ {place},100,1 Stasis({other})",
@@ -6253,7 +6300,7 @@ class TestChannelSubscription:
     def test_by_being_in_the_application_ends_with_it(self, ari, events):
         """Who did not originate hears from StasisStart to StasisEnd (res_stasis.c, stasis_app_exec)."""
         other = ari.events(ari.app + "-2")
-        far = originated_call(ari, endpoint="Local/1@" + setting("ARI_CONTEXT").format(app=other.app)).far
+        far = originated_call(ari, endpoint="Local/1@" + promised(ari.server, "context").format(app=other.app)).far
         other.expect("StasisStart", channel=far)
         expect(ari.delete("/channels/" + far), status=204)
         other.expect("StasisEnd", channel=far)
@@ -9049,9 +9096,7 @@ NOT_SHOWN = {"status": 409, "json": message("Module information could not be ret
 @pytest.fixture
 def echo(ari):
     """A module that nobody uses and that can be unloaded: app_echo.so. It is loaded again when the case ends."""
-    if not matches(ari.get("/asterisk/modules/app_echo.so").json, {"use_count": 0}, whole=False):
-        pytest.skip("precondition missing: the module app_echo.so")
-    yield "app_echo.so"
+    yield promised(ari.server, "module")
     ari.post("/asterisk/modules/app_echo.so")
 
 
@@ -9197,8 +9242,8 @@ class TestLogChannels:
           ("rotated without being a file", "PUT", "console/rotate", NO_LOG))
     def test_can_not_be(self, ari, log, method, path, expected):
         """400, 409, 500, 404 (resource_asterisk.c; logger.c)."""
-        if path.lower().startswith("console") and "Console" not in {log["type"] for log in ari.get("/asterisk/logging").json}:
-            pytest.skip("precondition missing: a log channel that is the console")
+        if path.lower().startswith("console"):
+            promised(ari.server, "console")
         expect(ari.request(method, "/asterisk/logging/" + path.format(log=log)), **expected)
 
     def test_can_not_be_added_twice(self, ari, log):
@@ -9324,7 +9369,7 @@ class TestGlobalVariable:
 
 # --- asterisk: dynamic configuration ---
 
-MAILBOX_OBJECTS = "/asterisk/config/dynamic/res_mwi_external/mailboxes/"
+MAILBOX_OBJECTS = "/asterisk/config/dynamic/%s/" % CONTRACT["mailbox_objects"][1]
 
 
 def tuples(new, old):
@@ -9338,10 +9383,8 @@ def fields(**values):
 
 
 @pytest.fixture
-def thing(ari):
+def thing(ari, mailbox_objects):
     """The path of a mailbox as an object of the configuration; it is deleted when the case ends."""
-    if ari.get(MAILBOX_OBJECTS + "none").json == message("configClass 'res_mwi_external' not found"):
-        pytest.skip("precondition missing: the configuration class res_mwi_external")
     yield MAILBOX_OBJECTS + ari.id("o")
     ari.delete(MAILBOX_OBJECTS + ari.id("o"))
 
@@ -11928,6 +11971,17 @@ class TestReadme:
         config = ari_ref.read_config(printed.decode())
         assert list(config.users) == ["asterisk", "reader", "crypted", "nopass"] and len(config.warnings) == 1
 
+    def test_the_export_is_complete(self):
+        """--export of this file: every case with all that its head promises, and no name that nothing explains."""
+        suite = jsonlib.loads(subprocess.run([sys.executable, __file__, "--export"], stdout=subprocess.PIPE, check=True).stdout.decode())
+        assert len(suite["cases"]) >= 400 and list(suite["contract"]) == list(CONTRACT)
+        for case in suite["cases"]:
+            assert list(case) == "chapter section sentence rule setting needs steps".split() and case["chapter"] and case["steps"]
+            known = {"app", "root", *case["needs"]}
+            for step in case["steps"]:
+                assert set(re.findall(r"\{([A-Za-z]\w*)\}", jsonlib.dumps(step))) <= known, (case["sentence"], step)
+                known.add(step.get("name"))
+
     def test_the_commands_of_make(self):
         """make help lists every target that the README names."""
         with open(os.path.join(HERE, "Makefile"), encoding="utf-8") as file:
@@ -11946,6 +12000,11 @@ class TestReadme:
         assert b"1 passed" in done.stdout, done.stdout.decode()
 
 
+def heading(name):
+    """The name of a class as words."""
+    return re.sub("(?<!^)(?=[A-Z])", " ", name[4:]).lower()
+
+
 class Sentences:
     """What is collected, as a specification: a chapter, a class, a sentence with its rule."""
 
@@ -11957,19 +12016,38 @@ class Sentences:
                 print("\n" + chapter)
             if item.cls is not section:
                 section = item.cls
-                print("  " + re.sub("(?<=[a-z])(?=[A-Z])", " ", section.__name__[4:] if section else "").lower())
+                print("  " + heading(section.__name__ if section else ""))
             rule = " ".join((item.obj.__doc__ or "").split("\n\n")[0].split())
             print("    %s%s" % (item.name[5:].replace("_", " "), rule and ": " + rule))
 
 
+def exported():
+    """The cases that are told as text, as the head of this file says."""
+    cases = []
+    for case in TOLD:
+        steps = list(flat(case["settings"], case["steps"], set()))
+        needs = [step["need"] for step in steps if "need" in step]
+        if set(needs) <= {*CONTRACT, "departure"}:                  # what needs more is set up in Python
+            setting = [SCENES[name][1] if name in SCENES else CONTRACT.get(name, (0, 0, name))[2] for name in case["settings"]]
+            cases.append({"chapter": REPORT.chapter_of((__file__, case["line"])), "section": heading(case["section"]), "sentence": case["sentence"],
+                          "rule": case["rule"], "setting": setting, "needs": needs, "steps": [step for step in steps if "need" not in step]})
+    contract = {name: {"variable": variable, "value": value, "what": what} for name, (variable, value, what) in CONTRACT.items()}
+    return {"contract": contract, "lines": OWN_WORDS, "cases": cases}
+
+
 def main(arguments):
-    """--contract or --list; the exit status."""
+    """--contract, --list or --export; the exit status."""
     if arguments == ["--contract"]:
-        print(CONFIGURATION.format(pretty="no").strip())
+        print(CONFIGURATION.format(pretty="no").strip() + "\n")
+        for variable, value, what in CONTRACT.values():
+            print("; %-24s %-25s %s" % (variable or "-", value, what))
         return 0
     if arguments == ["--list"]:
         return int(pytest.main(["--collect-only", "-p", "no:terminal", "-p", "no:cacheprovider", __file__], [Sentences()]))
-    print("usage: test_ari_ref.py --contract | --list", file=sys.stderr)
+    if arguments == ["--export"]:
+        print(jsonlib.dumps(exported(), indent=1))
+        return 0
+    print("usage: test_ari_ref.py --contract | --list | --export", file=sys.stderr)
     return 2
 
 
