@@ -2595,6 +2595,12 @@ def channelvars(server):
 
 
 @pytest.fixture
+def channelvar(channelvars):
+    """The first of them."""
+    return channelvars[0]
+
+
+@pytest.fixture
 def context(ari):
     """The context of the case's application."""
     return ari.context
@@ -2644,7 +2650,7 @@ WILD = {"<text>": str, "<timestamp>": TIMESTAMP, "<uuid>": re.compile("[0-9a-f]{
 SUBJECTS = {"Bridge": "bridge", "Dial": "peer", "Playback": "playback", "Recording": "recording"}     # else it is a channel
 SCENES = {}                                         # name -> (settings, rule, steps)
 TOLD = []                                           # the cases, for --export
-TITLE = re.compile(r"(\S.*?)(?: \[([\w, ]*)\])?(?: ([A-Z0-9(].*))?")
+TITLE = re.compile(r"([^\s\[][^\[]*?)(?: \[([\w, ]*)\])?(?: ([A-Z0-9(].*))?")
 REQUEST = re.compile(r"(eventually )?([A-Z]+) (\S+)(?: as (\S+))?(?: (?!->)(.+?))? +-> (\d+)(?: ([A-Z][\w' ]*?))?(?: (empty|page \"|[\"{\[=].*))?")
 EVENT = re.compile(r"(await|never) ([A-Z]\w+)(?: (\{\w+\}|[^ {=]\S*))?(?: (\{.*?\}))?(?: = (\w+) (.*))?")
 STEPS = [(re.compile(pattern), read) for pattern, read in (
@@ -2728,7 +2734,7 @@ class Telling:
     def filled(self, value, in_path=False):
         """A value of a step with names and ids in it."""
         if isinstance(value, dict):
-            return {name: self.filled(member, in_path or name == "path") for name, member in value.items()}
+            return {self.filled(name): self.filled(member, name == "path") for name, member in value.items()}
         if isinstance(value, list):
             return [self.filled(item) for item in value]
         if not isinstance(value, str):
@@ -6740,285 +6746,224 @@ class TestChannelOperation:
 
 # --- channels: variables ---
 
-NO_VARIABLE = {"status": 404, "phrase": "Variable Not Found", "json": message("Provided variable was not found")}
-NO_NAME = bad_request("Variable name is required")
-NO_FUNCTION = {"status": 500, "phrase": "Error With Function", "json": message("Unable to read provided function")}
+scenes("""
+    set The far leg has the variable %1 of the value %2
+        POST /channels/{far}/variable?variable=%1&value=%2 -> 204
+        await ChannelVarset {far} {"variable": "%1", "value": "%2"}
+    bobs [context] The near leg of a call of Bob <12>, which is not answered
+        do pair near far &callerId=Bob%20%3C12%3E
+""")
 
 
-def set_variable(ari, events, channel, name, value):
-    """Set a plain variable of a channel, and wait until it is set."""
-    expect(ari.post("/channels/%s/variable" % channel, {"variable": name, "value": value}), status=204)
-    return events.expect("ChannelVarset", variable=name, value=value, channel=channel)
-
-
-def variable_of(ari, channel, name, **expectation):
-    """GET a channel's variable and expect this."""
-    return expect(ari.get("/channels/%s/variable" % channel, {"variable": name}), **expectation)
-
-
+@script("""
+    is refused when [unanswered] Name, channel, variable (ast_ari_channels_get_channel_var, ..._set_channel_var)
+        %1/variable%2 -> %3
+        | set without a name, before the channel is looked for  | POST /channels/$none |                     | 400 "Variable name is required"
+        | set with an empty name                                | POST /channels/{far} | ?variable=          | 400 "Variable name is required"
+        | set on an unknown channel                             | POST /channels/$none | ?variable=X&value=1 | 404 "Channel not found"
+        | set outside an application                            | POST /channels/{near} | ?variable=X&value=1 | 409 "Channel not in Stasis application"
+        | read without a name, before the channel is looked for | GET /channels/$none  |                     | 400 "Variable name is required"
+        | read with an empty name                               | GET /channels/{far}  | ?variable=          | 400 "Variable name is required"
+        | read of an unknown channel                            | GET /channels/$none  | ?variable=X | 404 Channel Not Found "Provided channel was not found"
+        | read without being set                                | GET /channels/{far}  | ?variable=X | 404 Variable Not Found "Provided variable was not found"
+        | read without being set, outside an application        | GET /channels/{near} | ?variable=X | 404 Variable Not Found "Provided variable was not found"
+        | read as an unknown function | GET /channels/{far} | ?variable=NOFUNC(x) | 500 Error With Function "Unable to read provided function"
+        | read as a function with an unknown argument | GET /channels/{far} | ?variable=CHANNEL(nope) | 500 Error With Function "Unable to read provided function"
+    is set by [call] 204, ChannelVarset, and the new value (ast_ari_channels_set_channel_var)
+        POST /channels/{far}/variable %1 -> 204 empty
+        await ChannelVarset {far} {"variable": "Q", "value": "v"}
+        GET /channels/{far}/variable?variable=Q -> 200 = {"value": "v"}
+        | a query | ?variable=Q&value=v || JSON | {"variable": "Q", "value": "v"} || a form | form: variable=Q&value=v
+    may hold [call] Any text, taken literally (pbx_variables.c, pbx_builtin_setvar_helper)
+        POST /channels/{far}/variable {"variable": "Q", "value": "%1"} -> 204
+        await ChannelVarset {far} {"variable": "Q", "value": "%1"}
+        GET /channels/{far}/variable?variable=Q -> 200 = {"value": "%1"}
+        | quotes and a backslash | a\\"b'c\\\\ || characters beyond ASCII | \u00e9\u20ac\U0001f600 || blanks | \\u0020 a  b\\u0020
+        | dialplan syntax | ${1},$[1+1] || line ends | a\\r\\nb
+    is set again with [call] No value unsets it, an empty one does not; both tell of "" (pbx_variables.c)
+        do set Q v
+        POST /channels/{far}/variable?variable=Q%1 -> 204
+        await ChannelVarset {far} {"variable": "Q", "value": ""}
+        GET /channels/{far}/variable?variable=Q -> %2
+        | no value | | 404 Variable Not Found "Provided variable was not found" || an empty value | &value= | 200 = {"value": ""}
+    is found by its name [call] Names are case-sensitive (pbx_variables.c)
+        do set Name v
+        GET /channels/{far}/variable?variable=Name -> 200 = {"value": "v"}
+        GET /channels/{far}/variable?variable=NAME -> 404 Variable Not Found "Provided variable was not found"
+    is set with underscores and read without [call] The event has them, the name has not (pbx_variables.c; ast_var_name)
+        do set %1 v
+        GET /channels/{far}/variable?variable=Z -> 200 = {"value": "v"}
+        GET /channels/{far}/variable?variable=%1 -> 404 Variable Not Found "Provided variable was not found"
+        | one underscore | _Z || two | __Z
+    belongs to one leg [call] The other leg of the pair has its own (pbx_variables.c)
+        do set Q v
+        GET /channels/{near}/variable?variable=Q -> 404 Variable Not Found "Provided variable was not found"
+    hides a global one [call] The channel's own first, else the global one (pbx_variables.c, pbx_retrieve_variable)
+        POST /asterisk/variable?variable=$G&value=global -> 204
+        GET /channels/{far}/variable?variable=$G -> 200 = {"value": "global"}
+        do set $G own
+        GET /channels/{far}/variable?variable=$G -> 200 = {"value": "own"}
+        POST /asterisk/variable?variable=$G -> 204
+    is built in as [call] What every channel answers (pbx_variables.c, pbx_retrieve_variable; func_channel.c)
+        GET /channels/{far}/variable?variable=%0 -> 200 = {"value": "%1"}
+        | EXTEN | 100 || CONTEXT | {context} || PRIORITY | 1 || UNIQUEID | {far} || HANGUPCAUSE | 0 || STASISSTATUS || CHANNEL(state) | Up
+        | CHANNEL(language) | en || CHANNEL | {name} || CHANNEL(name) | {name} || CHANNELS({far}) || CHANNELS({name}) | {name}
+    stasisstatus is not there before an application [unanswered] A leg that never was in one has none (res_stasis.c, app_stasis.c)
+        GET /channels/{near}/variable?variable=STASISSTATUS -> 404 Variable Not Found "Provided variable was not found"
+    may set of the caller id ChannelCallerId and no ChannelVarset (func_callerid.c)
+        do legs near far name &callerId=Old%20%3C1%3E
+        POST /channels/{near}/variable?variable=CALLERID(%1)&value=%2 -> 204
+        await ChannelCallerId {"channel": {"id": "{near}", "caller": {"name": "%3", "number": "%4"}},
+            "caller_presentation": 0, "caller_presentation_txt": "Presentation Allowed, Not Screened"}
+        never ChannelVarset {near}
+        | name and number | all | New%20%3C12%3E | New | 12 || the number | num | 99 | Old | 99 || the name | name | New | New | 1
+    may read of the caller id [bobs] Functions for reading (func_callerid.c)
+        GET /channels/{near}/variable?variable=%1 -> 200 = {"value": "%2"}
+        | name and number | CALLERID(all) | \\"Bob\\" <12> || the number | CALLERID(num) | 12 || the name | CALLERID(name) | Bob
+        | the connected number | CONNECTEDLINE(num) | 12 || the connected name | CONNECTEDLINE(name) | Bob
+        | both of the connected line | CONNECTEDLINE(all) | \\"Bob\\" <12> || nothing of an item that is not known | CALLERID(nope)
+    may read of half a caller id Quotes and brackets stand there all the same (func_callerid.c, party_id_read)
+        do pair near far &callerId=%1
+        GET /channels/{near}/variable?variable=CALLERID(all) -> 200 = {"value": "%2"}
+        | a number alone | %3C12%3E | \\"\\" <12> || a name alone | Bob | \\"Bob\\" <>
+    may read of a channel [call] Items of CHANNEL(), in any case (func_channel.c)
+        GET /channels/{far}/variable?variable=CHANNEL(%1) -> 200 = {"value": "%3"}
+        GET /channels/{far}/variable?variable=CHANNEL(%2) -> 200 = {"value": "%3"}
+        | what runs | appname | APPNAME | Stasis || the kind | channeltype | CHANNELTYPE | Local || no group | callgroup | CALLGROUP
+        | whether it is held | onhold | ONHOLD | 0 || the limit of forwards | max_forwards | MAX_FORWARDS | 20
+    may set the connected line [call] ChannelConnectedLine (func_callerid.c)
+        POST /channels/{near}/variable?variable=CONNECTEDLINE(name)&value=Eve -> 204
+        await ChannelConnectedLine {"channel": {"id": "{near}", "connected": {"name": "Eve", "number": ""}}}
+    may set the language of both legs [call] CHANNEL(language) of a Local leg changes both, without an event (func_channel.c; core_unreal.c)
+        POST /channels/{near}/variable?variable=CHANNEL(language)&value=fr -> 204
+        eventually GET /channels/{near}/variable?variable=CHANNEL(language) -> 200 = {"value": "fr"}
+        eventually GET /channels/{far}/variable?variable=CHANNEL(language) -> 200 = {"value": "fr"}
+    of an unknown function is set in vain [call] 204, and nothing happens (pbx_functions.c, ast_func_write)
+        POST /channels/{far}/variable?variable=NOFUNC(x)&value=1 -> 204
+        never ChannelVarset {far}
+""")
 class TestChannelVariable:
-    @rows("method, channel, query, expected",
-          ("set without a name, before the channel is looked for", "POST", "none-{near}", "", NO_NAME),
-          ("set with an empty name", "POST", "{far}", "?variable=", NO_NAME),
-          ("set on an unknown channel", "POST", "none-{near}", "?variable=X&value=1", NO_CHANNEL),
-          ("set outside an application", "POST", "{near}", "?variable=X&value=1", OUTSIDE),
-          ("read without a name, before the channel is looked for", "GET", "none-{near}", "", NO_NAME),
-          ("read with an empty name", "GET", "{far}", "?variable=", NO_NAME),
-          ("read of an unknown channel", "GET", "none-{near}", "?variable=X",
-           {"status": 404, "phrase": "Channel Not Found", "json": message("Provided channel was not found")}),
-          ("read without being set", "GET", "{far}", "?variable=X", NO_VARIABLE),
-          ("read without being set, outside an application", "GET", "{near}", "?variable=X", NO_VARIABLE),
-          ("read as an unknown function", "GET", "{far}", "?variable=NOFUNC(x)", NO_FUNCTION),
-          ("read as a function with an unknown argument", "GET", "{far}", "?variable=CHANNEL(nope)", NO_FUNCTION))
-    def test_is_refused_when(self, ari, unanswered, method, channel, query, expected):
-        """Name, channel, variable (resource_channels.c, ast_ari_channels_get_channel_var, ..._set_channel_var)."""
-        expect(ari.request(method, "/channels/%s/variable%s" % (filled(channel, unanswered.names), query)), **expected)
-
-    @rows("more", ("a query", {"params": {"variable": "Q", "value": "v"}}),
-          ("JSON", {"json": {"variable": "Q", "value": "v"}}),
-          ("a form", {"form": {"variable": "Q", "value": "v"}}))
-    def test_is_set_by(self, ari, events, call, more):
-        """204, ChannelVarset, and the new value (resource_channels.c, ast_ari_channels_set_channel_var)."""
-        expect(ari.post("/channels/%s/variable" % call.far, **more), status=204, body=b"")
-        events.expect("ChannelVarset", variable="Q", value="v", channel=call.far)
-        variable_of(ari, call.far, "Q", status=200, json={"value": "v"})
-
-    @rows("value", ("quotes and a backslash", "a\"b'c\\"), ("characters beyond ASCII", "\u00e9\u20ac\U0001f600"),
-          ("blanks", "  a  b "), ("dialplan syntax", "${X},$[1+1]"), ("line ends", "a\r\nb"))
-    def test_may_hold(self, ari, events, call, value):
-        """Any text, taken literally (pbx_variables.c, pbx_builtin_setvar_helper)."""
-        expect(ari.post("/channels/%s/variable" % call.far, json={"variable": "Q", "value": value}), status=204)
-        events.expect("ChannelVarset", variable="Q", value=value)
-        variable_of(ari, call.far, "Q", status=200, json={"value": value})
-
-    @rows("query, expected",
-          ("no value", "variable=Q", NO_VARIABLE), ("an empty value", "variable=Q&value=",
-                                                    {"status": 200, "json": {"value": ""}}))
-    def test_is_set_again_with(self, ari, events, call, query, expected):
-        """No value unsets it, an empty one does not; both tell of "" (pbx_variables.c)."""
-        set_variable(ari, events, call.far, "Q", "v")
-        expect(ari.post("/channels/%s/variable?%s" % (call.far, query)), status=204)
-        events.expect("ChannelVarset", variable="Q", value="", channel=call.far)
-        variable_of(ari, call.far, "Q", **expected)
-
-    @rows("read, expected",
-          ("in the same case", "Name", {"status": 200, "json": {"value": "v"}}),
-          ("in another case", "NAME", NO_VARIABLE))
-    def test_is_found_by_its_name(self, ari, events, call, read, expected):
-        """Names are case-sensitive (pbx_variables.c)."""
-        set_variable(ari, events, call.far, "Name", "v")
-        variable_of(ari, call.far, read, **expected)
-
-    @rows("name", ("one underscore", "_Z"), ("two", "__Z"))
-    def test_is_set_with_underscores_and_read_without(self, ari, events, call, name):
-        """The event has them, the name has not (pbx_variables.c; ast_var_name)."""
-        set_variable(ari, events, call.far, name, "v")
-        variable_of(ari, call.far, "Z", status=200, json={"value": "v"})
-        variable_of(ari, call.far, name, **NO_VARIABLE)
-
-    def test_belongs_to_one_leg(self, ari, events, call):
-        """The other leg of the pair has its own (pbx_variables.c)."""
-        set_variable(ari, events, call.far, "Q", "v")
-        variable_of(ari, call.near, "Q", **NO_VARIABLE)
-
-    def test_hides_a_global_one(self, ari, events, call):
-        """The channel's own first, else the global one (pbx_variables.c, pbx_retrieve_variable)."""
-        name = ari.id("G").replace("-", "_")
-        expect(ari.post("/asterisk/variable", {"variable": name, "value": "global"}), status=204)
-        variable_of(ari, call.far, name, status=200, json={"value": "global"})
-        set_variable(ari, events, call.far, name, "own")
-        variable_of(ari, call.far, name, status=200, json={"value": "own"})
-        expect(ari.post("/asterisk/variable", {"variable": name}), status=204)
-
-    @rows("name, value", ("EXTEN", "EXTEN", "100"), ("CONTEXT", "CONTEXT", "{context}"), ("PRIORITY", "PRIORITY", "1"),
-          ("UNIQUEID", "UNIQUEID", "{far}"), ("HANGUPCAUSE", "HANGUPCAUSE", "0"), ("STASISSTATUS", "STASISSTATUS", ""),
-          ("CHANNEL(state)", "CHANNEL(state)", "Up"), ("CHANNEL(language)", "CHANNEL(language)", "en"))
-    def test_is_built_in_as(self, ari, call, name, value):
-        """What every channel answers (pbx_variables.c, pbx_retrieve_variable; func_channel.c)."""
-        variable_of(ari, call.far, name, status=200, json={"value": filled(value, call.names)})
-
-    @rows("name", ("CHANNEL", "CHANNEL"), ("CHANNEL(name)", "CHANNEL(name)"))
-    def test_is_the_name_of_the_channel_as(self, ari, call, name):
-        """The name (pbx_variables.c; func_channel.c)."""
-        variable_of(ari, call.far, name, status=200, json={"value": ari.get("/channels/" + call.far).json["name"]})
-
-    def test_stasisstatus_is_not_there_before_an_application(self, ari, unanswered):
-        """A leg that never was in one has none (res_stasis.c, app_stasis.c)."""
-        variable_of(ari, unanswered.near, "STASISSTATUS", **NO_VARIABLE)
-
-    @rows("function, value, name, number",
-          ("name and number", "CALLERID(all)", "New <12>", "New", "12"),
-          ("the number", "CALLERID(num)", "99", "Old", "99"),
-          ("the name", "CALLERID(name)", "New", "New", "1"))
-    def test_may_set_of_the_caller_id(self, ari, events, function, value, name, number):
-        """ChannelCallerId and no ChannelVarset (func_callerid.c)."""
-        call = answered(ari, events, callerId="Old <1>")
-        expect(ari.post("/channels/%s/variable" % call.near, {"variable": function, "value": value}), status=204)
-        events.expect("ChannelCallerId", channel={"id": call.near, "caller": {"name": name, "number": number}},
-                      caller_presentation=0, caller_presentation_txt="Presentation Allowed, Not Screened")
-        events.expect_none("ChannelVarset", channel=call.near)
-
-    @rows("function, value", ("name and number", "CALLERID(all)", '"Bob" <12>'), ("the number", "CALLERID(num)", "12"),
-          ("the name", "CALLERID(name)", "Bob"), ("the connected number", "CONNECTEDLINE(num)", "12"),
-          ("the connected name", "CONNECTEDLINE(name)", "Bob"), ("both of the connected line", "CONNECTEDLINE(all)", '"Bob" <12>'),
-          ("nothing of an item that is not known", "CALLERID(nope)", ""))
-    def test_may_read_of_the_caller_id(self, ari, events, function, value):
-        """Functions for reading (func_callerid.c)."""
-        variable_of(ari, originated_call(ari, callerId="Bob <12>").near, function, status=200, json={"value": value})
-
-    @rows("caller_id, value", ("a number alone", "<12>", '"" <12>'), ("a name alone", "Bob", '"Bob" <>'))
-    def test_may_read_of_half_a_caller_id(self, ari, events, caller_id, value):
-        """Quotes and brackets stand there all the same (func_callerid.c, party_id_read)."""
-        variable_of(ari, originated_call(ari, callerId=caller_id).near, "CALLERID(all)", status=200, json={"value": value})
-
-    @rows("item, value", ("what runs", "appname", "Stasis"), ("the kind", "channeltype", "Local"), ("no group", "callgroup", ""),
-          ("whether it is held", "onhold", "0"), ("the limit of forwards", "max_forwards", "20"))
-    def test_may_read_of_a_channel(self, ari, events, call, item, value):
-        """Items of CHANNEL(), in any case (func_channel.c)."""
-        for spelt in (item, item.upper()):
-            variable_of(ari, call.far, "CHANNEL(%s)" % spelt, status=200, json={"value": value})
-
-    def test_may_set_the_connected_line(self, ari, events, call):
-        """ChannelConnectedLine (func_callerid.c)."""
-        expect(ari.post("/channels/%s/variable" % call.near, {"variable": "CONNECTEDLINE(name)", "value": "Eve"}),
-               status=204)
-        events.expect("ChannelConnectedLine", channel={"id": call.near, "connected": {"name": "Eve", "number": ""}})
-
-    def test_may_set_the_language_of_both_legs(self, ari, events, call):
-        """CHANNEL(language) of a Local leg changes both, without an event (func_channel.c; core_unreal.c)."""
-        expect(ari.post("/channels/%s/variable" % call.near, {"variable": "CHANNEL(language)", "value": "fr"}),
-               status=204)
-        for leg in (call.near, call.far):
-            ari.eventually("/channels/%s/variable?variable=CHANNEL(language)" % leg, status=200, json={"value": "fr"})
-
-    def test_of_an_unknown_function_is_set_in_vain(self, ari, events, call):
-        """204, and nothing happens (pbx_functions.c, ast_func_write)."""
-        expect(ari.post("/channels/%s/variable" % call.far, {"variable": "NOFUNC(x)", "value": "1"}), status=204)
-        events.expect_none("ChannelVarset", channel=call.far)
+    """Variables and functions of a channel (resource_channels.c)."""
 
 
+@script("""
+    holds [call] What is set of a function is kept, as the function reads it, and no variable (func_channel.c; func_callerid.c)
+        POST /channels/{far}/variable?variable=%1&value=%2 -> 204
+        do set BEHIND 1
+        GET /channels/{far}/variable?variable=%1 -> 200 = {"value": "%3"}
+        never ChannelVarset {"variable": "%1"}
+        | an account | CHANNEL(accountcode) | a%20b,c | a b,c || a user field | CHANNEL(userfield) | x | x
+        | in any case | CHANNEL(UserField) | x | x || nothing | CHANNEL(userfield) || the first source of a hangup | CHANNEL(hangupsource) | x | x
+        | a class of music | CHANNEL(musicclass) | nosuch | nosuch || a parking lot | CHANNEL(parkinglot) | p | p
+        | a flag by its word | CHANNEL(amaflags) | Omit | 1 || a flag by its number | CHANNEL(amaflags) | 9 | 9
+        | a flag that is none | CHANNEL(amaflags) | odd | 0 || a flag that is negative | CHANNEL(amaflags) | -1 | 0
+        | groups | CHANNEL(callgroup) | 1,3-5 | 1, 3, 4, 5 || a group over 63 | CHANNEL(pickupgroup) | 63,64,0 | 0, 63
+        | no group | CHANNEL(callgroup) | x || named groups | CHANNEL(namedcallgroup) | a,%20b,c%20,a | a, c, b
+        | features | CHANNEL(dtmf_features) | XWT | TWX || no features | CHANNEL(dtmf_features) | tk
+        | a capability | CHANNEL(transfercapability) | video | VIDEO || an unknown capability | CHANNEL(transfercapability) | nosuch | SPEECH
+        | a tone zone | CHANNEL(tonezone) | US | us || forwards | CHANNEL(max_forwards) | 7x | 7
+        | no number of forwards | CHANNEL(max_forwards) | x | 20 || security | CHANNEL(secure_bridge_media) | yes | 1
+        | no security | CHANNEL(secure_bridge_signaling) | no || a dialled number | CALLERID(dnid) | 55 | 55
+        | an accounted number | CALLERID(ani) | 55 | 55 || both of it | CALLERID(ani-all) | A%20%3C5%3E | \\"A\\" <5>
+        | the line's kind | CALLERID(ani2) | 22 | 22 || no kind | CALLERID(ani2) | x | 0 || a tag | CALLERID(tag) | t | t
+        | a plan | CALLERID(num-plan) | 16 | 16 || a redirecting number | CALLERID(rdnis) | 55 | 55
+        | a presentation | CALLERID(num-pres) | PROHIB | prohib || an unknown presentation | CALLERID(num-pres) | x | allowed_not_screened
+        | a character set | CALLERID(name-charset) | 9 | utf8 || a private name | CALLERID(priv-name) | P | P
+        | a source | CONNECTEDLINE(source) | 1 | answer || who was called first | REDIRECTING(orig-num) | 55 | 55
+        | who redirects | REDIRECTING(from-all) | A%20%3C5%3E | \\"A\\" <5> || a count | REDIRECTING(count) | 3 | 3
+        | a reason | REDIRECTING(reason) | cfb | cfb || a reason by its number | REDIRECTING(reason) | 3 | unavailable
+        | an unknown reason | REDIRECTING(reason) | no%20words | no words || no item | CALLERID(nosuch) | x
+        | a presentation without a name and a number | CALLERID(pres) | x | unavailable
+    source of a hangup is the one that was set first [call] Nor does an empty one count (main/channel.c, ast_set_hangupsource)
+        POST /channels/{far}/variable?variable=CHANNEL(hangupsource)&value= -> 204
+        POST /channels/{far}/variable?variable=CHANNEL(hangupsource)&value=first -> 204
+        POST /channels/{far}/variable?variable=CHANNEL(hangupsource)&value=second -> 204
+        do set BEHIND 1
+        GET /channels/{far}/variable?variable=CHANNEL(hangupsource) -> 200 = {"value": "first"}
+    is that of both legs [call] What CHANNEL() sets on one leg is set on the other (core_unreal.c, ast_unreal_setoption)
+        POST /channels/{far}/variable?variable=CHANNEL(%1)&value=fr -> 204
+        do set BEHIND 1
+        GET /channels/{near}/variable?variable=CHANNEL(%1) -> 200 = {"value": "fr"}
+        | a language | language || a user field | userfield
+    account is the peers on the other leg and shown [call] It crosses over to peeraccount (core_unreal.c, ast_unreal_setoption)
+        POST /channels/{far}/variable?variable=CHANNEL(accountcode)&value=acc -> 204
+        do set BEHIND 1
+        GET /channels/{far} -> 200 {"accountcode": "acc"}
+        GET /channels/{near} -> 200 {"accountcode": ""}
+        GET /channels/{near}/variable?variable=CHANNEL(peeraccount) -> 200 = {"value": "acc"}
+    publishes the channel by [call, channelvar] Some items, so that what was set before shows in it; others do not (channel_internal_api.c)
+        do set {channelvar} new
+        POST /channels/{far}/variable?variable=CHANNEL(%1)&value=1 -> 204
+        do set BEHIND 1
+        GET /channels/{far} -> 200 {"channelvars": {"{channelvar}": "%2"}}
+        | a language | language | new || an account | accountcode | new || a flag | amaflags | new || a user field | userfield
+        | an unknown item | nosuch
+    built in hides what is set under its name [call] ChannelVarset tells the value, reading does not (pbx_variables.c, pbx_retrieve_variable)
+        GET /channels/{far}/variable?variable=%0 -> 200
+        before <- value
+        do set %0 1x
+        GET /channels/{far}/variable?variable=%0 -> 200 = {"value": "{before}"}
+        | EXTEN || CONTEXT || PRIORITY || CHANNEL || UNIQUEID || HANGUPCAUSE || CALLINGPRES || CALLINGANI2 || CALLINGTON || CALLINGTNS
+        | ENTITYID || SYSTEMNAME || ASTETCDIR
+    hint is never there [call] A place without a hint has none, whatever is set (pbx_variables.c, pbx_retrieve_variable)
+        do set %0 1x
+        GET /channels/{far}/variable?variable=%0 -> 404 Variable Not Found "Provided variable was not found"
+        | HINT || HINTNAME
+    built in hides a global one of its name As those of a channel (pbx_variables.c, pbx_retrieve_variable)
+        GET /asterisk/variable?variable=%0 -> 200
+        before <- value
+        POST /asterisk/variable?variable=%0&value=1x -> 204
+        GET /asterisk/variable?variable=%0 -> 200 = {"value": "{before}"}
+        POST /asterisk/variable?variable=%0 -> 204
+        | ENTITYID || SYSTEMNAME || ASTETCDIR
+""")
 class TestKeptItem:
-    @rows("item, value, kept",
-          ("an account", "CHANNEL(accountcode)", "a b,c", "a b,c"), ("a user field", "CHANNEL(userfield)", "x", "x"),
-          ("in any case", "CHANNEL(UserField)", "x", "x"), ("nothing", "CHANNEL(userfield)", "", ""),
-          ("a class of music", "CHANNEL(musicclass)", "nosuch", "nosuch"), ("a parking lot", "CHANNEL(parkinglot)", "p", "p"),
-          ("a flag by its word", "CHANNEL(amaflags)", "Omit", "1"), ("a flag by its number", "CHANNEL(amaflags)", "9", "9"),
-          ("a flag that is none", "CHANNEL(amaflags)", "odd", "0"), ("a flag that is negative", "CHANNEL(amaflags)", "-1", "0"),
-          ("groups", "CHANNEL(callgroup)", "1,3-5", "1, 3, 4, 5"), ("a group over 63", "CHANNEL(pickupgroup)", "63,64,0", "0, 63"),
-          ("no group", "CHANNEL(callgroup)", "x", ""), ("named groups", "CHANNEL(namedcallgroup)", "a, b,c ,a", "a, c, b"),
-          ("features", "CHANNEL(dtmf_features)", "XWT", "TWX"), ("no features", "CHANNEL(dtmf_features)", "tk", ""),
-          ("a capability", "CHANNEL(transfercapability)", "video", "VIDEO"),
-          ("an unknown capability", "CHANNEL(transfercapability)", "nosuch", "SPEECH"),
-          ("a tone zone", "CHANNEL(tonezone)", "US", "us"), ("forwards", "CHANNEL(max_forwards)", "7x", "7"),
-          ("no number of forwards", "CHANNEL(max_forwards)", "x", "20"), ("security", "CHANNEL(secure_bridge_media)", "yes", "1"),
-          ("no security", "CHANNEL(secure_bridge_signaling)", "no", ""), ("a dialled number", "CALLERID(dnid)", "55", "55"),
-          ("an accounted number", "CALLERID(ani)", "55", "55"), ("both of it", "CALLERID(ani-all)", "A <5>", '"A" <5>'),
-          ("the line's kind", "CALLERID(ani2)", "22", "22"), ("no kind", "CALLERID(ani2)", "x", "0"), ("a tag", "CALLERID(tag)", "t", "t"),
-          ("a plan", "CALLERID(num-plan)", "16", "16"), ("a redirecting number", "CALLERID(rdnis)", "55", "55"),
-          ("a presentation", "CALLERID(num-pres)", "PROHIB", "prohib"), ("an unknown presentation", "CALLERID(num-pres)", "x", "allowed_not_screened"),
-          ("a character set", "CALLERID(name-charset)", "9", "utf8"), ("a private name", "CALLERID(priv-name)", "P", "P"),
-          ("a source", "CONNECTEDLINE(source)", "1", "answer"), ("who was called first", "REDIRECTING(orig-num)", "55", "55"),
-          ("who redirects", "REDIRECTING(from-all)", "A <5>", '"A" <5>'), ("a count", "REDIRECTING(count)", "3", "3"),
-          ("a reason", "REDIRECTING(reason)", "cfb", "cfb"), ("a reason by its number", "REDIRECTING(reason)", "3", "unavailable"),
-          ("an unknown reason", "REDIRECTING(reason)", "no words", "no words"), ("no item", "CALLERID(nosuch)", "x", ""))
-    def test_holds(self, ari, events, call, item, value, kept):
-        """What is set of a function is kept, as the function reads it, and no variable (func_channel.c; func_callerid.c)."""
-        expect(ari.post("/channels/%s/variable" % call.far, {"variable": item, "value": value}), status=204)
-        set_variable(ari, events, call.far, "BEHIND", "1")
-        variable_of(ari, call.far, item, status=200, json={"value": kept})
-        events.expect_none("ChannelVarset", variable=item)
-
-    @rows("item", ("a language", "language"), ("a user field", "userfield"))
-    def test_is_that_of_both_legs(self, ari, events, call, item):
-        """What CHANNEL() sets on one leg is set on the other (core_unreal.c, ast_unreal_setoption)."""
-        expect(ari.post("/channels/%s/variable" % call.far, {"variable": "CHANNEL(%s)" % item, "value": "fr"}), status=204)
-        set_variable(ari, events, call.far, "BEHIND", "1")
-        variable_of(ari, call.near, "CHANNEL(%s)" % item, status=200, json={"value": "fr"})
-
-    def test_account_is_the_peers_on_the_other_leg_and_shown(self, ari, events, call):
-        """accountcode and peeraccount cross over; the channel shows its own (core_unreal.c, ast_unreal_setoption)."""
-        expect(ari.post("/channels/%s/variable" % call.far, {"variable": "CHANNEL(accountcode)", "value": "acc"}), status=204)
-        set_variable(ari, events, call.far, "BEHIND", "1")
-        expect(ari.get("/channels/" + call.far), status=200, has={"accountcode": "acc"})
-        expect(ari.get("/channels/" + call.near), status=200, has={"accountcode": ""})
-        variable_of(ari, call.near, "CHANNEL(peeraccount)", status=200, json={"value": "acc"})
-
-    @rows("item, shown", ("a language", "language", "new"), ("an account", "accountcode", "new"), ("a flag", "amaflags", "new"),
-          ("a user field", "userfield", ""), ("an unknown item", "nosuch", ""))
-    def test_publishes_the_channel_by(self, ari, events, call, channelvars, item, shown):
-        """Some items, so that what was set before shows in the channel; others do not (channel_internal_api.c)."""
-        set_variable(ari, events, call.far, channelvars[0], "new")
-        expect(ari.post("/channels/%s/variable" % call.far, {"variable": "CHANNEL(%s)" % item, "value": "1"}), status=204)
-        set_variable(ari, events, call.far, "BEHIND", "1")
-        expect(ari.get("/channels/" + call.far), status=200, has={"channelvars": {channelvars[0]: shown}})
-
-    @rows("name", ("EXTEN", "EXTEN"), ("CONTEXT", "CONTEXT"), ("PRIORITY", "PRIORITY"), ("CHANNEL", "CHANNEL"), ("UNIQUEID", "UNIQUEID"),
-          ("HANGUPCAUSE", "HANGUPCAUSE"), ("CALLINGPRES", "CALLINGPRES"), ("CALLINGANI2", "CALLINGANI2"), ("CALLINGTON", "CALLINGTON"),
-          ("CALLINGTNS", "CALLINGTNS"), ("ENTITYID", "ENTITYID"), ("SYSTEMNAME", "SYSTEMNAME"), ("ASTETCDIR", "ASTETCDIR"))
-    def test_built_in_variable_hides_what_is_set_under_its_name(self, ari, events, call, name):
-        """ChannelVarset tells the value, reading does not (pbx_variables.c, pbx_retrieve_variable)."""
-        before = ari.get("/channels/%s/variable" % call.far, {"variable": name}).json
-        set_variable(ari, events, call.far, name, "1x")
-        variable_of(ari, call.far, name, status=200, json=before)
-
-    @rows("name", ("HINT", "HINT"), ("HINTNAME", "HINTNAME"))
-    def test_hint_is_never_there(self, ari, events, call, name):
-        """A place without a hint has none, whatever is set (pbx_variables.c, pbx_retrieve_variable)."""
-        set_variable(ari, events, call.far, name, "1x")
-        variable_of(ari, call.far, name, **NO_VARIABLE)
-
-    @rows("name", ("EPOCH", "ENTITYID"), ("SYSTEMNAME", "SYSTEMNAME"), ("ASTETCDIR", "ASTETCDIR"))
-    def test_built_in_global_hides_what_is_set_under_its_name(self, ari, name):
-        """As those of a channel (pbx_variables.c, pbx_retrieve_variable)."""
-        before = ari.get("/asterisk/variable", {"variable": name}).json
-        expect(ari.post("/asterisk/variable", {"variable": name, "value": "1x"}), status=204)
-        expect(ari.get("/asterisk/variable", {"variable": name}), status=200, json=before)
-        expect(ari.post("/asterisk/variable", {"variable": name}), status=204)
+    """What functions keep, and what is built in."""
 
 
 # --- channels: digits ---
 
+@script("""
+    sent on one leg are heard on the other [call] What is sent on a leg comes out at its other end (core_local.c, local_digit_end)
+        POST /channels/{%1}/dtmf?dtmf=5 -> 204
+        await ChannelDtmfReceived {%2} {"digit": "5", "duration_ms": 100}
+        | the near leg by the far one | near | far || the far leg by the near one | far | near
+    may be all sixteen [call] 0-9 * # A-D, letters in the case that was sent
+        POST /channels/{near}/dtmf {"dtmf": "0123456789*#ABCDabcd", "between": 1} -> 204
+        hasten 3 s
+        {far}: ChannelDtmfReceived 0; ChannelDtmfReceived 1; ChannelDtmfReceived 2; ChannelDtmfReceived 3; ChannelDtmfReceived 4
+        {far}: ChannelDtmfReceived 5; ChannelDtmfReceived 6; ChannelDtmfReceived 7; ChannelDtmfReceived 8; ChannelDtmfReceived 9
+        {far}: ChannelDtmfReceived *; ChannelDtmfReceived #; ChannelDtmfReceived A; ChannelDtmfReceived B; ChannelDtmfReceived C
+        {far}: ChannelDtmfReceived D; ChannelDtmfReceived a; ChannelDtmfReceived b; ChannelDtmfReceived c; ChannelDtmfReceived d
+    skip [call] What is no digit is left out
+        POST /channels/{near}/dtmf {"dtmf": "1%1x2", "between": 1} -> 204
+        hasten 1 s
+        {far}: ChannelDtmfReceived 1; ChannelDtmfReceived 2
+        | other characters | ! || a hook flash | f
+    have a duration [call] At least 100 ms (AST_MIN_DTMF_DURATION is 80, the default here 100)
+        POST /channels/{near}/dtmf?dtmf=1&duration=%1 -> 204
+        hasten 1 s
+        await ChannelDtmfReceived {far} {"duration_ms": %2}
+        | a longer one | 180 | 180 || none below 100 ms | 50 | 100
+    may stand in [call] JSON, form or query (res_ari_channels.c)
+        POST /channels/{near}/dtmf %1 -> 204
+        hasten 0.5 s
+        await ChannelDtmfReceived {far} {"digit": "1"}
+        | a query | ?dtmf=1 || JSON | {"dtmf": "1"} || a form | form: dtmf=1
+    may be heard outside an application [unanswered] By those subscribed to the channel (stasis/app.c); before the answer with Dial PROGRESS
+        POST /channels/{far}/dtmf?dtmf=7 -> 204
+        hasten 0.5 s
+        {near}: Dial PROGRESS; ChannelDtmfReceived 7
+    end with the leg that hears them [call] Nothing is heard on a leg behind its end; the sender ends too (core_local.c)
+        POST /channels/{far}/dtmf?dtmf=123 -> 204
+        await ChannelDtmfReceived {near} {"digit": "1"}
+        DELETE /channels/{near} -> 204
+        {near}: ChannelHangupRequest 32 soft; StasisEnd; ChannelVarset STASISSTATUS=SUCCESS; ChannelDestroyed 16
+        await ChannelDestroyed {far}
+        never ChannelDtmfReceived {near}
+""")
 class TestDigits:
-    @rows("sender, hearer", ("the near leg by the far one", "near", "far"),
-          ("the far leg by the near one", "far", "near"))
-    def test_sent_on_one_leg_are_heard_on_the_other(self, ari, events, call, sender, hearer):
-        """What is sent on a leg comes out at its other end (core_local.c, local_digit_end)."""
-        expect(ari.post("/channels/%s/dtmf" % getattr(call, sender), {"dtmf": "5"}), status=204)
-        events.expect("ChannelDtmfReceived", channel=getattr(call, hearer), digit="5", duration_ms=100)
-
-    def test_may_be_all_sixteen(self, ari, events, call):
-        """0-9 * # A-D, letters in the case that was sent (main/app.c, ast_dtmf_stream)."""
-        expect(ari.post("/channels/%s/dtmf" % call.near, json={"dtmf": "0123456789*#ABCDabcd", "between": 1}),
-               status=204)
-        ari.hasten(3)
-        expect_lines(events, call.far, ["ChannelDtmfReceived " + digit for digit in "0123456789*#ABCDabcd"])
-
-    def test_skip_what_is_none(self, ari, events, call):
-        """Other characters are left out (main/app.c, ast_dtmf_stream)."""
-        expect(ari.post("/channels/%s/dtmf" % call.near, json={"dtmf": "1!x2", "between": 1}), status=204)
-        ari.hasten(1)
-        expect_lines(events, call.far, ["ChannelDtmfReceived 1", "ChannelDtmfReceived 2"])
-
-    @rows("asked, heard", ("a longer one", 180, 180), ("none below 100 ms", 50, 100))
-    def test_have_a_duration(self, ari, events, call, asked, heard):
-        """At least 100 ms (AST_MIN_DTMF_DURATION is 80, the default here 100; main/app.c)."""
-        expect(ari.post("/channels/%s/dtmf" % call.near, {"dtmf": "1", "duration": asked}), status=204)
-        ari.hasten(1)
-        events.expect("ChannelDtmfReceived", channel=call.far, duration_ms=heard)
-
-    @rows("more", ("a query", {"params": {"dtmf": "1"}}), ("JSON", {"json": {"dtmf": "1"}}),
-          ("a form", {"form": {"dtmf": "1"}}))
-    def test_may_stand_in(self, ari, events, call, more):
-        """JSON, form or query (res_ari_channels.c)."""
-        expect(ari.post("/channels/%s/dtmf" % call.near, **more), status=204)
-        ari.hasten(0.5)
-        events.expect("ChannelDtmfReceived", channel=call.far, digit="1")
-
-    def test_may_be_heard_outside_an_application(self, ari, events, unanswered):
-        """By those subscribed to the channel (stasis/app.c); before the answer with Dial PROGRESS."""
-        expect(ari.post("/channels/%s/dtmf" % unanswered.far, {"dtmf": "7"}), status=204)
-        ari.hasten(0.5)
-        expect_lines(events, unanswered.near, ["Dial PROGRESS", "ChannelDtmfReceived 7"])
+    """Digits that are sent (main/app.c, ast_dtmf_stream)."""
 
     @rows("params, times",
           ("digits and gaps of 100 ms", {"dtmf": "12"}, [0.2, 0.4, 0.5]),
@@ -7026,9 +6971,10 @@ class TestDigits:
           ("a duration that is too short, and no gap", {"dtmf": "12", "duration": 20, "between": 0}, [0.2, 0.4, 0.5]),
           ("time before and after", {"dtmf": "12", "before": 300, "after": 500}, [0.5, 0.7, 1.3]),
           ("half a second for w, a whole one for W", {"dtmf": "1w2W3"}, [0.2, 0.9, 2.1, 2.2]),
+          ("a gap for a hook flash", {"dtmf": "1f2", "between": 300}, [0.2, 0.9, 1.2]),
           ("no time for what is none", {"dtmf": "xyz"}, [0.1]))
     def test_take_their_time_with(self, ari, events, call, params, times):
-        """100 ms of quiet, then each digit with its gap, told at its end; the next command waits (main/app.c, dtmf_stream)."""
+        """100 ms of quiet, then each digit with its gap, told at its end; the next command waits."""
         start = seconds_of(ari.get("/asterisk/ping").json)
         expect(ari.post("/channels/%s/dtmf" % call.far, params), status=204)
         expect(ari.post("/channels/%s/variable" % call.far, {"variable": "X", "value": "over"}), status=204)
@@ -7039,16 +6985,6 @@ class TestDigits:
             late = seconds_of(events.expect(kind, **members)) - start - due
             if not -0.02 <= late <= (0.3 if IN_PROCESS else DEADLINE_SECONDS):
                 fail(events.request, "%s %s %g s after the request" % (kind, members, due), "%+.2f s" % late)
-
-    def test_end_with_the_leg_that_hears_them(self, ari, events, call):
-        """Nothing is heard on a leg behind its end; the sender ends too (core_local.c)."""
-        expect(ari.post("/channels/%s/dtmf" % call.far, {"dtmf": "123"}), status=204)
-        events.expect("ChannelDtmfReceived", channel=call.near, digit="1")
-        expect(ari.delete("/channels/" + call.near), status=204)
-        expect_lines(events, call.near, ["ChannelHangupRequest 32 soft", "StasisEnd", "ChannelVarset STASISSTATUS=SUCCESS",
-                                         "ChannelDestroyed 16"])
-        events.expect("ChannelDestroyed", channel=call.far)
-        events.expect_none("ChannelDtmfReceived", channel=call.near)
 
 
 # --- channels: continue, move ---
@@ -7243,13 +7179,13 @@ class TestSnoop:
 
     def test_has_a_status_of_the_application_it_runs(self, ari, snoop):
         """STASISSTATUS, empty as long as it is inside (app_stasis.c)."""
-        variable_of(ari, snoop, "STASISSTATUS", status=200, json={"value": ""})
+        expect(ari.get("/channels/%s/variable?variable=STASISSTATUS" % snoop), status=200, json={"value": ""})
 
     def test_goes_on_in_the_dialplan(self, ari, events, snoop):
         """A place that exists is run, as with other channels (res_stasis.c, stasis_app_exec)."""
         expect(ari.post("/channels/%s/continue?context=%s&extension=1" % (snoop, ari.context)), status=204)
         expect_lines(events, snoop, ["StasisEnd", "StasisStart"])
-        variable_of(ari, snoop, "STASISSTATUS", status=200, json={"value": ""})
+        expect(ari.get("/channels/%s/variable?variable=STASISSTATUS" % snoop), status=200, json={"value": ""})
 
     def test_ends_when_it_is_hung_up(self, ari, events, call, snoop):
         """And its target does not (res_stasis_snoop.c)."""
@@ -7343,8 +7279,8 @@ class TestExternalMedia:
         """Two variables (chan_rtp.c, unicast_rtp_request)."""
         params = {"app": ari.app, "external_host": "127.0.0.1:9", "format": "ulaw", "channelId": ari.id("x")}
         expect(ari.post("/channels/externalMedia", params), status=200)
-        variable_of(ari, ari.id("x"), "UNICASTRTP_LOCAL_ADDRESS", status=200, json={"value": str})
-        variable_of(ari, ari.id("x"), "UNICASTRTP_LOCAL_PORT", status=200, json={"value": re.compile(r"\d+")})
+        for name, value in (("ADDRESS", str), ("PORT", re.compile(r"\d+"))):
+            expect(ari.get("/channels/%s/variable?variable=UNICASTRTP_LOCAL_%s" % (ari.id("x"), name)), status=200, json={"value": value})
 
     def test_listens_at_a_port_of_its_own(self, ari, events):
         """Two channels, two UDP ports (chan_rtp.c, unicast_rtp_request)."""
@@ -9289,7 +9225,7 @@ class TestGlobalVariable:
     @rows("method", ("read with", "GET"), ("set with", "POST"))
     def test_is_not(self, ari, method, more):
         """400 (resource_asterisk.c)."""
-        expect(ari.request(method, "/asterisk/variable", **more), **NO_NAME)
+        expect(ari.request(method, "/asterisk/variable", **more), **bad_request("Variable name is required"))
 
     def test_is_empty_when_it_is_not_set(self, ari):
         """No 404 here (resource_asterisk.c, ast_ari_asterisk_get_global_var)."""
