@@ -6629,119 +6629,75 @@ class TestDial:
 
 # --- channels: operations ---
 
-COMMANDS = (
-    ("be answered", "POST", "answer"), ("ring", "POST", "ring"), ("stop ringing", "DELETE", "ring"),
-    ("be held", "POST", "hold"), ("be unheld", "DELETE", "hold"), ("hear music", "POST", "moh"),
-    ("hear no more music", "DELETE", "moh"), ("hear silence", "POST", "silence"),
-    ("hear no more silence", "DELETE", "silence"), ("send digits", "POST", "dtmf?dtmf=1"),
-    ("be muted", "POST", "mute?direction=both"), ("be unmuted", "DELETE", "mute?direction=both"),
-    ("go on in the dialplan", "POST", "continue"), ("be redirected", "POST", "redirect?endpoint=Local/1@x"),
-    ("hear a sound", "POST", "play?media=sound:x"), ("hear a sound of an id", "POST", "play/{id}?media=sound:x"))
-IN_ANY_STATE = (
-    ("be moved", "POST", "move?app=x"), ("be dialled", "POST", "dial"),
-    ("be given a variable", "POST", "variable?variable=X&value=1"),
-    ("be recorded", "POST", "record?name={id}&format=wav"))
-COMPLAINTS = (
-    ("digits", "POST", "dtmf"), ("a direction to mute", "POST", "mute"), ("a direction to unmute", "DELETE", "mute"),
-    ("a label", "POST", "continue?label=none"), ("an endpoint", "POST", "redirect"), ("a medium", "POST", "play"),
-    ("a good skip", "POST", "play?media=x&skipms=-1"))
-NO_LABEL = {"status": 404, "json": message("Requested label can not be found")}
+scenes("""
+    ringing [dialled] The near leg rings
+        POST /channels/{far}/ring -> 204
+        await ChannelStateChange {"channel": {"id": "{near}", "state": "Ringing"}}
+""")
 
 
+@script("""
+    can not Channel, application, state (find_control, channel_state_invalid)
+        %3
+        %1 /channels/%4/%2 -> %5
+        | be answered | POST | answer || ring | POST | ring || stop ringing | DELETE | ring || be held | POST | hold || be unheld | DELETE | hold
+        | hear music | POST | moh || hear no more music | DELETE | moh || hear silence | POST | silence || hear no more silence | DELETE | silence
+        | send digits | POST | dtmf?dtmf=1 || be muted | POST | mute?direction=both || be unmuted | DELETE | mute?direction=both
+        | go on in the dialplan | POST | continue || be redirected | POST | redirect?endpoint=Local/1@x
+        | hear a sound | POST | play?media=sound:x || hear a sound of an id | POST | play/$x?media=sound:x
+        x
+        | where there is no channel | | $none | 404 "Channel not found"
+        | outside an application | do unanswered | {near} | 409 "Channel not in Stasis application"
+        | down | do created | {near} | 412 "Channel in invalid state" || ringing | do ringing | {near} | 412 "Channel in invalid state"
+    can in any state, but not Channel, application (find_control)
+        %2
+        POST /channels/%3/%1 -> %4
+        | be moved | move?app=x || be dialled | dial || be given a variable | variable?variable=X&value=1 || be recorded | record?name=$x&format=wav
+        x
+        | where there is no channel | | $none | 404 "Channel not found"
+        | outside an application | do unanswered | {near} | 409 "Channel not in Stasis application"
+    is looked at before Channel and state before parameters
+        %3
+        %1 /channels/%4/%2 -> %5
+        | digits | POST | dtmf || a direction to mute | POST | mute || a direction to unmute | DELETE | mute || a label | POST | continue?label=none
+        | an endpoint | POST | redirect || a medium | POST | play || a good skip | POST | play?media=x&skipms=-1
+        x
+        | where there is none | | $none | 404 "Channel not found" || when it is down | do created | {near} | 412 "Channel in invalid state"
+    needs [unanswered] What is missing or wrong
+        %1 /channels/{far}/%2 -> %3
+        | digits | POST | dtmf | 400 "DTMF is required" || digits that are not empty | POST | dtmf?dtmf= | 400 "DTMF is required"
+        | a direction to mute | POST | mute | 400 "Direction is required"
+        | a direction that is not empty | POST | mute?direction= | 400 "Direction is required"
+        | one of three directions | POST | mute?direction=up | 400 "Invalid direction specified"
+        | a direction in small letters | POST | mute?direction=IN | 400 "Invalid direction specified"
+        | a direction to unmute | DELETE | mute | 400 "Direction is required"
+        | one of three directions to unmute | DELETE | mute?direction=x | 400 "Invalid direction specified"
+        | a known label | POST | continue?label=none | 404 "Requested label can not be found"
+        | a label that is not 0 | POST | continue?label=0 | 400 "Requested priority is illegal"
+        | an endpoint | POST | redirect | 400 Not Found "Required parameter 'endpoint' not provided."
+        | an endpoint that is not empty | POST | redirect?endpoint= | 400 Not Found "Required parameter 'endpoint' not provided."
+        | an endpoint with a slash | POST | redirect?endpoint=x | 422 "Endpoint parameter 'x' does not contain tech/resource"
+        | an endpoint with a technology | POST | redirect?endpoint=/x | 422 "Endpoint parameter '/x' does not contain tech/resource"
+        | an endpoint with a resource | POST | redirect?endpoint=Local/ | 422 "No resource provided in endpoint parameter 'Local/'"
+        | an endpoint of its own technology | POST | redirect?endpoint=SIP/x | 422 "Endpoint technology 'SIP' does not match channel technology 'Local'"
+    tells nothing of a channel that is up and [call] 204, and no event on a Local channel
+        %1 /channels/{far}/%2 -> 204 empty
+        never about {near}
+        never about {far}
+        | answered again | POST | answer || rung | POST | ring || rung no more | DELETE | ring || held | POST | hold || unheld | DELETE | hold
+        | given music | POST | moh || given music of an unknown class | POST | moh?mohClass=none || given no music | DELETE | moh
+        | given silence | POST | silence || given no silence | DELETE | silence || muted both ways | POST | mute?direction=both
+        | muted one way | POST | mute?direction=in || muted the other way | POST | mute?direction=out || unmuted | DELETE | mute?direction=both
+        | redirected | POST | redirect?endpoint=Local/1@x || redirected by a prefix of its technology | POST | redirect?endpoint=loc/1@x
+    takes its parameters from [call] JSON, form or query (res_ari_channels.c)
+        POST /channels/{far}/mute %1 -> 204
+        | a query | ?direction=both || JSON | {"direction": "both"} || a form | form: direction=both
+    has no rtp statistics where [unanswered] 404, then 403 for Local channels, in an application or not
+        GET /channels/%1/rtp_statistics -> %2
+        | is there none | $none | 404 "Channel not found" || is no RTP | {near} | 403 "Unsupported channel type"
+""")
 class TestChannelOperation:
-    @rows("method, operation", *(COMMANDS + IN_ANY_STATE))
-    def test_needs_a_channel_to(self, ari, method, operation):
-        """404 (resource_channels.c, find_control)."""
-        path = "/channels/%s/%s" % (ari.id("none"), operation.format(id=ari.id("x")))
-        expect(ari.request(method, path), **NO_CHANNEL)
-
-    @rows("method, operation", *(COMMANDS + IN_ANY_STATE))
-    def test_needs_a_channel_in_an_application_to(self, ari, unanswered, method, operation):
-        """409 (resource_channels.c, find_control)."""
-        path = "/channels/%s/%s" % (unanswered.near, operation.format(id=ari.id("x")))
-        expect(ari.request(method, path), **OUTSIDE)
-
-    @rows("method, operation", *COMMANDS)
-    def test_needs_a_channel_that_is_not_down_to(self, ari, created, method, operation):
-        """412 (resource_channels.c, channel_state_invalid)."""
-        path = "/channels/%s/%s" % (created.near, operation.format(id=ari.id("x")))
-        expect(ari.request(method, path), **WRONG_STATE)
-
-    @rows("method, operation", *COMMANDS)
-    def test_needs_a_channel_that_is_not_ringing_to(self, ari, events, dialled, method, operation):
-        """412 (resource_channels.c, channel_state_invalid)."""
-        expect(ari.post("/channels/%s/ring" % dialled.far), status=204)
-        events.expect("ChannelStateChange", channel={"id": dialled.near, "state": "Ringing"})
-        path = "/channels/%s/%s" % (dialled.near, operation.format(id=ari.id("x")))
-        expect(ari.request(method, path), **WRONG_STATE)
-
-    @rows("method, operation", *COMPLAINTS)
-    def test_looks_for_the_channel_before(self, ari, method, operation):
-        """404 before 400 (resource_channels.c)."""
-        expect(ari.request(method, "/channels/%s/%s" % (ari.id("none"), operation)), **NO_CHANNEL)
-
-    @rows("method, operation", *COMPLAINTS)
-    def test_looks_at_the_state_before(self, ari, created, method, operation):
-        """412 before 400 (resource_channels.c)."""
-        expect(ari.request(method, "/channels/%s/%s" % (created.near, operation)), **WRONG_STATE)
-
-    @rows("method, operation, expected",
-          ("digits", "POST", "dtmf", bad_request("DTMF is required")),
-          ("digits that are not empty", "POST", "dtmf?dtmf=", bad_request("DTMF is required")),
-          ("a direction to mute", "POST", "mute", bad_request("Direction is required")),
-          ("a direction that is not empty", "POST", "mute?direction=", bad_request("Direction is required")),
-          ("one of three directions", "POST", "mute?direction=up", bad_request("Invalid direction specified")),
-          ("a direction in small letters", "POST", "mute?direction=IN", bad_request("Invalid direction specified")),
-          ("a direction to unmute", "DELETE", "mute", bad_request("Direction is required")),
-          ("one of three directions to unmute", "DELETE", "mute?direction=x",
-           bad_request("Invalid direction specified")),
-          ("a known label", "POST", "continue?label=none", NO_LABEL),
-          ("a label that is not 0", "POST", "continue?label=0", bad_request("Requested priority is illegal")),
-          ("an endpoint", "POST", "redirect", dict(bad_request("Required parameter 'endpoint' not provided."),
-                                                   phrase="Not Found")),
-          ("an endpoint that is not empty", "POST", "redirect?endpoint=",
-           dict(bad_request("Required parameter 'endpoint' not provided."), phrase="Not Found")),
-          ("an endpoint with a slash", "POST", "redirect?endpoint=x",
-           {"status": 422, "json": message("Endpoint parameter 'x' does not contain tech/resource")}),
-          ("an endpoint with a technology", "POST", "redirect?endpoint=/x",
-           {"status": 422, "json": message("Endpoint parameter '/x' does not contain tech/resource")}),
-          ("an endpoint with a resource", "POST", "redirect?endpoint=Local/",
-           {"status": 422, "json": message("No resource provided in endpoint parameter 'Local/'")}),
-          ("an endpoint of its own technology", "POST", "redirect?endpoint=SIP/x",
-           {"status": 422, "json": message("Endpoint technology 'SIP' does not match channel technology 'Local'")}))
-    def test_needs(self, ari, unanswered, method, operation, expected):
-        """What is missing or wrong (resource_channels.c)."""
-        expect(ari.request(method, "/channels/%s/%s" % (unanswered.far, operation)), **expected)
-
-    @rows("method, operation",
-          ("answered again", "POST", "answer"), ("rung", "POST", "ring"), ("rung no more", "DELETE", "ring"),
-          ("held", "POST", "hold"), ("unheld", "DELETE", "hold"), ("given music", "POST", "moh"),
-          ("given music of an unknown class", "POST", "moh?mohClass=none"), ("given no music", "DELETE", "moh"),
-          ("given silence", "POST", "silence"), ("given no silence", "DELETE", "silence"),
-          ("muted both ways", "POST", "mute?direction=both"), ("muted one way", "POST", "mute?direction=in"),
-          ("muted the other way", "POST", "mute?direction=out"), ("unmuted", "DELETE", "mute?direction=both"),
-          ("redirected", "POST", "redirect?endpoint=Local/1@x"),
-          ("redirected by a prefix of its technology", "POST", "redirect?endpoint=loc/1@x"))
-    def test_tells_nothing_of_a_channel_that_is_up_and(self, ari, events, call, method, operation):
-        """204, and no event on a Local channel (resource_channels.c)."""
-        expect(ari.request(method, "/channels/%s/%s" % (call.far, operation)), status=204, body=b"")
-        events.marker()
-        if [event for event in events.waiting if {call.near, call.far} & subjects(event)]:
-            fail(events.request, "no event", shown(events.waiting))
-
-    @rows("more", ("a query", {"params": {"direction": "both"}}), ("JSON", {"json": {"direction": "both"}}),
-          ("a form", {"form": {"direction": "both"}}))
-    def test_takes_its_parameters_from(self, ari, call, more):
-        """JSON, form or query (res_ari_channels.c)."""
-        expect(ari.post("/channels/%s/mute" % call.far, **more), status=204)
-
-    @rows("channel, expected",
-          ("is there none", "{id}", NO_CHANNEL),
-          ("is no RTP", "{near}", {"status": 403, "json": message("Unsupported channel type")}))
-    def test_has_no_rtp_statistics_where(self, ari, unanswered, channel, expected):
-        """404, then 403 for Local channels, in an application or not (resource_channels.c)."""
-        names = dict(unanswered.names, id=ari.id("none"))
-        expect(ari.get("/channels/%s/rtp_statistics" % filled(channel, names)), **expected)
+    """What can be done to a channel, and when (resource_channels.c)."""
 
 
 # --- channels: variables ---
@@ -6989,317 +6945,223 @@ class TestDigits:
 
 # --- channels: continue, move ---
 
+@script("""
+    goes to an extension of the same context [call] StasisEnd shows the new place one priority early; then the dialplan runs (ast_explicit_goto)
+        POST /channels/{far}/continue?extension=200 -> 204
+        {far}: StasisEnd @ {context},200,0 Stasis({app}); ChannelVarset STASISSTATUS=SUCCESS @ {context},100,1 Stasis({app})
+        {far}: ChannelDialplan Stasis({app}) @ {context},200,1 Stasis({app}); ChannelVarset STASISSTATUS= @ {context},200,1 Stasis({app})
+        {far}: StasisStart @ {context},200,1 Stasis({app})
+    goes to [call] The context given, else the present one; extension, else s with a context; label, else priority, else 1
+        POST /channels/{far}/continue?%1 -> 204
+        {far}: StasisEnd; ChannelVarset STASISSTATUS=SUCCESS; ChannelDialplan Stasis({app}); ChannelVarset STASISSTATUS=
+        {far}: StasisStart @ {context},%2,1 Stasis({app})
+        | a context and an extension | context={context}&extension=7 | 7 || a context alone: extension s | context={context} | s
+        | a label that is a number | extension=7&label=1 | 7 || a label rather than a priority | extension=7&label=1&priority=9 | 7
+    goes to the next priority without parameters [call] Here there is none: the channel ends at h (__ast_pbx_run)
+        POST /channels/{far}/continue -> 204
+        {far}: StasisEnd @ {context},100,1 Stasis({app}); ChannelVarset STASISSTATUS=SUCCESS
+        {far}: ChannelHangupRequest 16 soft @ {context},100,2 (); ChannelDialplan NoOp() @ {context},h,1 NoOp(); ChannelDestroyed 0
+    ends where there is nothing [call] A missing place: the soft request stands there, and there is no h (__ast_pbx_run)
+        POST /channels/{far}/continue?context=none -> 204
+        {far}: StasisEnd @ none,s,0 Stasis({app}); ChannelVarset STASISSTATUS=SUCCESS @ {context},100,1 Stasis({app})
+        {far}: ChannelHangupRequest 16 soft @ none,s,1 (); ChannelDestroyed 0 @ none,s,1 ()
+        {near}: ChannelHangupRequest 0; StasisEnd; ChannelVarset STASISSTATUS=SUCCESS; ChannelDestroyed 0
+    of an originated leg shows the new place at once [dialplan, call] The near leg: its exact new place; STASISSTATUS only at the end (pbx_outgoing_exec)
+        POST /channels/{near}/continue?context=default&extension=answer -> 204
+        {near}: StasisEnd @ default,answer,1 Stasis({app}); ChannelDialplan Answer() @ default,answer,1 Answer()
+        {near}: ChannelDialplan Wait(30) @ default,answer,2 Wait(30)
+    of an originated leg to nowhere ends it [call] STASISSTATUS, and the place once more, before the end (pbx_outgoing_exec)
+        POST /channels/{near}/continue?context=none -> 204
+        {near}: StasisEnd @ none,s,1 Stasis({app}); ChannelVarset STASISSTATUS=SUCCESS
+        {near}: ChannelDialplan AppDial2((Outgoing Line)) @ none,s,1 AppDial2((Outgoing Line)); ChannelDestroyed 0
+    of a created leg ends it [dialled] It has no dialplan to go on with: cause 16 (resource_channels.c, stasis_app_exec_call_thread)
+        POST /channels/{far}/answer -> 204
+        await Dial {near} {"dialstatus": "ANSWER"}
+        forget
+        POST /channels/{near}/continue -> 204
+        {near}: StasisEnd; ChannelVarset STASISSTATUS=SUCCESS; ChannelDestroyed 16
+    leaves the application [dialplan, call] What is in the dialplan can not be controlled: 409 (resource_channels.c, find_control)
+        POST /channels/{far}/continue?context=default&extension=answer -> 204
+        await ChannelDialplan {far} {"dialplan_app": "Wait", "dialplan_app_data": "30"}
+        POST /channels/{far}/continue -> 409 "Channel not in Stasis application"
+    to an application that is not there fails there [dialplan, call] Stasis sets STASISSTATUS to FAILED, and the dialplan goes on (app_stasis.c)
+        POST /channels/{far}/continue?context=default&extension=app -> 204
+        {far}: StasisEnd @ default,app,0 Stasis({app}); ChannelVarset STASISSTATUS=SUCCESS; ChannelDialplan Stasis(theapp,one,two)
+        {far}: ChannelVarset STASISSTATUS=; ChannelVarset STASISSTATUS=FAILED; ChannelHangupRequest 16 soft @ default,app,2 (); ChannelDestroyed 0
+""")
 class TestContinue:
-    def test_goes_to_an_extension_of_the_same_context(self, ari, events, call):
-        """StasisEnd shows the new place one priority early; then the dialplan runs (pbx.c, ast_explicit_goto)."""
-        expect(ari.post("/channels/%s/continue" % call.far, {"extension": "200"}), status=204)
-        expect_lines(events, call.far, [
-            "StasisEnd @ {context},200,0 Stasis({app})",
-            "ChannelVarset STASISSTATUS=SUCCESS @ {context},100,1 Stasis({app})",
-            "ChannelDialplan Stasis({app}) @ {context},200,1 Stasis({app})",
-            "ChannelVarset STASISSTATUS= @ {context},200,1 Stasis({app})",
-            "StasisStart @ {context},200,1 Stasis({app})"], call.names)
-
-    @rows("params, place",
-          ("a context and an extension", {"context": "{context}", "extension": "7"}, "{context},7,1"),
-          ("a context alone: extension s", {"context": "{context}"}, "{context},s,1"),
-          ("a label that is a number", {"extension": "7", "label": "1"}, "{context},7,1"),
-          ("a label rather than a priority", {"extension": "7", "label": "1", "priority": "9"}, "{context},7,1"))
-    def test_goes_to(self, ari, events, call, params, place):
-        """context, else the present one; extension, else s with a context; label, else priority, else 1."""
-        expect(ari.post("/channels/%s/continue" % call.far, filled(params, call.names)), status=204)
-        start = expect_lines(events, call.far, ["StasisEnd", "ChannelVarset STASISSTATUS=SUCCESS",
-                                                "ChannelDialplan Stasis({app})",
-                                                "ChannelVarset STASISSTATUS=", "StasisStart"], call.names)[-1]
-        if line_of(start, True).split(" @ ")[1].split(" ")[0] != filled(place, call.names):
-            fail(events.request, filled(place, call.names), line_of(start, True))
-
-    def test_goes_to_the_next_priority_without_parameters(self, ari, events, call):
-        """Here there is none: the channel ends at h (pbx.c, __ast_pbx_run)."""
-        expect(ari.post("/channels/%s/continue" % call.far), status=204)
-        expect_lines(events, call.far, [
-            "StasisEnd @ {context},100,1 Stasis({app})", "ChannelVarset STASISSTATUS=SUCCESS",
-            "ChannelHangupRequest 16 soft @ {context},100,2 ()", "ChannelDialplan NoOp() @ {context},h,1 NoOp()",
-            "ChannelDestroyed 0"], call.names)
-
-    def test_ends_where_there_is_nothing(self, ari, events, call):
-        """A missing place: the soft request stands there, and there is no h (pbx.c, __ast_pbx_run)."""
-        expect(ari.post("/channels/%s/continue" % call.far, {"context": "none"}), status=204)
-        expect_lines(events, call.far, [
-            "StasisEnd @ none,s,0 Stasis({app})", "ChannelVarset STASISSTATUS=SUCCESS @ {context},100,1 Stasis({app})",
-            "ChannelHangupRequest 16 soft @ none,s,1 ()", "ChannelDestroyed 0 @ none,s,1 ()"], call.names)
-        expect_lines(events, call.near, ["ChannelHangupRequest 0", "StasisEnd", "ChannelVarset STASISSTATUS=SUCCESS",
-                                         "ChannelDestroyed 0"])
-
-    def test_of_an_originated_leg_shows_the_new_place_at_once(self, ari, events, dialplan, call):
-        """The near leg: its exact new place; STASISSTATUS comes only at the end (pbx.c, pbx_outgoing_exec)."""
-        expect(ari.post("/channels/%s/continue" % call.near, {"context": "default", "extension": "answer"}), status=204)
-        expect_lines(events, call.near, [
-            "StasisEnd @ default,answer,1 Stasis({app})", "ChannelDialplan Answer() @ default,answer,1 Answer()",
-            "ChannelDialplan Wait(30) @ default,answer,2 Wait(30)"], call.names)
-
-    def test_of_an_originated_leg_to_nowhere_ends_it(self, ari, events, call):
-        """STASISSTATUS, and the place once more, before the end (pbx.c, pbx_outgoing_exec)."""
-        expect(ari.post("/channels/%s/continue" % call.near, {"context": "none"}), status=204)
-        expect_lines(events, call.near, [
-            "StasisEnd @ none,s,1 Stasis({app})", "ChannelVarset STASISSTATUS=SUCCESS",
-            "ChannelDialplan AppDial2((Outgoing Line)) @ none,s,1 AppDial2((Outgoing Line))", "ChannelDestroyed 0"],
-                     call.names)
-
-    def test_of_a_created_leg_ends_it(self, ari, events, dialled):
-        """It has no dialplan to go on with: cause 16 (resource_channels.c, stasis_app_exec_call_thread)."""
-        expect(ari.post("/channels/%s/answer" % dialled.far), status=204)
-        events.expect("Dial", peer=dialled.near, dialstatus="ANSWER")
-        events.waiting.clear()
-        expect(ari.post("/channels/%s/continue" % dialled.near), status=204)
-        expect_lines(events, dialled.near, ["StasisEnd", "ChannelVarset STASISSTATUS=SUCCESS", "ChannelDestroyed 16"])
-
-    def test_leaves_the_application(self, ari, events, dialplan, call):
-        """What is in the dialplan can not be controlled: 409 (resource_channels.c, find_control)."""
-        expect(ari.post("/channels/%s/continue" % call.far, {"context": "default", "extension": "answer"}), status=204)
-        events.expect("ChannelDialplan", channel=call.far, dialplan_app="Wait", dialplan_app_data="30")
-        expect(ari.post("/channels/%s/continue" % call.far), **OUTSIDE)
-
-    def test_to_an_application_that_is_not_there_fails_there(self, ari, events, dialplan, call):
-        """Stasis sets STASISSTATUS to FAILED, and the dialplan goes on (app_stasis.c)."""
-        expect(ari.post("/channels/%s/continue" % call.far, {"context": "default", "extension": "app"}), status=204)
-        expect_lines(events, call.far, [
-            "StasisEnd @ default,app,0 Stasis({app})", "ChannelVarset STASISSTATUS=SUCCESS",
-            "ChannelDialplan Stasis(theapp,one,two)", "ChannelVarset STASISSTATUS=",
-            "ChannelVarset STASISSTATUS=FAILED",
-            "ChannelHangupRequest 16 soft @ default,app,2 ()", "ChannelDestroyed 0"], call.names)
+    """A channel goes on in the dialplan (pbx.c)."""
 
 
+scenes("""
+    other An application of its own, whose socket is read now
+        open $other
+""")
+
+
+@script("""
+    ends in one application and starts in the other [call, other] StasisEnd, then StasisStart; the dialplan stays as it was, no STASISSTATUS
+        POST /channels/{far}/move?app=$other&appArgs=x,,y -> 204
+        {far}: StasisStart x,y @ {context},100,1 Stasis({app})
+        read {app}
+        {far}: StasisEnd @ {context},100,1 Stasis({app})
+    may be to the same application [call] Out and in again
+        POST /channels/{far}/move?app={app} -> 204
+        {far}: StasisEnd; StasisStart
+    lets who originated listen on [call, other] Both applications hear the channel then (resource_channels.c)
+        POST /channels/{far}/move?app=$other -> 204
+        await StasisStart {far}
+        do set X 1
+        read {app}
+        await ChannelVarset {far} {"variable": "X"}
+    leaves the channel in its bridge [call, bridge, other] No bridge change
+        POST /bridges/{bridge}/addChannel?channel={far} -> 204
+        POST /channels/{far}/move?app=$other -> 204
+        await StasisStart {far}
+        GET /bridges/{bridge} -> 200 {"channels": ["{far}"]}
+    to an unknown application fails later [call] 204, then ApplicationMoveFailed to the present application, which keeps the channel
+        POST /channels/{far}/move?app=$none%1 -> 204
+        await ApplicationMoveFailed {far} {"destination": "$none", "args": [%2]}
+        POST /channels/{far}/answer -> 204
+        | without arguments || with arguments | &appArgs=a,b | "a", "b"
+    does not mind the state [created] No 412 (resource_channels.c, ast_ari_channels_move)
+        POST /channels/{%1}/move?app={app} -> %2
+        | of a created leg | near | 204 || but of the far leg of it | far | 409 "Channel not in Stasis application"
+    needs an application [departure, call] It is required: 400; it ends an Asterisk 16
+        POST /channels/{far}/move -> 400 "Application name is required"
+""")
 class TestMove:
-    def test_ends_in_one_application_and_starts_in_the_other(self, ari, events, call):
-        """StasisEnd, then StasisStart; the dialplan stays as it was, no STASISSTATUS (res_stasis.c, app_move)."""
-        other = ari.events(ari.app + "-2")
-        expect(ari.post("/channels/%s/move" % call.far, {"app": other.app, "appArgs": "x,,y"}), status=204)
-        expect_lines(events, call.far, ["StasisEnd @ {context},100,1 Stasis({app})"], call.names)
-        expect_lines(other, call.far, ["StasisStart x,y @ {context},100,1 Stasis({app})"], call.names)
-
-    def test_may_be_to_the_same_application(self, ari, events, call):
-        """Out and in again (res_stasis.c, app_move)."""
-        expect(ari.post("/channels/%s/move" % call.far, {"app": ari.app}), status=204)
-        expect_lines(events, call.far, ["StasisEnd", "StasisStart"])
-
-    def test_lets_who_originated_listen_on(self, ari, events, call):
-        """Both applications hear the channel then (res_stasis.c; resource_channels.c)."""
-        other = ari.events(ari.app + "-2")
-        expect(ari.post("/channels/%s/move" % call.far, {"app": other.app}), status=204)
-        other.expect("StasisStart", channel=call.far)
-        expect(ari.post("/channels/%s/variable" % call.far, {"variable": "X", "value": "1"}), status=204)
-        other.expect("ChannelVarset", variable="X", channel=call.far)
-        events.expect("ChannelVarset", variable="X", channel=call.far)
-
-    def test_leaves_the_channel_in_its_bridge(self, ari, events, call):
-        """No bridge change (res_stasis.c, app_move)."""
-        other, bridge = ari.events(ari.app + "-2"), ari.bridge()
-        expect(ari.post("/bridges/%s/addChannel" % bridge, {"channel": call.far}), status=204)
-        expect(ari.post("/channels/%s/move" % call.far, {"app": other.app}), status=204)
-        other.expect("StasisStart", channel=call.far)
-        expect(ari.get("/bridges/" + bridge), has={"channels": [call.far]})
-
-    @rows("params, args", ("without arguments", {}, []), ("with arguments", {"appArgs": "a,b"}, ["a", "b"]))
-    def test_to_an_unknown_application_fails_later(self, ari, events, call, params, args):
-        """204, then ApplicationMoveFailed to the present application, which keeps the channel (res_stasis.c)."""
-        expect(ari.post("/channels/%s/move" % call.far, dict(params, app=ari.id("none"))), status=204)
-        events.expect("ApplicationMoveFailed", channel=call.far, destination=ari.id("none"), args=args)
-        expect(ari.post("/channels/%s/answer" % call.far), status=204)
-
-    @rows("leg, expected", ("a created leg", "near", {"status": 204}), ("the far leg of it", "far", OUTSIDE))
-    def test_does_not_mind_the_state(self, ari, events, created, leg, expected):
-        """No 412 (resource_channels.c, ast_ari_channels_move)."""
-        expect(ari.post("/channels/%s/move" % getattr(created, leg), {"app": ari.app}), **expected)
-
-    def test_needs_an_application(self, departure, ari, call):
-        """app is required: 400; it ends an Asterisk 16."""
-        expect(ari.post("/channels/%s/move" % call.far), **bad_request("Application name is required"))
+    """A channel changes its application (res_stasis.c, app_move)."""
 
 
 # --- channels: snoop and external media ---
 
-SNOOPS = 600 if IN_PROCESS else 20      # one upon the other
+scenes("""
+    snoop [call] A Snoop channel on the near leg, in the application
+        POST /channels/{near}/snoop/$s?spy=both&app={app} -> 200
+        await StasisStart $s
+        snoop = $s
+""")
 
 
+@script("""
+    refuses [unanswered] In this order (ari_channels_handle_snoop_channel)
+        POST /channels/%1 -> %2
+        | a bad direction to spy, before a bad one to whisper  | none/snoop?spy=x&whisper=x     | 400 "Invalid direction specified for spy"
+        | a bad direction to whisper, before no direction      | none/snoop?whisper=x           | 400 "Invalid direction specified for whisper"
+        | a direction in capitals                              | none/snoop?spy=BOTH&app={app}  | 400 "Invalid direction specified for spy"
+        | no direction, before no application                  | none/snoop                     | 400 "Direction must be specified for at least spy or whisper"
+        | the direction none twice                | none/snoop?spy=none&whisper=none | 400 "Direction must be specified for at least spy or whisper"
+        | no application, before an unknown channel            | none/snoop?spy=both            | 400 "Application name is required"
+        | an empty application                                 | none/snoop?whisper=in&app=     | 400 "Application name is required"
+        | an unknown channel                  | none/snoop?spy=in&app={app} | 404 Channel Not Found "Provided channel was not found"
+        | an id that is in use | {near}/snoop?spy=in&app={app}&snoopId={far} | 500 Internal error "Snoop channel could not be created"
+    makes a channel by [call] 200 with a channel that is Up and comes into the application
+        POST /channels/{near}/snoop?%1&app={app}&snoopId=$s -> 200 {"id": "$s", "name": "<Snoop/{near}-[0-9a-f]{8}>", "state": "Up",
+            "dialplan": {"context": "default", "exten": "s", "priority": 1}}
+        $s: StasisStart
+        | spying on both | spy=both || spying on one | spy=in || whispering | whisper=out || spying and whispering | spy=out&whisper=both
+    prefers the id of the path [call] The snoopId is ignored then (ast_ari_channels_snoop_channel_with_id)
+        POST /channels/{near}/snoop/$path?spy=in&app={app}&snoopId=$query -> 200 {"id": "$path"}
+    gives arguments [call] With appArgs
+        POST /channels/{near}/snoop/$s?spy=in&app={app}&appArgs=a,b -> 200
+        await StasisStart $s {"args": ["a", "b"]}
+        GET /channels/$s -> 200 {"dialplan": {"app_name": "Stasis", "app_data": "{app},a,b"}}
+    has a status of the application it runs [snoop] STASISSTATUS, empty as long as it is inside (app_stasis.c)
+        GET /channels/{snoop}/variable?variable=STASISSTATUS -> 200 = {"value": ""}
+    goes on in the dialplan [snoop] A place that exists is run, as with other channels (stasis_app_exec)
+        POST /channels/{snoop}/continue?context={context}&extension=1 -> 204
+        {snoop}: StasisEnd; StasisStart
+        GET /channels/{snoop}/variable?variable=STASISSTATUS -> 200 = {"value": ""}
+    ends when it is hung up [snoop] And its target does not
+        DELETE /channels/{snoop} -> 204
+        {snoop}: ChannelHangupRequest 32 soft; StasisEnd
+        GET /channels/{near} -> 200
+    ends with its target [snoop] StasisEnd alone
+        DELETE /channels/{near} -> 204
+        {snoop}: StasisEnd
+    on a leg that nobody has called ends with the call [created] As on any other
+        POST /channels/{far}/snoop/$s?spy=both&app={app} -> 200
+        await StasisStart $s
+        DELETE /channels/{near} -> 204
+        $s: StasisEnd
+        eventually GET /channels/$s -> 404 "Channel not found"
+    into no application leaves nothing [departure, call] The channel is simply gone; Asterisk keeps it in its list until its target ends
+        POST /channels/{near}/snoop/$s?spy=in&app=$none -> 200
+        eventually GET /channels/$s -> 404 "Channel not found"
+""")
 class TestSnoop:
-    @rows("channel, query, expected",
-          ("a bad direction to spy, before a bad one to whisper", "none", "spy=x&whisper=x",
-           bad_request("Invalid direction specified for spy")),
-          ("a bad direction to whisper, before no direction", "none", "whisper=x",
-           bad_request("Invalid direction specified for whisper")),
-          ("a direction in capitals", "none", "spy=BOTH&app={app}", bad_request("Invalid direction specified for spy")),
-          ("no direction, before no application", "none", "",
-           bad_request("Direction must be specified for at least spy or whisper")),
-          ("the direction none twice", "none", "spy=none&whisper=none",
-           bad_request("Direction must be specified for at least spy or whisper")),
-          ("no application, before an unknown channel", "none", "spy=both",
-           bad_request("Application name is required")),
-          ("an empty application", "none", "whisper=in&app=", bad_request("Application name is required")),
-          ("an unknown channel", "none", "spy=in&app={app}",
-           {"status": 404, "phrase": "Channel Not Found", "json": message("Provided channel was not found")}),
-          ("an id that is in use", "{near}", "spy=in&app={app}&snoopId={far}",
-           {"status": 500, "phrase": "Internal error", "json": message("Snoop channel could not be created")}))
-    def test_refuses(self, ari, unanswered, channel, query, expected):
-        """In this order (resource_channels.c, ari_channels_handle_snoop_channel)."""
-        path = "/channels/%s/snoop?%s" % (channel, query)
-        expect(ari.post(filled(path, unanswered.names)), **expected)
+    """A channel that hears and speaks into another (resource_channels.c, res_stasis_snoop.c)."""
 
-    @rows("query", ("spying on both", "spy=both"), ("spying on one", "spy=in"), ("whispering", "whisper=out"),
-          ("spying and whispering", "spy=out&whisper=both"))
-    def test_makes_a_channel_by(self, ari, events, call, query):
-        """200 with a channel that is Up and comes into the application (res_stasis_snoop.c)."""
-        snoop = ari.id("s")
-        reply = ari.post("/channels/%s/snoop?%s&app=%s&snoopId=%s" % (call.near, query, ari.app, snoop))
-        expect(reply, status=200, has={
-            "id": snoop, "name": re.compile("Snoop/%s-[0-9a-f]{8}" % re.escape(call.near)), "state": "Up",
-            "dialplan": {"context": "default", "exten": "s", "priority": 1}})
-        expect_lines(events, snoop, ["StasisStart"])
-
-    def test_prefers_the_id_of_the_path(self, ari, call):
-        """POST .../snoop/ID ignores snoopId (resource_channels.c, ast_ari_channels_snoop_channel_with_id)."""
-        expect(ari.post("/channels/%s/snoop/%s" % (call.near, ari.id("path")), {
-            "spy": "in", "app": ari.app, "snoopId": ari.id("query")}), status=200, has={"id": ari.id("path")})
-
-    def test_gives_arguments(self, ari, events, call):
-        """appArgs (res_stasis_snoop.c)."""
-        path = "/channels/%s/snoop/%s" % (call.near, ari.id("s"))
-        expect(ari.post(path, {"spy": "in", "app": ari.app, "appArgs": "a,b"}), status=200)
-        events.expect("StasisStart", channel=ari.id("s"), args=["a", "b"])
-        expect(ari.get("/channels/" + ari.id("s")), status=200,
-               has={"dialplan": {"app_name": "Stasis", "app_data": ari.app + ",a,b"}})
-
-    @pytest.fixture
-    def snoop(self, ari, events, call):
-        """A Snoop channel on the near leg, in the application."""
-        expect(ari.post("/channels/%s/snoop/%s" % (call.near, ari.id("s")), {"spy": "both", "app": ari.app}),
-               status=200)
-        events.expect("StasisStart", channel=ari.id("s"))
-        return ari.id("s")
-
-    def test_has_a_status_of_the_application_it_runs(self, ari, snoop):
-        """STASISSTATUS, empty as long as it is inside (app_stasis.c)."""
-        expect(ari.get("/channels/%s/variable?variable=STASISSTATUS" % snoop), status=200, json={"value": ""})
-
-    def test_goes_on_in_the_dialplan(self, ari, events, snoop):
-        """A place that exists is run, as with other channels (res_stasis.c, stasis_app_exec)."""
-        expect(ari.post("/channels/%s/continue?context=%s&extension=1" % (snoop, ari.context)), status=204)
-        expect_lines(events, snoop, ["StasisEnd", "StasisStart"])
-        expect(ari.get("/channels/%s/variable?variable=STASISSTATUS" % snoop), status=200, json={"value": ""})
-
-    def test_ends_when_it_is_hung_up(self, ari, events, call, snoop):
-        """And its target does not (res_stasis_snoop.c)."""
-        expect(ari.delete("/channels/" + snoop), status=204)
-        expect_lines(events, snoop, ["ChannelHangupRequest 32 soft", "StasisEnd"])
-        expect(ari.get("/channels/" + call.near), status=200)
-
-    def test_ends_with_its_target(self, ari, events, call, snoop):
-        """StasisEnd alone (res_stasis_snoop.c)."""
-        expect(ari.delete("/channels/" + call.near), status=204)
-        expect_lines(events, snoop, ["StasisEnd"])
-
-    def test_on_a_leg_that_nobody_has_called_ends_with_the_call(self, ari, events, created):
-        """As on any other (res_stasis_snoop.c)."""
-        expect(ari.post("/channels/%s/snoop/%s" % (created.far, ari.id("s")), {"spy": "both", "app": ari.app}), status=200)
-        events.expect("StasisStart", channel=ari.id("s"))
-        expect(ari.delete("/channels/" + created.near), status=204)
-        expect_lines(events, ari.id("s"), ["StasisEnd"])
-        ari.eventually("/channels/" + ari.id("s"), **NO_CHANNEL)
+    SNOOPS = 600 if IN_PROCESS else 20      # one upon the other
 
     def test_of_a_snoop_of_a_snoop_ends_with_the_first(self, half_a_stack, ari, events, call):
-        """However many there are (res_stasis_snoop.c)."""
+        """However many there are."""
         target = call.far
-        for number in range(SNOOPS):
+        for number in range(self.SNOOPS):
             expect(ari.post("/channels/%s/snoop/%s" % (target, ari.id("s%d" % number)), {"spy": "both", "app": ari.app}), status=200)
             target = ari.id("s%d" % number)
         expect(ari.delete("/channels/" + call.near), status=204)
         for snoop in (ari.id("s0"), target):
             ari.eventually("/channels/" + snoop, **NO_CHANNEL)
 
-    def test_into_no_application_leaves_nothing(self, departure, ari, call):
-        """The channel is simply gone; Asterisk keeps it in its list until its target ends."""
-        path = "/channels/%s/snoop/%s" % (call.near, ari.id("s"))
-        expect(ari.post(path, {"spy": "in", "app": ari.id("none")}), status=200)
-        ari.eventually("/channels/" + ari.id("s"), **NO_CHANNEL)
 
-
+@script("""
+    are made for In this order
+        POST /channels/externalMedia %1 -> %2
+        | a variable that is no text, before a missing app | {"variables": {"A": 1}} | 400 "Only string values in the 'variables' object allowed"
+        | no app, before a missing host | | 400 "app cannot be empty" || an empty app | ?app= | 400 "app cannot be empty"
+        | no host | ?app=a&encapsulation=zip | 400 "external_host cannot be empty" || an empty host | ?app=a&external_host= | 400 "external_host cannot be empty"
+        | a host without a port | ?app=a&external_host=127.0.0.1 | 400 "external_host must be <host>:<port>"
+        | no format, before a bad encapsulation | ?app=a&external_host=127.0.0.1:9&encapsulation=zip | 400 "format cannot be empty"
+        | an empty format | ?app=a&external_host=127.0.0.1:9&format= | 400 "format cannot be empty"
+        | an unknown encapsulation, before an unknown format | ?app=a&external_host=127.0.0.1:9&format=none&encapsulation=zip | 501 "The encapsulation and/or transport is not supported"
+        | an unknown transport | ?app=a&external_host=127.0.0.1:9&format=ulaw&transport=tcp | 501 "The encapsulation and/or transport is not supported"
+        | an unknown format | ?app=a&external_host=127.0.0.1:9&format=nofmt | 400 "Provided format (nofmt) was not found"
+        | a host without an address | ?app=a&external_host=:9&format=ulaw | 500 = {"error": "Allocation failed"}
+    are made for an id that is in use [unanswered] 409 (ari_channels_handle_originate_with_id)
+        POST /channels/externalMedia?app={app}&external_host=127.0.0.1:9&format=ulaw&channelId={near} -> 409
+            "Channel with given unique ID already exists"
+    are made for a host of an unknown name 500 (chan_rtp.c, unicast_rtp_request)
+        POST /channels/externalMedia?app={app}&external_host=nowhere.invalid:4000&format=ulaw -> 500 = {"error": "Allocation failed"}
+""")
 class TestExternalMediaRefusals:
-    @rows("params, json, expected",
-          ("a variable that is no text, before a missing app", {}, {"variables": {"A": 1}}, ONLY_TEXTS),
-          ("no app, before a missing host", {}, {}, bad_request("app cannot be empty")),
-          ("an empty app", {"app": ""}, {}, bad_request("app cannot be empty")),
-          ("no host", {"app": "a", "encapsulation": "zip"}, {}, bad_request("external_host cannot be empty")),
-          ("an empty host", {"app": "a", "external_host": ""}, {}, bad_request("external_host cannot be empty")),
-          ("a host without a port", {"app": "a", "external_host": "127.0.0.1"}, {},
-           bad_request("external_host must be <host>:<port>")),
-          ("no format, before a bad encapsulation", {"app": "a", "external_host": "127.0.0.1:9",
-                                                     "encapsulation": "zip"},
-           {}, bad_request("format cannot be empty")),
-          ("an empty format", {"app": "a", "external_host": "127.0.0.1:9", "format": ""}, {},
-           bad_request("format cannot be empty")),
-          ("an unknown encapsulation, before an unknown format",
-           {"app": "a", "external_host": "127.0.0.1:9", "format": "none", "encapsulation": "zip"}, {},
-           {"status": 501, "json": message("The encapsulation and/or transport is not supported")}),
-          ("an unknown transport", {"app": "a", "external_host": "127.0.0.1:9", "format": "ulaw", "transport": "tcp"},
-           {},
-           {"status": 501, "json": message("The encapsulation and/or transport is not supported")}),
-          ("an unknown format", {"app": "a", "external_host": "127.0.0.1:9", "format": "nofmt"}, {},
-           bad_request("Provided format (nofmt) was not found")),
-          ("a host without an address", {"app": "a", "external_host": ":9", "format": "ulaw"}, {}, ALLOCATION_FAILED))
-    def test_are_made_for(self, ari, params, json, expected):
-        """In this order (resource_channels.c, ast_ari_channels_external_media)."""
-        expect(ari.post("/channels/externalMedia", params, **({"json": json} if json else {})), **expected)
-
-    def test_are_made_for_an_id_that_is_in_use(self, ari, unanswered):
-        """409 (resource_channels.c, ari_channels_handle_originate_with_id)."""
-        params = {"app": ari.app, "external_host": "127.0.0.1:9", "format": "ulaw", "channelId": unanswered.near}
-        expect(ari.post("/channels/externalMedia", params), status=409,
-               json=message("Channel with given unique ID already exists"))
+    """Refusals (resource_channels.c, ast_ari_channels_external_media)."""
 
 
+@script("""
+    makes a channel 200 with the channel: Down, named after the host (resource_channels.c, external_media_rtp_udp)
+        POST /channels/externalMedia?app={app}&external_host=127.0.0.1:9&format=ulaw&channelId=$x&encapsulation=RTP&transport=Udp&connection_type=any&direction=any
+            -> 200 {"id": "$x", "name": "<UnicastRTP/127\\\\.0\\\\.0\\\\.1:9-0x[0-9a-f]+>", "state": "Down",
+            "dialplan": {"context": "default", "exten": "s", "priority": 1, "app_name": "AppDial2", "app_data": "(Outgoing Line)"}}
+    comes into the application at once Dialled and answered by itself (dial.c)
+        POST /channels/externalMedia?app={app}&external_host=127.0.0.1:9&format=ulaw&channelId=$x -> 200
+        $x: Dial; ChannelStateChange Up; Dial ANSWER; ChannelVarset STASISSTATUS=; StasisStart
+    knows where it listens Two variables
+        POST /channels/externalMedia?app={app}&external_host=127.0.0.1:9&format=ulaw&channelId=$x -> 200
+        GET /channels/$x/variable?variable=UNICASTRTP_LOCAL_ADDRESS -> 200 = {"value": "<text>"}
+        GET /channels/$x/variable?variable=UNICASTRTP_LOCAL_PORT -> 200 = {"value": "<[0-9]+>"}
+    has the variables that it was given As with POST /channels (resource_channels.c, external_media_rtp_udp)
+        POST /channels/externalMedia?app={app}&external_host=127.0.0.1:9&format=ulaw&channelId=$x {"variables": {"Q": "v"}} -> 200
+        GET /channels/$x/variable?variable=Q -> 200 = {"value": "v"}
+    ends as the near leg of a call At DELETE (channel.c)
+        POST /channels/externalMedia?app={app}&external_host=127.0.0.1:9&format=ulaw&channelId=$x -> 200
+        await StasisStart $x
+        forget
+        DELETE /channels/$x -> 204
+        $x: ChannelHangupRequest 32 soft; StasisEnd; ChannelVarset STASISSTATUS=SUCCESS; ChannelDestroyed 16
+""")
 class TestExternalMedia:
-    def test_makes_a_channel(self, ari, events):
-        """200 with the channel: Down, named after the host (resource_channels.c, external_media_rtp_udp)."""
-        params = {"app": ari.app, "external_host": "127.0.0.1:9", "format": "ulaw", "channelId": ari.id("x"),
-                  "encapsulation": "RTP", "transport": "Udp", "connection_type": "any", "direction": "any"}
-        expect(ari.post("/channels/externalMedia", params), status=200, has={
-            "id": ari.id("x"), "name": re.compile(r"UnicastRTP/127\.0\.0\.1:9-0x[0-9a-f]+"), "state": "Down",
-            "dialplan": {"context": "default", "exten": "s", "priority": 1, "app_name": "AppDial2",
-                         "app_data": "(Outgoing Line)"}})
-
-    def test_comes_into_the_application_at_once(self, ari, events):
-        """Dialled and answered by itself (chan_rtp.c; dial.c)."""
-        params = {"app": ari.app, "external_host": "127.0.0.1:9", "format": "ulaw", "channelId": ari.id("x")}
-        expect(ari.post("/channels/externalMedia", params), status=200)
-        expect_lines(events, ari.id("x"), ["Dial", "ChannelStateChange Up", "Dial ANSWER",
-                                           "ChannelVarset STASISSTATUS=",
-                                           "StasisStart"])
-
-    def test_knows_where_it_listens(self, ari, events):
-        """Two variables (chan_rtp.c, unicast_rtp_request)."""
-        params = {"app": ari.app, "external_host": "127.0.0.1:9", "format": "ulaw", "channelId": ari.id("x")}
-        expect(ari.post("/channels/externalMedia", params), status=200)
-        for name, value in (("ADDRESS", str), ("PORT", re.compile(r"\d+"))):
-            expect(ari.get("/channels/%s/variable?variable=UNICASTRTP_LOCAL_%s" % (ari.id("x"), name)), status=200, json={"value": value})
+    """A channel to a program that speaks RTP (chan_rtp.c, unicast_rtp_request)."""
 
     def test_listens_at_a_port_of_its_own(self, ari, events):
-        """Two channels, two UDP ports (chan_rtp.c, unicast_rtp_request)."""
+        """Two channels, two UDP ports."""
         ports = set()
         for word in ("x", "y"):
             params = {"app": ari.app, "external_host": "127.0.0.1:9", "format": "ulaw", "channelId": ari.id(word)}
             expect(ari.post("/channels/externalMedia", params), status=200)
             ports.add(ari.get("/channels/%s/variable" % ari.id(word), {"variable": "UNICASTRTP_LOCAL_PORT"}).json["value"])
         assert len(ports) == 2
-
-    def test_ends_as_the_near_leg_of_a_call(self, ari, events):
-        """DELETE (channel.c)."""
-        params = {"app": ari.app, "external_host": "127.0.0.1:9", "format": "ulaw", "channelId": ari.id("x")}
-        expect(ari.post("/channels/externalMedia", params), status=200)
-        events.expect("StasisStart", channel=ari.id("x"))
-        events.waiting.clear()
-        expect(ari.delete("/channels/" + ari.id("x")), status=204)
-        expect_lines(events, ari.id("x"), ["ChannelHangupRequest 32 soft", "StasisEnd",
-                                           "ChannelVarset STASISSTATUS=SUCCESS", "ChannelDestroyed 16"])
 
 
 class Program:
@@ -7376,20 +7238,6 @@ class TestRtp:
                 threading.Event().wait(0.02)
             heard = [program.packet()[5] for _ in range(10)]
         assert heard == payloads[payloads.index(heard[0]):][:10]
-
-    def test_knows_no_host_of_that_name(self, ari):
-        """500 (chan_rtp.c, unicast_rtp_request)."""
-        params = {"app": ari.app, "external_host": "nowhere.invalid:4000", "format": "ulaw"}
-        expect(ari.post("/channels/externalMedia", params), **ALLOCATION_FAILED)
-
-
-class TestHangupRequest:
-    @rows("leg, is_soft", ("was hung up", "far", True), ("ends with its other leg", "near", False))
-    def test_tells_whether_the_channel(self, ari, events, call, leg, is_soft):
-        """soft, always true, is there or is not (stasis_channels.c, hangup_request_to_json)."""
-        expect(ari.delete("/channels/" + call.far), status=204)
-        if ("soft" in events.expect("ChannelHangupRequest", channel=getattr(call, leg))) != is_soft:
-            fail(events.request, "soft" if is_soft else "no soft", "the other")
 
 
 # --- bridges: make, look, destroy ---
