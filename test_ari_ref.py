@@ -123,6 +123,7 @@ CONTRACT = {
     "sound": ("ARI_SOUND", "ref-one", "a sound of one second"),
     "long_sound": ("ARI_LONG_SOUND", "ref-three", "a sound of three seconds"),
     "no_sound": ("", "sound:no-such-sound", "a medium that does not exist (ari_ref: --sounds)"),
+    "formats": ("", "g719 g723 g729 ilbc siren7 siren14 vox g726-32 h263 h264", "the modules of more formats of recordings"),
     "console": ("", "console", "a log channel that is the console"),
     "module": ("", "app_echo.so", "a module that nobody uses, loaded"),
     "mailbox_objects": ("", "res_mwi_external/mailboxes", "a configuration class of mailboxes"),
@@ -2551,6 +2552,8 @@ PROBES = {
     "sound": lambda client, name: client.get("/sounds/" + quote(name, safe="")).status == 200,
     "long_sound": lambda client, name: client.get("/sounds/" + quote(name, safe="")).status == 200,
     "no_sound": misses_sounds,
+    "formats": lambda client, formats: all(client.post("/bridges/%s/record" % client.bridge(form), {"format": form}).status != 422
+                                           for form in formats.split()),
     "console": lambda client, _: "Console" in {log["type"] for log in client.get("/asterisk/logging").json},
     "module": lambda client, name: matches(client.get("/asterisk/modules/" + name).json, {"use_count": 0}, whole=False),
     "mailbox_objects": lambda client, path: "configClass" not in str(client.get("/asterisk/config/dynamic/%s/none" % path).json),
@@ -2650,7 +2653,7 @@ WILD = {"<text>": str, "<timestamp>": TIMESTAMP, "<uuid>": re.compile("[0-9a-f]{
 SUBJECTS = {"Bridge": "bridge", "Dial": "peer", "Playback": "playback", "Recording": "recording"}     # else it is a channel
 SCENES = {}                                         # name -> (settings, rule, steps)
 TOLD = []                                           # the cases, for --export
-TITLE = re.compile(r"([^\s\[][^\[]*?)(?: \[([\w, ]*)\])?(?: ([A-Z0-9(].*))?")
+TITLE = re.compile(r"([^\s\[][^\[]*?)(?: \[([\w, ]*)\])?(?: ([A-Z0-9(][^\[]*))?")
 REQUEST = re.compile(r"(eventually )?([A-Z]+) (\S+)(?: as (\S+))?(?: (?!->)(.+?))? +-> (\d+)(?: ([A-Z][\w' ]*?))?(?: (empty|page \"|[\"{\[=].*))?")
 EVENT = re.compile(r"(await|never) ([A-Z]\w+)(?: (\{\w+\}|[^ {=]\S*))?(?: (\{.*?\}))?(?: = (\w+) (.*))?")
 STEPS = [(re.compile(pattern), read) for pattern, read in (
@@ -8055,16 +8058,7 @@ class TestCommandQueue:
 
 NO_RECORDING = {"status": 404, "json": message("Recording not found")}
 NO_SESSION = {"status": 409, "json": message("Recording not in session")}
-UNKNOWN_FORMAT = {"status": 422, "json": message("specified format is unknown on this system")}
-BAD_NAME = {"status": 500, "json": message("Error parsing request")}
 EMPTY_WAV = bytes.fromhex("524946462400000057415645666d74201000000001000100401f0000803e0000020010006461746100000000")
-FORMATS = ("wav wav16 WAV sln raw sln12 sln16 sln24 sln32 sln44 sln48 sln96 sln192 ulaw ul mu ulw pcm au alaw al alw "
-           "gsm g722 g719 g723 g723sf g729 ilbc siren7 siren14 vox g726-16 g726-24 g726-32 g726-40 h263 h264").split()
-
-
-def in_use(name):
-    """409 for a name that is stored or being recorded."""
-    return {"status": 409, "json": message("Recording '%s' already exists and can not be overwritten" % name)}
 
 
 def record(ari, target, word="r", **params):
@@ -8091,263 +8085,192 @@ scenes("""
 live, queued, stored = (scene(name, name) for name in ("live", "queued", "stored"))
 
 
+@script("""
+    on a channel are made for [unanswered] In this order (resource_channels.c, ast_ari_channels_record)
+        POST /channels/%1/record?%2 -> %3
+        | maxDurationSeconds below zero, before an unknown channel | none | maxDurationSeconds=-1&maxSilenceSeconds=-1 | 400 "max_duration_seconds cannot be negative"
+        | maxSilenceSeconds below zero, before an unknown channel | none | maxSilenceSeconds=-1 | 400 "max_silence_seconds cannot be negative"
+        | an unknown channel, before terminateOn              | none   | terminateOn=x                | 404 "Channel not found"
+        | a channel in no application, before terminateOn     | {near} | terminateOn=x                | 409 "Channel not in Stasis application"
+        | terminateOn, before ifExists                        | {far}  | terminateOn=5&ifExists=maybe | 400 "terminateOn invalid"
+        | ifExists, before the format                         | {far}  | ifExists=maybe&format=bogus  | 400 "ifExists invalid"
+        | an unknown format, before the name                  | {far}  | format=bogus                 | 422 "specified format is unknown on this system"
+        | a format in another case                            | {far}  | format=Wav&name=$r           | 422 "specified format is unknown on this system"
+        | an empty format                                     | {far}  | format=&name=$r              | 422 "specified format is unknown on this system"
+        | no format                                           | {far}  | name=$r                      | 422 "specified format is unknown on this system"
+        | no name                                             | {far}  | format=wav                   | 500 "Error parsing request"
+        | an empty name                                       | {far}  | format=wav&name=             | 500 "Error parsing request"
+        | a name outside the folder                           | {far}  | format=wav&name=../$r        | 500 "Error parsing request"
+    on a bridge are made for [bridge] In this order (resource_bridges.c, ast_ari_bridges_record)
+        POST /bridges/{bridge}/record?%1 -> %2
+        | terminateOn, before ifExists              | terminateOn=5&ifExists=maybe       | 400 "terminateOn invalid"
+        | ifExists, before the format               | ifExists=maybe&format=bogus        | 400 "ifExists invalid"
+        | an unknown format, before the numbers     | format=bogus&maxDurationSeconds=-1 | 422 "specified format is unknown on this system"
+        | no name                                   | format=wav                         | 500 "Error parsing request"
+        | a name outside the folder                 | format=wav&name=../$r              | 500 "Error parsing request"
+    are made for a name that is being recorded [live] 409 whatever ifExists says (stasis_app_control_record)
+        POST /channels/{near}/record?name={live}&format=wav&ifExists=%0 -> 409 "Recording '{live}' already exists and can not be overwritten"
+        | fail || overwrite || append
+    are made for a name that is stored [stored] 409 (stasis_app_control_record)
+        POST /channels/{far}/record?name={stored}&format=%1 -> 409 "Recording '{stored}' already exists and can not be overwritten"
+        | by default | wav || with fail | wav&ifExists=fail || in another format | gsm
+    are made for an unknown recording that is 404 (resource_recordings.c)
+        %1 /recordings/live/$none%2 -> 404 "Recording not found"
+        | shown | GET || cancelled | DELETE || stopped | POST | /stop || paused | POST | /pause || unpaused | DELETE | /pause
+        | muted | POST | /mute || unmuted | DELETE | /mute
+""")
 class TestRecordingRefusals:
-    @rows("channel, params, expected",
-          ("maxDurationSeconds below zero, before an unknown channel", "none",
-           {"maxDurationSeconds": "-1", "maxSilenceSeconds": "-1"},
-           bad_request("max_duration_seconds cannot be negative")),
-          ("maxSilenceSeconds below zero, before an unknown channel", "none", {"maxSilenceSeconds": "-1"},
-           bad_request("max_silence_seconds cannot be negative")),
-          ("an unknown channel, before terminateOn", "none", {"terminateOn": "x"}, NO_CHANNEL),
-          ("a channel in no application, before terminateOn", "{near}", {"terminateOn": "x"}, OUTSIDE),
-          ("terminateOn, before ifExists", "{far}", {"terminateOn": "5", "ifExists": "maybe"},
-           bad_request("terminateOn invalid")),
-          ("ifExists, before the format", "{far}", {"ifExists": "maybe", "format": "bogus"},
-           bad_request("ifExists invalid")),
-          ("an unknown format, before the name", "{far}", {"format": "bogus"}, UNKNOWN_FORMAT),
-          ("a format in another case", "{far}", {"format": "Wav", "name": "{id}"}, UNKNOWN_FORMAT),
-          ("an empty format", "{far}", {"format": "", "name": "{id}"}, UNKNOWN_FORMAT),
-          ("no format", "{far}", {"name": "{id}"}, UNKNOWN_FORMAT),
-          ("no name", "{far}", {"format": "wav"}, BAD_NAME),
-          ("an empty name", "{far}", {"format": "wav", "name": ""}, BAD_NAME),
-          ("a name outside the folder", "{far}", {"format": "wav", "name": "../{id}"}, BAD_NAME))
-    def test_on_a_channel_are_made_for(self, ari, unanswered, channel, params, expected):
-        """In this order (resource_channels.c, ast_ari_channels_record)."""
-        names = dict(unanswered.names, id=ari.id("r"))
-        expect(ari.post("/channels/%s/record" % filled(channel, names), filled(params, names)), **expected)
-
-    @rows("params, expected",
-          ("terminateOn, before ifExists", {"terminateOn": "5", "ifExists": "maybe"},
-           bad_request("terminateOn invalid")),
-          ("ifExists, before the format", {"ifExists": "maybe", "format": "bogus"}, bad_request("ifExists invalid")),
-          ("an unknown format, before the numbers", {"format": "bogus", "maxDurationSeconds": "-1"}, UNKNOWN_FORMAT),
-          ("no name", {"format": "wav"}, BAD_NAME),
-          ("a name outside the folder", {"format": "wav", "name": "../{id}"}, BAD_NAME))
-    def test_on_a_bridge_are_made_for(self, ari, params, expected):
-        """In this order (resource_bridges.c, ast_ari_bridges_record)."""
-        expect(ari.post("/bridges/%s/record" % ari.bridge(), filled(params, {"id": ari.id("r")})), **expected)
-
-    @rows("if_exists", ("fail", "fail"), ("overwrite", "overwrite"), ("append", "append"))
-    def test_are_made_for_a_name_that_is_being_recorded(self, ari, call, live, if_exists):
-        """409 whatever ifExists says (res_stasis_recording.c, stasis_app_control_record)."""
-        expect(ari.post("/channels/%s/record" % call.near, {"name": live, "format": "wav", "ifExists": if_exists}),
-               **in_use(live))
-
-    @rows("params", ("by default", {}), ("with fail", {"ifExists": "fail"}), ("in another format", {"format": "gsm"}))
-    def test_are_made_for_a_name_that_is_stored(self, ari, call, stored, params):
-        """409 (res_stasis_recording.c)."""
-        params = dict({"name": stored, "format": "wav"}, **params)
-        expect(ari.post("/channels/%s/record" % call.far, params), **in_use(stored))
-
-    @rows("method, path", ("shown", "GET", ""), ("cancelled", "DELETE", ""), ("stopped", "POST", "/stop"),
-          ("paused", "POST", "/pause"), ("unpaused", "DELETE", "/pause"), ("muted", "POST", "/mute"),
-          ("unmuted", "DELETE", "/mute"))
-    def test_are_made_for_an_unknown_recording_that_is(self, ari, method, path):
-        """404 (resource_recordings.c)."""
-        expect(ari.request(method, "/recordings/live/" + ari.id("none") + path), **NO_RECORDING)
+    """Refusals (res_stasis_recording.c)."""
 
 
+@script("""
+    is queued first [call] 201 with the recording and where it is (resource_channels.c, ast_ari_channels_record)
+        POST /channels/{far}/record?name=$r&format=wav -> 201 = {"name": "$r", "format": "wav", "state": "queued", "target_uri": "channel:{far}"}
+        header Location: {root}/recordings/live/$r
+    is asked for with [call] JSON over query over form (res_ari_channels.c)
+        POST /channels/{far}/record%1 %2 -> 201 {"name": "$r", "format": "wav"}
+        | JSON | | {"name": "$r", "format": "wav", "maxDurationSeconds": 5, "beep": false} || a form | | form: name=$r&format=wav
+        | JSON over a query | ?format=x | {"name": "$r", "format": "wav"}
+    takes [call] Words without regard to case, and empty ones (resource_channels.c)
+        POST /channels/{far}/record?name=$r&format=wav&%1 -> 201
+        | terminateOn in any case | terminateOn=ANY || ifExists in any case | ifExists=OverWrite || an empty terminateOn | terminateOn=
+        | an empty ifExists | ifExists=
+    has format [call] Those of Asterisk's file modules, under the suffix of the file (main/file.c, ast_format_str_reduce)
+        POST /channels/{far}/record?name=$r&format=%0 -> 201
+        await RecordingStarted {"recording": {"name": "$r", "format": "%0"}}
+        GET /recordings/stored/$r -> 200 = {"name": "$r", "format": "%0"}
+        | wav || wav16 || WAV || sln || raw || sln12 || sln16 || sln24 || sln32 || sln44 || sln48 || sln96 || sln192 || ulaw || ul || mu || ulw || pcm || au
+        | alaw || al || alw || gsm || g722
+    has a format of an own module [call, formats] What else an Asterisk may have (main/file.c, ast_format_str_reduce)
+        POST /channels/{far}/record?name=$r&format=%0 -> 201
+        await RecordingStarted {"recording": {"name": "$r", "format": "%0"}}
+        GET /recordings/stored/$r -> 200 = {"name": "$r", "format": "%0"}
+        | g719 || g723 || g723sf || g729 || ilbc || siren7 || siren14 || vox || g726-16 || g726-24 || g726-32 || g726-40
+        | h263 || h264
+    of format wav49 is stored as WAV [call] The suffix of the file counts (main/file.c, build_filename)
+        POST /channels/{far}/record?name=$r&format=wav49 -> 201
+        await RecordingStarted {"recording": {"name": "$r", "format": "wav49"}}
+        GET /recordings/stored/$r -> 200 = {"name": "$r", "format": "WAV"}
+    may have a name with [call] Location is escaped; a leading slash is not stored (resource_channels.c)
+        POST /channels/{far}/record {"name": "%1", "format": "wav"} -> 201 {"name": "%1"}
+        header Location: {root}/recordings/live/%2
+        await RecordingStarted %1
+        GET /recordings/live/%2 -> 200
+        GET /recordings/stored/%3 -> 200 {"name": "%4"}
+        | slashes | $r/a/b | $r%2Fa%2Fb | $r%2Fa%2Fb | $r/a/b || a slash before | /$r | %2F$r | $r | $r || a dot | $r.wav | $r.wav | $r.wav | $r.wav
+    may have a name with other characters [call] Location is escaped (resource_channels.c)
+        POST /channels/{far}/record {"name": "$r \u00e9+(!)", "format": "wav"} -> 201 {"name": "$r \u00e9+(!)"}
+        header Location: {root}/recordings/live/$r%20%C3%A9%2B(!)
+        await RecordingStarted {"recording": {"name": "$r \u00e9+(!)"}}
+        GET /recordings/live/$r%20%C3%A9%2B(!) -> 200
+        GET /recordings/stored/$r%20%C3%A9%2B(!) -> 200 {"name": "$r \u00e9+(!)"}
+    is started and finished [live] RecordingFinished in state done with the whole seconds that were heard
+        GET /recordings/live/{live} -> 200 = {"name": "{live}", "format": "wav", "state": "recording", "target_uri": "channel:{far}"}
+        POST /recordings/live/{live}/stop -> 204 empty
+        await RecordingFinished {"recording": {"name": "{live}", "format": "wav", "state": "done", "duration": 0, "target_uri": "channel:{far}"}}
+        eventually GET /recordings/live/{live} -> 404 "Recording not found"
+    is stored from its start [live] The file is there while it is being written
+        GET /recordings/stored/{live} -> 200 = {"name": "{live}", "format": "wav"}
+    leaves nothing when it is cancelled [live] DELETE: RecordingFinished, also in state done, and no file
+        DELETE /recordings/live/{live} -> 204 empty
+        await RecordingFinished {"recording": {"name": "{live}", "state": "done"}}
+        eventually GET /recordings/stored/{live} -> 404 "Recording not found"
+    answers its channel [unanswered] A channel in Ring is answered first (record_file)
+        POST /channels/{far}/record?name=$r&format=wav -> 201
+        {far}: ChannelStateChange Up; RecordingStarted recording
+        await StasisStart {near}
+    may be of a channel that is down [created] No 412 here (resource_channels.c, ast_ari_channels_record)
+        POST /channels/{near}/record?name=$r&format=wav -> 201
+    ends with its channel [live] RecordingFinished before StasisEnd, and it is stored
+        DELETE /channels/{far} -> 204
+        {far}: ChannelHangupRequest 32 soft; RecordingFinished done; StasisEnd
+        GET /recordings/stored/{live} -> 200
+    is ended by [call] ChannelDtmfReceived comes first (main/app.c)
+        POST /channels/{far}/record?name=$r&format=wav&terminateOn=%2 -> 201
+        await RecordingStarted
+        POST /channels/{near}/dtmf?dtmf=%1 -> 204
+        hasten 0.5 s
+        {far}: ChannelDtmfReceived %3; RecordingFinished done
+        | any digit | 5 | any | 5 || any, with a star | * | any | * || any, with a letter | d | any | d || a hash | %23 | %23 | # || a star | * | * | *
+    is not ended by [call] By terminateOn alone (main/app.c)
+        POST /channels/{far}/record?name=$r&format=wav&terminateOn=%2 -> 201
+        await RecordingStarted
+        POST /channels/{near}/dtmf?dtmf=%1 -> 204
+        hasten 0.5 s
+        await ChannelDtmfReceived {far}
+        GET /recordings/live/$r -> 200 {"state": "recording"}
+        | another digit | 5 | %23 || a digit when none counts | %23 | none || a capital when any counts | D | any
+    may have a stored name with [stored] 201
+        POST /channels/{far}/record?name={stored}&format=wav&ifExists=%0 -> 201
+        await RecordingStarted {stored}
+        | overwrite || append
+    waits for a playback [queued] The channel's queue (control.c)
+        GET /recordings/live/{queued} -> 200 {"state": "queued"}
+        DELETE /playbacks/$p -> 204 empty
+        {far}: PlaybackFinished tone:ring done; RecordingStarted recording
+    fails in a bridge [alone] RecordingFailed with its cause, in its turn; nothing is stored (control rule)
+        POST /channels/{a}/record?name=$r&format=wav -> 201
+        await RecordingFailed {"recording": {"name": "$r", "format": "wav", "state": "failed", "target_uri": "<text>",
+            "cause": "Cannot record channel while in bridge"}}
+        eventually GET /recordings/live/$r -> 404 "Recording not found"
+        GET /recordings/stored/$r -> 404 "Recording not found"
+    of a bridge is started and finished [alone] With the bridge as target_uri (resource_bridges.c, ast_ari_bridges_record)
+        POST /bridges/{bridge}/record?name=$r&format=wav -> 201
+            = {"name": "$r", "format": "wav", "state": "queued", "target_uri": "bridge:{bridge}"}
+        header Location: {root}/recordings/live/$r
+        await RecordingStarted $r
+        POST /recordings/live/$r/stop -> 204
+        await RecordingFinished {"recording": {"name": "$r", "state": "done", "target_uri": "bridge:{bridge}"}}
+    of a bridge may be one of several [alone] Each has its own recorder (resource_bridges.c)
+        POST /bridges/{bridge}/record?name=$one&format=wav -> 201
+        POST /bridges/{bridge}/record?name=$two&format=wav -> 201
+        await RecordingStarted $one
+        await RecordingStarted $two
+    fails when the channel ends by being answered [context] The near leg finds nobody in its application (stasis_app_record_file)
+        POST /channels?endpoint=Local/100@{context}&app=$none&channelId=$near&otherChannelId=$far -> 200
+        eventually GET /channels/$far -> 200 {"dialplan": {"app_name": "Stasis"}}
+        POST /applications/{app}/subscription?eventSource=channel:$far -> 200
+        POST /channels/$far/record?name=$r&format=wav -> 201
+        await RecordingFailed {"recording": {"name": "$r", "cause": "Failed to answer channel"}}
+        await ChannelDestroyed $far
+        never RecordingStarted
+        eventually GET /recordings/live/$r -> 404 "Recording not found"
+""")
 class TestRecording:
-    def test_is_queued_first(self, ari, call):
-        """201 with the recording and where it is (resource_channels.c, ast_ari_channels_record)."""
-        name = ari.id("r")
-        expect(ari.post("/channels/%s/record" % call.far, {"name": name, "format": "wav"}), status=201,
-               headers={"Location": ari.path("/recordings/live/" + name)},
-               json={"name": name, "format": "wav", "state": "queued", "target_uri": "channel:" + call.far})
-
-    @rows("more", ("JSON", {"json": {"name": "{id}", "format": "wav", "maxDurationSeconds": 5, "beep": False}}),
-          ("a form", {"form": "name={id}&format=wav"}), ("JSON over a query", {"params": {"format": "x"},
-                                                                               "json": {"name": "{id}",
-                                                                                        "format": "wav"}}))
-    def test_is_asked_for_with(self, ari, call, more):
-        """JSON over query over form (res_ari_channels.c)."""
-        expect(ari.post("/channels/%s/record" % call.far, **filled(more, {"id": ari.id("r")})), status=201,
-               has={"name": ari.id("r"), "format": "wav"})
-
-    @rows("params", ("terminateOn in any case", {"terminateOn": "ANY"}),
-          ("ifExists in any case", {"ifExists": "OverWrite"}),
-          ("an empty terminateOn", {"terminateOn": ""}), ("an empty ifExists", {"ifExists": ""}))
-    def test_takes(self, ari, call, params):
-        """Words without regard to case, and empty ones (resource_channels.c)."""
-        record(ari, "/channels/" + call.far, **params)
-
-    @pytest.mark.parametrize("form", FORMATS)
-    def test_has_format(self, ari, events, call, form):
-        """The formats of Asterisk's file modules (res_stasis_recording.c; main/file.c, ast_format_str_reduce)."""
-        name = record(ari, "/channels/" + call.far, format=form)
-        events.expect("RecordingStarted", recording={"name": name, "format": form})
-        expect(ari.get("/recordings/stored/" + name), status=200, json={"name": name, "format": form})
-
-    def test_of_format_wav49_is_stored_as_WAV(self, ari, events, call):
-        """The suffix of the file counts (main/file.c, build_filename)."""
-        name = record(ari, "/channels/" + call.far, format="wav49")
-        events.expect("RecordingStarted", recording={"name": name, "format": "wav49"})
-        expect(ari.get("/recordings/stored/" + name), status=200, json={"name": name, "format": "WAV"})
-
-    @rows("written, location, kept",
-          ("slashes", "{id}/a/b", "{id}%2Fa%2Fb", "{id}/a/b"), ("a slash before", "/{id}", "%2F{id}", "{id}"),
-          ("a dot", "{id}.wav", "{id}.wav", "{id}.wav"), ("other characters", "{id} \u00e9+(!)", "{id}%20%C3%A9%2B(!)",
-                                                          "{id} \u00e9+(!)"))
-    def test_may_have_a_name_with(self, ari, events, call, written, location, kept):
-        """Location is escaped; a leading slash is not stored (resource_channels.c; res_stasis_recording.c)."""
-        names = {"id": ari.id("r")}
-        reply = ari.post("/channels/%s/record" % call.far, json={"name": filled(written, names), "format": "wav"})
-        expect(reply, status=201, headers={"Location": ari.path("/recordings/live/" + filled(location, names))},
-               has={"name": filled(written, names)})
-        events.expect("RecordingStarted", recording=filled(written, names))
-        expect(ari.get("/recordings/live/" + filled(location, names)), status=200)
-        expect(ari.get("/recordings/stored/" + quote(filled(kept, names), safe="")), status=200,
-               has={"name": filled(kept, names)})
-
-    def test_is_started_and_finished(self, ari, events, call, live):
-        """RecordingFinished in state done with the whole seconds that were heard (res_stasis_recording.c)."""
-        expect(ari.get("/recordings/live/" + live), status=200,
-               json={"name": live, "format": "wav", "state": "recording", "target_uri": "channel:" + call.far})
-        expect(ari.post("/recordings/live/%s/stop" % live), status=204, body=b"")
-        events.expect("RecordingFinished", recording={"name": live, "format": "wav", "state": "done", "duration": 0,
-                                                      "target_uri": "channel:" + call.far})
-        ari.eventually("/recordings/live/" + live, **NO_RECORDING)
-
-    def test_is_stored_from_its_start(self, ari, live):
-        """The file is there while it is being written (res_stasis_recording.c)."""
-        expect(ari.get("/recordings/stored/" + live), status=200, json={"name": live, "format": "wav"})
-
-    def test_leaves_nothing_when_it_is_cancelled(self, ari, events, live):
-        """DELETE: RecordingFinished, also in state done, and no file (res_stasis_recording.c)."""
-        expect(ari.delete("/recordings/live/" + live), status=204, body=b"")
-        events.expect("RecordingFinished", recording={"name": live, "state": "done"})
-        ari.eventually("/recordings/stored/" + live, **NO_RECORDING)
-
-    def test_answers_its_channel(self, ari, events, unanswered):
-        """A channel in Ring is answered first (res_stasis_recording.c, record_file)."""
-        record(ari, "/channels/" + unanswered.far)
-        expect_lines(events, unanswered.far, ["ChannelStateChange Up", "RecordingStarted recording"])
-        events.expect("StasisStart", channel=unanswered.near)
-
-    def test_may_be_of_a_channel_that_is_down(self, ari, created):
-        """No 412 here (resource_channels.c, ast_ari_channels_record)."""
-        record(ari, "/channels/" + created.near)
-
-    def test_ends_with_its_channel(self, ari, events, call, live):
-        """RecordingFinished before StasisEnd, and it is stored (res_stasis_recording.c)."""
-        expect(ari.delete("/channels/" + call.far), status=204)
-        expect_lines(events, call.far, ["ChannelHangupRequest 32 soft", "RecordingFinished done", "StasisEnd"])
-        expect(ari.get("/recordings/stored/" + live), status=200)
-
-    @rows("digit, terminate", ("any digit", "5", "any"), ("any, with a star", "*", "any"),
-          ("any, with a letter", "d", "any"),
-          ("a hash", "#", "#"), ("a star", "*", "*"))
-    def test_is_ended_by(self, ari, events, call, digit, terminate):
-        """terminateOn; ChannelDtmfReceived comes first (res_stasis_recording.c; main/app.c)."""
-        record(ari, "/channels/" + call.far, terminateOn=terminate)
-        events.expect("RecordingStarted")
-        expect(ari.post("/channels/%s/dtmf" % call.near, {"dtmf": digit}), status=204)
-        ari.hasten(0.5)
-        expect_lines(events, call.far, ["ChannelDtmfReceived " + digit, "RecordingFinished done"])
-
-    @rows("digit, terminate", ("another digit", "5", "#"), ("a digit when none counts", "#", "none"),
-          ("a capital when any counts", "D", "any"))
-    def test_is_not_ended_by(self, ari, events, call, digit, terminate):
-        """terminateOn (res_stasis_recording.c; main/app.c)."""
-        name = record(ari, "/channels/" + call.far, terminateOn=terminate)
-        events.expect("RecordingStarted")
-        expect(ari.post("/channels/%s/dtmf" % call.near, {"dtmf": digit}), status=204)
-        ari.hasten(0.5)
-        events.expect("ChannelDtmfReceived", channel=call.far)
-        expect(ari.get("/recordings/live/" + name), status=200, has={"state": "recording"})
-
-    @rows("if_exists", ("overwrite", "overwrite"), ("append", "append"))
-    def test_may_have_a_stored_name_with(self, ari, events, call, stored, if_exists):
-        """201 (res_stasis_recording.c)."""
-        expect(ari.post("/channels/%s/record" % call.far, {"name": stored, "format": "wav", "ifExists": if_exists}),
-               status=201)
-        events.expect("RecordingStarted", recording=stored)
-
-    def test_waits_for_a_playback(self, ari, events, call, queued):
-        """The channel's queue (control.c)."""
-        expect(ari.get("/recordings/live/" + queued), status=200, has={"state": "queued"})
-        stop(ari, ari.id("p"))
-        expect_lines(events, call.far, ["PlaybackFinished tone:ring done", "RecordingStarted recording"])
-
-    def test_fails_in_a_bridge(self, ari, events, alone):
-        """RecordingFailed with its cause, in its turn; nothing is stored (res_stasis_recording.c, control rule)."""
-        name = record(ari, "/channels/" + alone.a)
-        events.expect("RecordingFailed", recording={"name": name, "format": "wav", "state": "failed", "target_uri": str,
-                                                    "cause": "Cannot record channel while in bridge"})
-        ari.eventually("/recordings/live/" + name, **NO_RECORDING)
-        expect(ari.get("/recordings/stored/" + name), **NO_RECORDING)
-
-    def test_of_a_bridge_is_started_and_finished(self, ari, events, alone):
-        """target_uri is the bridge (resource_bridges.c, ast_ari_bridges_record)."""
-        name = ari.id("r")
-        expect(ari.post("/bridges/%s/record" % alone.bridge, {"name": name, "format": "wav"}), status=201,
-               headers={"Location": ari.path("/recordings/live/" + name)},
-               json={"name": name, "format": "wav", "state": "queued", "target_uri": "bridge:" + alone.bridge})
-        events.expect("RecordingStarted", recording=name)
-        expect(ari.post("/recordings/live/%s/stop" % name), status=204)
-        events.expect("RecordingFinished", recording={"name": name, "state": "done",
-                                                      "target_uri": "bridge:" + alone.bridge})
-
-    def test_of_a_bridge_may_be_one_of_several(self, ari, events, alone):
-        """Each has its own recorder (resource_bridges.c)."""
-        one, two = (record(ari, "/bridges/" + alone.bridge, word) for word in ("one", "two"))
-        events.expect("RecordingStarted", recording=one)
-        events.expect("RecordingStarted", recording=two)
-
-    def test_fails_when_the_channel_ends_by_being_answered(self, ari, events):
-        """The near leg finds nobody in its application (res_stasis_recording.c, stasis_app_record_file)."""
-        call = originated_call(ari, app=ari.id("none"))
-        ari.eventually("/channels/" + call.far, status=200, has={"dialplan": {"app_name": "Stasis"}})
-        expect(ari.post("/applications/%s/subscription" % ari.app, {"eventSource": "channel:" + call.far}), status=200)
-        name = record(ari, "/channels/" + call.far)
-        event = events.expect("RecordingFailed", recording=name)
-        if event["recording"].get("cause") != "Failed to answer channel":
-            fail(events.request, "cause: Failed to answer channel", shown(event))
-        events.expect("ChannelDestroyed", channel=call.far)
-        events.expect_none("RecordingStarted")
-        ari.eventually("/recordings/live/" + name, **NO_RECORDING)
+    """A live recording (res_stasis_recording.c)."""
 
 
+scenes("""
+    heard [call] The near leg sends silence, so that the far one hears something
+        POST /channels/{near}/silence -> 204
+""")
+
+
+@script("""
+    has a maximum [heard] By maxDurationSeconds=1 it ends by itself with duration 1
+        POST /channels/{far}/record?name=$r&format=wav&maxDurationSeconds=1 -> 201
+        hasten 2 s
+        await RecordingFinished {"recording": {"name": "$r", "state": "done", "duration": 1}}
+    leaves nothing that was deleted before [live] The file of a recording under way can be deleted; it ends all the same (recording_cancel)
+        DELETE /recordings/stored/{live} -> 204
+        %1 -> %2
+        await RecordingFinished {"recording": {"name": "{live}", "state": "done"}}
+        GET /recordings/stored/{live} -> 404
+        | it is stopped | POST /recordings/live/{live}/stop | 204
+        | it is cancelled | DELETE /recordings/live/{live} | 500 "Recording operation failed"
+    ends with silence [heard] At maxSilenceSeconds, and tells talking and silence
+        POST /channels/{far}/record?name=$r&format=wav&maxSilenceSeconds=%1 -> 201
+        hasten %1 s
+        await RecordingFinished {"recording": {"name": "$r", "duration": 1, "talking_duration": 1, "silence_duration": 0}}
+        | one second of it | 1 || two seconds of it, of which one is taken off | 2
+    is told in three parts when silence counts [call] All zero when nothing was heard
+        POST /channels/{far}/record?name=$r&format=wav&maxSilenceSeconds=2 -> 201
+        await RecordingStarted
+        POST /recordings/live/$r/stop -> 204
+        await RecordingFinished {"recording": {"name": "$r", "duration": 0, "talking_duration": 0, "silence_duration": 0}}
+""")
 class TestDurationOfARecording:
-    @pytest.fixture
-    def heard(self, ari, call):
-        """A call whose near leg sends silence, so that the far one hears something."""
-        expect(ari.post("/channels/%s/silence" % call.near), status=204)
-        return call
-
-    def test_has_a_maximum(self, ari, events, heard):
-        """maxDurationSeconds=1: it ends by itself with duration 1 (res_stasis_recording.c; main/app.c)."""
-        name = record(ari, "/channels/" + heard.far, maxDurationSeconds="1")
-        ari.hasten(2)
-        events.expect("RecordingFinished", recording={"name": name, "state": "done", "duration": 1})
-
-    @rows("method, operation, expected",
-          ("it is stopped", "POST", "/stop", {"status": 204}),
-          ("it is cancelled", "DELETE", "", {"status": 500, "json": message("Recording operation failed")}))
-    def test_leaves_nothing_that_was_deleted_before(self, ari, events, call, method, operation, expected):
-        """The file of a recording under way can be deleted; it ends all the same (res_stasis_recording.c, recording_cancel)."""
-        name = record(ari, "/channels/" + call.far)
-        events.expect("RecordingStarted")
-        expect(ari.delete("/recordings/stored/" + name), status=204)
-        expect(ari.request(method, "/recordings/live/" + name + operation), **expected)
-        events.expect("RecordingFinished", recording={"name": name, "state": "done"})
-        expect(ari.get("/recordings/stored/" + name), status=404)
-
-    @rows("seconds", ("one second of it", 1), ("two seconds of it, of which one is taken off", 2))
-    def test_ends_with_silence(self, ari, events, heard, seconds):
-        """maxSilenceSeconds: it ends, and tells talking and silence (res_stasis_recording.c; main/app.c)."""
-        name = record(ari, "/channels/" + heard.far, maxSilenceSeconds=str(seconds))
-        ari.hasten(seconds)
-        events.expect("RecordingFinished", recording={"name": name, "duration": 1, "talking_duration": 1,
-                                                      "silence_duration": 0})
-
-    def test_is_told_in_three_parts_when_silence_counts(self, ari, events, call):
-        """All zero when nothing was heard (res_stasis_recording.c)."""
-        name = record(ari, "/channels/" + call.far, maxSilenceSeconds="2")
-        events.expect("RecordingStarted")
-        expect(ari.post("/recordings/live/%s/stop" % name), status=204)
-        events.expect("RecordingFinished", recording={"name": name, "duration": 0, "talking_duration": 0,
-                                                      "silence_duration": 0})
+    """How long a recording lasts (res_stasis_recording.c; main/app.c)."""
 
 
 # What each operation does to a recording in each state: what GET says after it, or its refusal.
@@ -8364,7 +8287,15 @@ LIVE_STATES = {
 }
 
 
+@script("""
+    that was canceled in the queue runs all the same [queued] In its turn it is started
+        DELETE /recordings/live/{queued} -> 204
+        DELETE /playbacks/$p -> 204 empty
+        await RecordingStarted {"recording": {"name": "{queued}", "state": "recording"}}
+""")
 class TestLiveRecording:
+    """Operations on a live recording (resource_recordings.c, res_stasis_recording.c)."""
+
     @pytest.mark.parametrize("state, operation, outcome", [
         pytest.param(state, operation, outcome, id="%s, one that is %s" % (operation, state))
         for state, outcomes in LIVE_STATES.items() for operation, outcome in zip(LIVE_OPERATIONS, outcomes)])
@@ -8386,34 +8317,50 @@ class TestLiveRecording:
         else:
             expect(ari.get("/recordings/live/" + name), status=200, has={"state": outcome})
 
-    def test_that_was_canceled_in_the_queue_runs_all_the_same(self, ari, events, call, queued):
-        """In its turn it is started (res_stasis_recording.c)."""
-        expect(ari.delete("/recordings/live/" + queued), status=204)
-        stop(ari, ari.id("p"))
-        events.expect("RecordingStarted", recording={"name": queued, "state": "recording"})
 
 
 # --- recordings: stored ---
 
+@script("""
+    is shown [stored] Name and format (stasis_app_stored_recording_to_json)
+        GET /recordings/stored/{stored} -> 200 = {"name": "{stored}", "format": "wav"}
+    is deleted [stored] 204, and it is gone (ast_ari_recordings_delete_stored)
+        DELETE /recordings/stored/{stored} -> 204 empty
+        GET /recordings/stored/{stored} -> 404 "Recording not found"
+    is copied by [stored] 200 with the new one, and no Location (ast_ari_recordings_copy_stored)
+        POST /recordings/stored/{stored}/copy %1 -> 200 = {"name": "$copy", "format": "wav"}
+        header Location:
+        GET /recordings/stored/$copy -> 200
+        | a query | ?destinationRecordingName=$copy || JSON | {"destinationRecordingName": "$copy"} || a form | form: destinationRecordingName=$copy
+    is copied to a name with [stored] Format and suffix stay those of the source; a name that differs in a suffix is not seen to be taken
+        POST /recordings/stored/{stored}/copy?destinationRecordingName=%1 -> 200 = {"name": "%2", "format": "wav"}
+        | a suffix, which is dropped | $copy.gsm | $copy || a new folder | $copy/a | $copy/a || its own name and a suffix | {stored}.gsm | {stored}
+    can not be copied [stored] 400, 409, 403 (ast_ari_recordings_copy_stored)
+        POST /recordings/stored/{stored}/copy%1 -> %2
+        | without a destination | | 400 Bad request "Invalid destination recording name"
+        | to its own name | ?destinationRecordingName={stored} | 409 "A recording with the same name already exists on the system"
+        | to a name outside the folder | ?destinationRecordingName=../$r | 403 "Destination file path is forbidden"
+    is not found to be 404
+        %1 /recordings/stored/%3$none%2 -> 404 "Recording not found"
+        | shown | GET || deleted | DELETE || fetched | GET | /file || copied | POST | /copy?destinationRecordingName=x
+        | copied without a destination | POST | /copy
+        x
+        | unknown || outside the folder | ..%2F
+    is not found by its name and [stored] The whole name without the suffix of the file
+        GET /recordings/stored/{stored}%1 -> 404 "Recording not found"
+        | its suffix | .wav || a part of it | -
+""")
 class TestStoredRecording:
-    def test_is_shown(self, ari, stored):
-        """Name and format (res_stasis_recording/stored.c, stasis_app_stored_recording_to_json)."""
-        expect(ari.get("/recordings/stored/" + stored), status=200, json={"name": stored, "format": "wav"})
+    """A stored recording (resource_recordings.c, res_stasis_recording/stored.c)."""
 
     def test_is_listed_by_name(self, ari, stored):
-        """GET /recordings/stored is sorted by byte value (res_stasis_recording/stored.c)."""
+        """GET /recordings/stored is sorted by byte value."""
         for word in ("b", "a", "B"):
-            expect(ari.post("/recordings/stored/%s/copy" % stored, {"destinationRecordingName": ari.id(word)}),
-                   status=200)
+            expect(ari.post("/recordings/stored/%s/copy" % stored, {"destinationRecordingName": ari.id(word)}), status=200)
         reply = expect(ari.get("/recordings/stored"), status=200)
         mine = [one["name"] for one in reply.json if one["name"].startswith(ari.prefix)]
         if mine != sorted(ari.id(word) for word in ("B", "a", "b", "r")):
             fail(reply.request, "B, a, b, r", ", ".join(mine))
-
-    def test_is_deleted(self, ari, stored):
-        """204, and it is gone (resource_recordings.c, ast_ari_recordings_delete_stored)."""
-        expect(ari.delete("/recordings/stored/" + stored), status=204, body=b"")
-        expect(ari.get("/recordings/stored/" + stored), **NO_RECORDING)
 
     def test_has_a_file(self, ari, stored):
         """The bytes and their type; Content-Type has a capital here (ast_ari_recordings_get_stored_file)."""
@@ -8427,82 +8374,33 @@ class TestStoredRecording:
         expect(ari.get("/recordings/stored/%s/file" % live), status=200, body=EMPTY_WAV[:4] + bytes(4) + EMPTY_WAV[8:])
 
     def test_of_another_format_has_a_file_of_that_type(self, ari, events, call):
-        """audio/ and the suffix; an empty sln has no bytes (resource_recordings.c)."""
-        name = record(ari, "/channels/" + call.far, format="sln")
+        """audio/ and the suffix; an empty sln has no bytes."""
+        expect(ari.post("/channels/%s/record" % call.far, {"name": ari.id("r"), "format": "sln"}), status=201)
         events.expect("RecordingStarted")
-        expect(ari.get("/recordings/stored/%s/file" % name), status=200, body=b"",
-               headers={"Content-Type": "audio/sln"})
-
-    @rows("more", ("a query", {"params": {"destinationRecordingName": "{id}"}}),
-          ("JSON", {"json": {"destinationRecordingName": "{id}"}}),
-          ("a form", {"form": "destinationRecordingName={id}"}))
-    def test_is_copied_by(self, ari, stored, more):
-        """200 with the new one, and no Location (resource_recordings.c, ast_ari_recordings_copy_stored)."""
-        copy = ari.id("copy")
-        expect(ari.post("/recordings/stored/%s/copy" % stored, **filled(more, {"id": copy})), status=200,
-               json={"name": copy, "format": "wav"}, headers={"Location": None})
-        expect(ari.get("/recordings/stored/" + copy), status=200)
-
-    @rows("written, kept", ("a suffix, which is dropped", "{id}.gsm", "{id}"), ("a new folder", "{id}/a", "{id}/a"))
-    def test_is_copied_to_a_name_with(self, ari, stored, written, kept):
-        """Format and suffix stay those of the source (res_stasis_recording/stored.c)."""
-        names = {"id": ari.id("copy")}
-        expect(ari.post("/recordings/stored/%s/copy" % stored, {"destinationRecordingName": filled(written, names)}),
-               status=200,
-               json={"name": filled(kept, names), "format": "wav"})
-
-    def test_is_copied_over_a_name_that_differs_in_a_suffix(self, ari, stored):
-        """One of the whole name is looked for, and there is none; then the suffix is dropped (resource_recordings.c)."""
-        expect(ari.post("/recordings/stored/%s/copy" % stored, {"destinationRecordingName": stored + ".gsm"}), status=200,
-               json={"name": stored, "format": "wav"})
-
-    @rows("params, expected",
-          ("without a destination", {}, {"status": 400, "phrase": "Bad request",
-                                         "json": message("Invalid destination recording name")}),
-          ("to its own name", {"destinationRecordingName": "{id}"},
-           {"status": 409, "json": message("A recording with the same name already exists on the system")}),
-          ("to a name outside the folder", {"destinationRecordingName": "../{id}"},
-           {"status": 403, "json": message("Destination file path is forbidden")}))
-    def test_can_not_be_copied(self, ari, stored, params, expected):
-        """400, 409, 403 (resource_recordings.c, ast_ari_recordings_copy_stored)."""
-        expect(ari.post("/recordings/stored/%s/copy" % stored, filled(params, {"id": stored})), **expected)
-
-    @rows("method, path", ("shown", "GET", ""), ("deleted", "DELETE", ""), ("fetched", "GET", "/file"),
-          ("copied", "POST", "/copy?destinationRecordingName=x"), ("copied without a destination", "POST", "/copy"))
-    @rows("name", ("unknown", "{id}"), ("outside the folder", "..%2F{id}"))
-    def test_is_not_found_to_be(self, ari, method, path, name):
-        """404 (resource_recordings.c)."""
-        expect(ari.request(method, "/recordings/stored/" + name.format(id=ari.id("none")) + path), **NO_RECORDING)
-
-    @rows("name", ("its suffix", "{id}.wav"), ("a part of it", "{id}-"))
-    def test_is_not_found_by_its_name_and(self, ari, stored, name):
-        """The whole name without the suffix of the file (res_stasis_recording/stored.c)."""
-        expect(ari.get("/recordings/stored/" + name.format(id=stored)), **NO_RECORDING)
+        expect(ari.get("/recordings/stored/%s/file" % ari.id("r")), status=200, body=b"", headers={"Content-Type": "audio/sln"})
 
 
 # --- departures: text that is kept and is not UTF-8 ---
 
+@script("""
+    is refused as [departure, stored] What is kept or told must be UTF-8: else 400, after the other checks; Asterisk breaks replies with it
+        %1 -> 400 "Invalid UTF-8"
+        | the value of a variable | POST /channels/{far}/variable?variable=X&value=%FF
+        | the name of a variable | POST /channels/{far}/variable?variable=%FF&value=x
+        | the arguments of an originated channel | POST /channels?endpoint=Local/1@{context}&app={app}&appArgs=%FF
+        | a caller id | POST /channels?endpoint=Local/1@{context}&app={app}&callerId=%FF
+        | the arguments of a created channel | POST /channels/create?endpoint=Local/1@{context}&app={app}&appArgs=%FF
+        | the arguments of a move | POST /channels/{far}/move?app={app}&appArgs=%FF
+        | the arguments of a Snoop channel | POST /channels/{far}/snoop?spy=in&app={app}&appArgs=%FF
+        | a medium | POST /channels/{far}/play?media=sound:%FF || the id of a playback | POST /channels/{far}/play/%FF?media=sound:x
+        | the name of a recording | POST /channels/{far}/record?name=%FF&format=wav
+        | the name of a copy | POST /recordings/stored/{stored}/copy?destinationRecordingName=%FF
+        | the name of a mailbox | PUT /mailboxes/{stored}%FF
+""")
 class TestKeptTextThatIsNotUtf8:
-    @rows("request_line",
-          ("the value of a variable", "POST /channels/{far}/variable?variable=X&value=%FF"),
-          ("the name of a variable", "POST /channels/{far}/variable?variable=%FF&value=x"),
-          ("the arguments of an originated channel", "POST /channels?endpoint=Local/1@{context}&app={app}&appArgs=%FF"),
-          ("a caller id", "POST /channels?endpoint=Local/1@{context}&app={app}&callerId=%FF"),
-          ("the arguments of a created channel",
-           "POST /channels/create?endpoint=Local/1@{context}&app={app}&appArgs=%FF"),
-          ("the arguments of a move", "POST /channels/{far}/move?app={app}&appArgs=%FF"),
-          ("the arguments of a Snoop channel", "POST /channels/{far}/snoop?spy=in&app={app}&appArgs=%FF"),
-          ("a medium", "POST /channels/{far}/play?media=sound:%FF"),
-          ("the id of a playback", "POST /channels/{far}/play/%FF?media=sound:x"),
-          ("the name of a recording", "POST /channels/{far}/record?name=%FF&format=wav"),
-          ("the name of a copy", "POST /recordings/stored/{stored}/copy?destinationRecordingName=%FF"),
-          ("the name of a mailbox", "PUT /mailboxes/{stored}%FF"))
-    def test_is_refused_as(self, departure, ari, call, stored, request_line):
-        """What is kept or told must be UTF-8: else 400, after the other checks; Asterisk breaks replies with it."""
-        method, path = request_line.split(" ", 1)
-        for name, value in dict(call.names, stored=stored).items():
-            path = path.replace("{%s}" % name, value)
-        expect(ari.request(method, path), **bad_request("Invalid UTF-8"))
+    """A departure."""
+
+
 # --- device states ---
 
 STATES = ("NOT_INUSE", "INUSE", "BUSY", "INVALID", "UNAVAILABLE", "RINGING", "RINGINUSE", "ONHOLD")
