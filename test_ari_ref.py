@@ -53,8 +53,8 @@ takes the steps in order, deletes what it made, and fails at the first step that
 
 In all texts $word is an id of this case's own, {app} its application, {root} the path of ARI, {context} the contract's dialplan
 context for {app}, {other} the contract's value of that name.  In JSON "<text>" is any text, "<timestamp>" and "<uuid>" such a
-one, "<...>" one that the regular expression ... matches; an id or name stands for the object that has it; what "is" has no
-other members, what "has" may.
+one, "<...>" one that the regular expression ... matches, "<nothing>" a member that is not there; an id or name stands for the
+object that has it; what "is" has no other members, what "has" may.
 """
 from __future__ import annotations
 
@@ -1583,6 +1583,7 @@ STRICT = IN_PROCESS or os.environ.get("ARI_STRICT") == "1"
 DEADLINE_SECONDS = float(os.environ.get("ARI_DEADLINE", "5"))
 POLL_SECONDS = 0.005
 
+NOTHING = object()                                  # what a member is that is not there
 UNSET = object()                                    # None is a JSON value and a way to say "no credentials"
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d{4}")
 WEBSOCKET_MAGIC = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"                        # RFC 6455 1.3
@@ -1623,11 +1624,11 @@ def matches(actual, wanted, whole=True):
     """Does a JSON value agree with the wanted one?
 
     In the wanted one a type stands for any value of it, a pattern for any text that it matches, a set for a list in any
-    order.  With whole=False objects may have more members, and a text also stands for an object of that id or name.
+    order, NOTHING for no such member.  With whole=False objects may have more members, and a text also stands for an object of that id or name.
     """
     if isinstance(wanted, dict):
         return (isinstance(actual, dict) and not (whole and len(actual) != len(wanted))
-                and all(key in actual and matches(actual[key], value, whole) for key, value in wanted.items()))
+                and all(matches(actual.get(key, NOTHING), value, whole) for key, value in wanted.items()))
     if isinstance(wanted, list):
         return (isinstance(actual, list) and len(actual) == len(wanted)
                 and all(matches(one, other, whole) for one, other in zip(actual, wanted)))
@@ -1647,6 +1648,8 @@ def shown(value, limit=600):
     def other(thing):
         if isinstance(thing, set):
             return ["in any order"] + sorted(thing)
+        if thing is NOTHING:
+            return "<nothing>"
         return "<%s>" % (thing.pattern if isinstance(thing, re.Pattern) else getattr(thing, "__name__", thing))
     text = jsonlib.dumps(value, ensure_ascii=False, default=other)
     return text if len(text) <= limit else text[:limit] + " ..."
@@ -1918,12 +1921,13 @@ class Client:
         self.app = prefix + "-app"
         self.ping = self.path("/asterisk/ping")
         self.authorization = "Authorization: " + basic(setting("ARI_AUTH"))
-        self.connections, self.changed, self._previous, self._kept_until = [], set(), None, 0.0
+        self.connections, self.changed, self.ids, self._previous, self._kept_until = [], set(), set(), None, 0.0
 
     # names
 
     def id(self, word):
         """An id that only this case uses."""
+        self.ids.add("%s-%s" % (self.prefix, word))
         return "%s-%s" % (self.prefix, word)
 
     @property
@@ -2114,6 +2118,9 @@ class Client:
                 for thing in self.get(path).json or []:
                     if self.prefix in jsonlib.dumps(thing):
                         self.delete("%s/%s" % (path, quote(thing[key], safe="")))
+        for name in self.ids if "asterisk" in self.changed else ():
+            self.delete("/asterisk/logging/" + name)
+            self.post("/asterisk/variable", {"variable": name})
         self.__exit__()
 
 
@@ -2642,14 +2649,14 @@ def context(ari):
 #     do SCENE [argument ...]           the steps of a scene, with its arguments in place of %1, %2, ...
 #
 # $b is an id of this case, {app}, {context} and {root} its application, the dialplan context of that, and the path of ARI;
-# "<text>" is any text, "<timestamp>" and "<uuid>" such a one, "<...>" one that the pattern ... matches.
+# "<text>" is any text, "<timestamp>" and "<uuid>" such a one, "<...>" one that the pattern ... matches, "<nothing>" no such member.
 # Rows behind the steps, | sentence | value | ..., make a case each, with the sentence in place of %0 and the values of %1, %2, ...;
 # || parts rows in one line; a line x joins each row before it to each row behind it. A step of which nothing is left is left out.
 # What is indented more than a step continues it.  A setting is a scene (told like a case, with its name for a sentence, and done
 # before) or a promise of the contract, for whose value its name stands.
 
 USUAL = {}                                          # what a NAME of `= NAME JSON` has, unless the JSON says otherwise
-WILD = {"<text>": str, "<timestamp>": TIMESTAMP, "<uuid>": re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")}
+WILD = {"<text>": str, "<nothing>": NOTHING, "<timestamp>": TIMESTAMP, "<uuid>": re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")}
 SUBJECTS = {"Bridge": "bridge", "Dial": "peer", "Playback": "playback", "Recording": "recording"}     # else it is a channel
 SCENES = {}                                         # name -> (settings, rule, steps)
 TOLD = []                                           # the cases, for --export
@@ -8403,188 +8410,147 @@ class TestKeptTextThatIsNotUtf8:
 
 # --- device states ---
 
-STATES = ("NOT_INUSE", "INUSE", "BUSY", "INVALID", "UNAVAILABLE", "RINGING", "RINGINUSE", "ONHOLD")
-UNCONTROLLED = {"status": 409, "json": message("Uncontrolled device specified")}
-NAMELESS_DEVICE = {"status": 404, "json": message("Device name is missing")}
-BAD_STATE = {"status": 500, "json": message("Unknown device")}
+scenes("""
+    watched_device A device in state BUSY, to which the application is subscribed
+        PUT /deviceStates/Stasis:$d?deviceState=BUSY -> 204
+        POST /applications/{app}/subscription?eventSource=deviceState:Stasis:$d -> 200
+""")
 
 
-def put_state(ari, device, state):
-    """PUT /deviceStates/NAME: 204."""
-    expect(ari.put("/deviceStates/" + quote(device, safe=":@"), {"deviceState": state}), status=204, body=b"")
-
-
+@script("""
+    may be Eight of the nine states can be set (stasis_app_device_state_update)
+        PUT /deviceStates/Stasis:$d?deviceState=%0 -> 204 empty
+        GET /deviceStates/Stasis:$d -> 200 = {"name": "Stasis:$d", "state": "%0"}
+        | NOT_INUSE || INUSE || BUSY || INVALID || UNAVAILABLE || RINGING || RINGINUSE || ONHOLD
+    is set by JSON over query over form; the name of a state in any case (res_ari_device_states.c)
+        PUT /deviceStates/Stasis:$d%2 %1 -> 204
+        GET /deviceStates/Stasis:$d -> 200 = {"name": "Stasis:$d", "state": "BUSY"}
+        | a query | ?deviceState=BUSY || JSON | {"deviceState": "BUSY"} || a form | form: deviceState=BUSY || small letters | ?deviceState=busy
+        | JSON over a query | {"deviceState": "BUSY"} | ?deviceState=INUSE
+    may have a name with The decoded segment (res_ari.c)
+        PUT /deviceStates/Stasis:$d%1?deviceState=BUSY -> 204
+        GET /deviceStates/Stasis:$d%1 -> 200 = {"name": "Stasis:$d%2", "state": "BUSY"}
+        | a blank | %20x | \\u0020x || UTF-8 | %C3%A9 | \u00e9
+    can not be 409, 404, 500 (resource_device_states.c)
+        %1 /deviceStates/%2 -> %3
+        | set where nobody controls it, before a bad state | PUT | lamp?deviceState=nonsense | 409 "Uncontrolled device specified"
+        | set on a real technology | PUT | Local%2Flamp?deviceState=BUSY | 409 "Uncontrolled device specified"
+        | set on a mailbox | PUT | MWI:x?deviceState=BUSY | 409 "Uncontrolled device specified"
+        | set without a name, before a missing state | PUT | Stasis: | 404 "Device name is missing"
+        | set without a state | PUT | Stasis:$d | 500 "Unknown device" || set to nothing | PUT | Stasis:$d?deviceState= | 500 "Unknown device"
+        | set to UNKNOWN | PUT | Stasis:$d?deviceState=UNKNOWN | 500 "Unknown device"
+        | set to a word that is no state | PUT | Stasis:$d?deviceState=OFF | 500 "Unknown device"
+        | set to a number | PUT | Stasis:$d?deviceState=1 | 500 "Unknown device"
+        | set to a state with a blank | PUT | Stasis:$d?deviceState=%20BUSY | 500 "Unknown device"
+        | deleted where nobody controls it | DELETE | lamp | 409 "Uncontrolled device specified"
+        | deleted without a name | DELETE | Stasis: | 404 "Device name is missing"
+    in json can not be A value that is no text is as none (res_ari_device_states.c)
+        PUT /deviceStates/Stasis:$d {"deviceState": %1} -> 500 "Unknown device"
+        | a number | 7 || null | null || a list | ["BUSY"]
+    is told of GET never fails, and gives the name back (devicestate.c)
+        GET /deviceStates/%1 -> 200 = {"name": "%2", "state": "%3"}
+        | one that was never set | Stasis:$d | Stasis:$d | UNKNOWN || one without a name | Stasis: | Stasis: | UNKNOWN
+        | one for the dialplan | Custom:$d | Custom:$d | UNKNOWN || a word | $d | $d | INVALID || a blank | %20 | \\u0020 | INVALID
+        | a technology that is not there | nope%2F$d | nope/$d | INVALID || a mailbox that is not there | MWI:$d | MWI:$d | INVALID
+        | a Local device without a context | Local%2F100 | Local/100 | INVALID
+        | a Local device of an unknown context | Local%2F100@none-$d | Local/100@none-$d | INVALID
+    of a local device follows its channels [context] NOT_INUSE when the extension exists, INUSE while it is called (core_local.c, local_devicestate)
+        eventually GET /deviceStates/Local%2F100@{context} -> 200 {"state": "NOT_INUSE"}
+        do pair near far
+        eventually GET /deviceStates/Local%2F100@{context} -> 200 {"state": "INUSE"}
+        eventually GET /deviceStates/Local%2F101@{context} -> 200 {"state": "NOT_INUSE"}
+        DELETE /channels/{near} -> 204
+        eventually GET /deviceStates/Local%2F100@{context} -> 200 {"state": "NOT_INUSE"}
+    of a custom device is set by a function DEVICE_STATE(Custom:NAME) as a global variable (func_devstate.c)
+        POST /asterisk/variable?variable=DEVICE_STATE(Custom:$d)&value=BUSY -> 204
+        eventually GET /deviceStates/Custom:$d -> 200 = {"name": "Custom:$d", "state": "BUSY"}
+    is the same whatever the case of its prefix The reply gives the name back as it was asked for
+        PUT /deviceStates/stasis:$d?deviceState=BUSY -> 204
+        GET /deviceStates/STASIS:$d -> 200 = {"name": "STASIS:$d", "state": "BUSY"}
+    is deleted [watched_device] 204, and it is UNKNOWN (stasis_app_device_state_delete)
+        DELETE /deviceStates/Stasis:$d -> 204 empty
+        GET /deviceStates/Stasis:$d -> 200 = {"name": "Stasis:$d", "state": "UNKNOWN"}
+    may be deleted without being there 204
+        DELETE /deviceStates/Stasis:$none -> 204
+    is not deleted by a prefix in another case [watched_device] 204, and nothing happens
+        DELETE /deviceStates/STASIS:$d -> 204
+        GET /deviceStates/Stasis:$d -> 200 = {"name": "Stasis:$d", "state": "BUSY"}
+    is not sent by subscribing [watched_device] The present state is not told
+        never DeviceStateChanged {"device_state": "Stasis:$d"}
+    is not sent when it is the same [watched_device] Only a change is told (devicestate.c)
+        PUT /deviceStates/Stasis:$d?deviceState=BUSY -> 204
+        PUT /deviceStates/Stasis:$d?deviceState=INUSE -> 204
+        await DeviceStateChanged {"device_state": {"name": "Stasis:$d", "state": "INUSE"}}
+        never DeviceStateChanged {"device_state": "Stasis:$d"}
+    is sent as unknown when it is deleted [watched_device] At each DELETE (stasis_app_device_state_delete)
+        DELETE /deviceStates/Stasis:$d -> 204
+        await DeviceStateChanged {"device_state": {"name": "Stasis:$d", "state": "UNKNOWN"}}
+        DELETE /deviceStates/Stasis:$d -> 204
+        await DeviceStateChanged {"device_state": {"name": "Stasis:$d", "state": "UNKNOWN"}}
+    is not sent when one that never was is deleted Nothing changed
+        POST /applications/{app}/subscription?eventSource=deviceState:Stasis:$d -> 200
+        DELETE /deviceStates/Stasis:$d -> 204
+        never DeviceStateChanged
+""")
 class TestDeviceState:
-    @pytest.mark.parametrize("state", STATES)
-    def test_may_be(self, ari, state):
-        """Eight of the nine states can be set (res_stasis_device_state.c, stasis_app_device_state_update)."""
-        device = "Stasis:" + ari.id("d")
-        put_state(ari, device, state)
-        expect(ari.get("/deviceStates/" + device), status=200, json={"name": device, "state": state})
-
-    @rows("more", ("a query", {"params": {"deviceState": "BUSY"}}), ("JSON", {"json": {"deviceState": "BUSY"}}),
-          ("a form", {"form": "deviceState=BUSY"}), ("small letters", {"params": {"deviceState": "busy"}}),
-          ("JSON over a query", {"params": {"deviceState": "INUSE"}, "json": {"deviceState": "BUSY"}}))
-    def test_is_set_by(self, ari, more):
-        """JSON over query over form; the name of a state in any case (res_ari_device_states.c)."""
-        device = "Stasis:" + ari.id("d")
-        expect(ari.put("/deviceStates/" + device, **more), status=204)
-        expect(ari.get("/deviceStates/" + device), status=200, json={"name": device, "state": "BUSY"})
-
-    @rows("name, shown_name", ("a blank", "Stasis:{id}%20x", "Stasis:{id} x"),
-          ("UTF-8", "Stasis:{id}%C3%A9", "Stasis:{id}\u00e9"))
-    def test_may_have_a_name_with(self, ari, name, shown_name):
-        """The decoded segment (res_ari.c)."""
-        names = {"id": ari.id("d")}
-        expect(ari.put("/deviceStates/" + filled(name, names), {"deviceState": "BUSY"}), status=204)
-        expect(ari.get("/deviceStates/" + filled(name, names)), status=200,
-               json={"name": filled(shown_name, names), "state": "BUSY"})
-
-    @rows("method, path, params, expected",
-          ("set where nobody controls it, before a bad state", "PUT", "lamp", {"deviceState": "nonsense"},
-           UNCONTROLLED),
-          ("set on a real technology", "PUT", "Local%2Flamp", {"deviceState": "BUSY"}, UNCONTROLLED),
-          ("set on a mailbox", "PUT", "MWI:x", {"deviceState": "BUSY"}, UNCONTROLLED),
-          ("set without a name, before a missing state", "PUT", "Stasis:", {}, NAMELESS_DEVICE),
-          ("set without a state", "PUT", "Stasis:{id}", {}, BAD_STATE),
-          ("set to nothing", "PUT", "Stasis:{id}", {"deviceState": ""}, BAD_STATE),
-          ("set to UNKNOWN", "PUT", "Stasis:{id}", {"deviceState": "UNKNOWN"}, BAD_STATE),
-          ("set to a word that is no state", "PUT", "Stasis:{id}", {"deviceState": "OFF"}, BAD_STATE),
-          ("set to a number", "PUT", "Stasis:{id}", {"deviceState": "1"}, BAD_STATE),
-          ("set to a state with a blank", "PUT", "Stasis:{id}", {"deviceState": " BUSY"}, BAD_STATE),
-          ("deleted where nobody controls it", "DELETE", "lamp", {}, UNCONTROLLED),
-          ("deleted without a name", "DELETE", "Stasis:", {}, NAMELESS_DEVICE))
-    def test_can_not_be(self, ari, method, path, params, expected):
-        """409, 404, 500 (resource_device_states.c; res_stasis_device_state.c)."""
-        expect(ari.request(method, "/deviceStates/" + path.format(id=ari.id("d")), params), **expected)
-
-    @rows("value", ("a number", 7), ("null", None), ("a list", ["BUSY"]))
-    def test_in_json_can_not_be(self, ari, value):
-        """A value that is no text is as none (res_ari_device_states.c)."""
-        expect(ari.put("/deviceStates/Stasis:" + ari.id("d"), json={"deviceState": value}), **BAD_STATE)
-
-    @rows("name, state",
-          ("one that was never set", "Stasis:{id}", "UNKNOWN"), ("one without a name", "Stasis:", "UNKNOWN"),
-          ("one for the dialplan", "Custom:{id}", "UNKNOWN"), ("a word", "{id}", "INVALID"),
-          ("a technology that is not there", "nope/{id}", "INVALID"), ("a blank", " ", "INVALID"),
-          ("a mailbox that is not there", "MWI:{id}", "INVALID"),
-          ("a Local device without a context", "Local/100", "INVALID"),
-          ("a Local device of an unknown context", "Local/100@none-{id}", "INVALID"))
-    def test_is_told_of(self, ari, name, state):
-        """GET never fails, and gives the name back (res_stasis_device_state.c; devicestate.c)."""
-        name = name.format(id=ari.id("d"))
-        expect(ari.get("/deviceStates/" + quote(name, safe="")), status=200, json={"name": name, "state": state})
-
-    def test_of_a_local_device_follows_its_channels(self, ari, events):
-        """NOT_INUSE when the extension exists, INUSE while it is called (core_local.c, local_devicestate)."""
-        path, other = ("/deviceStates/" + quote("Local/%s@%s" % (exten, ari.context), safe="") for exten in ("100", "101"))
-        ari.eventually(path, status=200, has={"state": "NOT_INUSE"})
-        call = originated_call(ari)
-        events.expect("StasisStart", channel=call.far)
-        ari.eventually(path, status=200, has={"state": "INUSE"})
-        ari.eventually(other, status=200, has={"state": "NOT_INUSE"})
-        expect(ari.delete("/channels/" + call.near), status=204)
-        ari.eventually(path, status=200, has={"state": "NOT_INUSE"})
-
-    def test_of_a_custom_device_is_set_by_a_function(self, ari):
-        """DEVICE_STATE(Custom:NAME) as a global variable (func_devstate.c)."""
-        device = "Custom:" + ari.id("d")
-        expect(ari.post("/asterisk/variable", {"variable": "DEVICE_STATE(%s)" % device, "value": "BUSY"}), status=204)
-        ari.eventually("/deviceStates/" + device, status=200, json={"name": device, "state": "BUSY"})
-
-    def test_is_the_same_whatever_the_case_of_its_prefix(self, ari):
-        """The reply gives the name back as it was asked for (res_stasis_device_state.c)."""
-        name = ari.id("d")
-        put_state(ari, "stasis:" + name, "BUSY")
-        expect(ari.get("/deviceStates/STASIS:" + name), status=200, json={"name": "STASIS:" + name, "state": "BUSY"})
-
-    def test_is_deleted(self, ari):
-        """204, and it is UNKNOWN (res_stasis_device_state.c, stasis_app_device_state_delete)."""
-        device = "Stasis:" + ari.id("d")
-        put_state(ari, device, "BUSY")
-        expect(ari.delete("/deviceStates/" + device), status=204, body=b"")
-        expect(ari.get("/deviceStates/" + device), status=200, json={"name": device, "state": "UNKNOWN"})
-
-    def test_may_be_deleted_without_being_there(self, ari):
-        """204 (res_stasis_device_state.c)."""
-        expect(ari.delete("/deviceStates/Stasis:" + ari.id("none")), status=204)
-
-    def test_is_not_deleted_by_a_prefix_in_another_case(self, ari):
-        """204, and nothing happens (res_stasis_device_state.c)."""
-        device = "Stasis:" + ari.id("d")
-        put_state(ari, device, "BUSY")
-        expect(ari.delete("/deviceStates/STASIS:" + ari.id("d")), status=204)
-        expect(ari.get("/deviceStates/" + device), status=200, json={"name": device, "state": "BUSY"})
+    """The state of a device (res_stasis_device_state.c)."""
 
     def test_is_listed_by_name(self, ari):
         """Stored ones alone, by byte value, spelt Stasis: (resource_device_states.c, ast_ari_device_states_list)."""
         for word in ("b", "B", "a"):
-            put_state(ari, "stasis:" + ari.id(word), "BUSY")
+            expect(ari.put("/deviceStates/stasis:" + ari.id(word), {"deviceState": "BUSY"}), status=204)
         reply = expect(ari.get("/deviceStates"), status=200)
         mine = [one for one in reply.json if ari.prefix in one["name"]]
         wanted = [{"name": "Stasis:" + ari.id(word), "state": "BUSY"} for word in ("B", "a", "b")]
         if mine != wanted:
             fail(reply.request, shown(wanted), shown(mine))
 
-    @pytest.fixture
-    def watched(self, ari, events):
-        """The name of a device in state BUSY, to which the application is subscribed."""
-        device = "Stasis:" + ari.id("d")
-        put_state(ari, device, "BUSY")
-        expect(subscribe(ari, "deviceState:" + device), status=200)
-        return device
-
-    def test_is_not_sent_by_subscribing(self, ari, events, watched):
-        """The present state is not told (res_stasis_device_state.c)."""
-        events.expect_none("DeviceStateChanged", device_state=watched)
-
-    def test_is_not_sent_when_it_is_the_same(self, ari, events, watched):
-        """Only a change is told (devicestate.c)."""
-        put_state(ari, watched, "BUSY")
-        put_state(ari, watched, "INUSE")
-        if events.expect("DeviceStateChanged", device_state=watched)["device_state"]["state"] != "INUSE":
-            fail(events.request, "INUSE alone", shown(events.waiting))
-
-    def test_is_sent_as_unknown_when_it_is_deleted(self, ari, events, watched):
-        """At each DELETE (res_stasis_device_state.c, stasis_app_device_state_delete)."""
-        for _ in range(2):
-            expect(ari.delete("/deviceStates/" + watched), status=204)
-            events.expect("DeviceStateChanged", device_state={"name": watched, "state": "UNKNOWN"})
-
-    def test_is_not_sent_when_one_that_never_was_is_deleted(self, ari, events):
-        """Nothing changed (res_stasis_device_state.c)."""
-        device = "Stasis:" + ari.id("d")
-        expect(subscribe(ari, "deviceState:" + device), status=200)
-        expect(ari.delete("/deviceStates/" + device), status=204)
-        events.expect_none("DeviceStateChanged")
-
 
 # --- mailboxes ---
 
-class TestMailbox:
-    def test_is_made(self, ari):
-        """PUT makes it: 204 (resource_mailboxes.c, ast_ari_mailboxes_update)."""
-        box = ari.id("m")
-        expect(ari.put("/mailboxes/" + box, {"oldMessages": 1, "newMessages": 2}), status=204, body=b"")
-        expect(ari.get("/mailboxes/" + box), status=200, json={"name": box, "old_messages": 1, "new_messages": 2})
+scenes("""
+    box A mailbox with one old message and two new ones
+        PUT /mailboxes/$m?oldMessages=1&newMessages=2 -> 204 empty
+""")
 
-    @rows("more, old, new",
-          ("both counts", {"params": {"oldMessages": 3, "newMessages": 4}}, 3, 4),
-          ("one count: the other is 0", {"params": {"newMessages": 4}}, 0, 4),
-          ("nothing: both are 0", {}, 0, 0),
-          ("JSON", {"json": {"oldMessages": 3, "newMessages": 4}}, 3, 4),
-          ("JSON and a query", {"params": {"oldMessages": 5, "newMessages": 6}, "json": {"oldMessages": 3}}, 3, 6),
-          ("a form", {"form": "oldMessages=3&newMessages=4"}, 3, 4),
-          ("numbers with other text", {"params": {"oldMessages": " 12abc", "newMessages": "9.9"}}, 12, 9),
-          ("text that is no number", {"params": {"oldMessages": "abc", "newMessages": "0x10"}}, 0, 0),
-          ("numbers below zero", {"params": {"oldMessages": -3, "newMessages": "--1"}}, -3, 0),
-          ("JSON that is no integer", {"json": {"oldMessages": "3", "newMessages": 4.5}}, 0, 0))
-    def test_is_set_again_by(self, ari, more, old, new):
-        """Both counts, each time (resource_mailboxes.c; res_ari_mailboxes.c)."""
-        box = ari.id("m")
-        expect(ari.put("/mailboxes/" + box, {"oldMessages": 1, "newMessages": 2}), status=204)
-        expect(ari.put("/mailboxes/" + box, **more), status=204)
-        expect(ari.get("/mailboxes/" + box), status=200, json={"name": box, "old_messages": old, "new_messages": new})
+
+@script("""
+    is made [box] By PUT: 204 (ast_ari_mailboxes_update)
+        GET /mailboxes/$m -> 200 = {"name": "$m", "old_messages": 1, "new_messages": 2}
+    is set again by [box] Both counts, each time (res_ari_mailboxes.c)
+        PUT /mailboxes/$m%1 %2 -> 204
+        GET /mailboxes/$m -> 200 = {"name": "$m", "old_messages": %3, "new_messages": %4}
+        | both counts | ?oldMessages=3&newMessages=4 | | 3 | 4 || one count: the other is 0 | ?newMessages=4 | | 0 | 4 || nothing: both are 0 | | | 0 | 0
+        | JSON | | {"oldMessages": 3, "newMessages": 4} | 3 | 4 || JSON and a query | ?oldMessages=5&newMessages=6 | {"oldMessages": 3} | 3 | 6
+        | a form | | form: oldMessages=3&newMessages=4 | 3 | 4 || numbers with other text | ?oldMessages=%2012abc&newMessages=9.9 | | 12 | 9
+        | text that is no number | ?oldMessages=abc&newMessages=0x10 | | 0 | 0 || numbers below zero | ?oldMessages=-3&newMessages=--1 | | -3 | 0
+        | JSON that is no integer | | {"oldMessages": "3", "newMessages": 4.5} | 0 | 0
+    is deleted [box] 204, and it is gone (ast_ari_mailboxes_delete)
+        DELETE /mailboxes/$m -> 204 empty
+        GET /mailboxes/$m -> 404 "Mailbox is does not exist"
+    is not found to be [box] 404, in two spellings
+        %1 /mailboxes/$%3 -> 404 "%2"
+        | shown | GET | Mailbox is does not exist || deleted | DELETE | Mailbox does not exist
+        x
+        | it was never made | none || it is spelt in another case | M
+    is a device with MWI:NAME (app.c, ast_app_has_voicemail; res_mwi_devstate.c)
+        PUT /mailboxes/$m?newMessages=%1 -> 204
+        eventually GET /deviceStates/MWI:$m -> 200 = {"name": "MWI:$m", "state": "%2"}
+        | new messages | 1 | INUSE || no new messages | 0 | NOT_INUSE
+    is a device that tells of changes When new messages come or go, and when it is deleted (res_mwi_devstate.c)
+        POST /applications/{app}/subscription?eventSource=deviceState:MWI:$m -> 200
+        PUT /mailboxes/$m?newMessages=2 -> 204
+        await DeviceStateChanged {"device_state": {"name": "MWI:$m", "state": "INUSE"}}
+        PUT /mailboxes/$m?newMessages=1 -> 204
+        PUT /mailboxes/$m?newMessages=0 -> 204
+        await DeviceStateChanged {"device_state": {"name": "MWI:$m", "state": "NOT_INUSE"}}
+        PUT /mailboxes/$m?newMessages=1 -> 204
+        await DeviceStateChanged {"device_state": {"name": "MWI:$m", "state": "INUSE"}}
+        DELETE /mailboxes/$m -> 204
+        await DeviceStateChanged {"device_state": {"name": "MWI:$m", "state": "NOT_INUSE"}}
+""")
+class TestMailbox:
+    """A mailbox (resource_mailboxes.c)."""
 
     def test_is_listed_by_name(self, ari):
         """By byte value (res_stasis_mailbox.c, stasis_app_mailboxes_to_json)."""
@@ -8595,99 +8561,68 @@ class TestMailbox:
         if mine != [ari.id(word) for word in ("B", "a", "b")]:
             fail(reply.request, "B, a, b", ", ".join(mine))
 
-    def test_is_deleted(self, ari):
-        """204, and it is gone (resource_mailboxes.c, ast_ari_mailboxes_delete)."""
-        expect(ari.put("/mailboxes/" + ari.id("m")), status=204)
-        expect(ari.delete("/mailboxes/" + ari.id("m")), status=204, body=b"")
-        expect(ari.get("/mailboxes/" + ari.id("m")), status=404, json=message("Mailbox is does not exist"))
-
-    @rows("method, text", ("shown", "GET", "Mailbox is does not exist"),
-          ("deleted", "DELETE", "Mailbox does not exist"))
-    @rows("name", ("it was never made", "none"), ("it is spelt in another case", "M"))
-    def test_is_not_found_to_be(self, ari, method, text, name):
-        """404, in two spellings (resource_mailboxes.c)."""
-        expect(ari.put("/mailboxes/" + ari.id("m")), status=204)
-        expect(ari.request(method, "/mailboxes/" + ari.id(name)), status=404, json=message(text))
-
-    @rows("count, state", ("new messages", 1, "INUSE"), ("no new messages", 0, "NOT_INUSE"))
-    def test_is_a_device_with(self, ari, count, state):
-        """MWI:NAME (app.c, ast_app_has_voicemail; res_mwi_devstate.c)."""
-        expect(ari.put("/mailboxes/" + ari.id("m"), {"newMessages": count}), status=204)
-        ari.eventually("/deviceStates/MWI:" + ari.id("m"), status=200,
-                       json={"name": "MWI:" + ari.id("m"), "state": state})
-
-    def test_is_a_device_that_tells_of_changes(self, ari, events):
-        """DeviceStateChanged when new messages come or go, and when it is deleted (res_mwi_devstate.c)."""
-        device = "MWI:" + ari.id("m")
-        expect(subscribe(ari, "deviceState:" + device), status=200)
-        for new, state in ((2, "INUSE"), (1, None), (0, "NOT_INUSE"), (1, "INUSE")):
-            expect(ari.put("/mailboxes/" + ari.id("m"), {"newMessages": new}), status=204)
-            if state:
-                events.expect("DeviceStateChanged", device_state={"name": device, "state": state})
-        expect(ari.delete("/mailboxes/" + ari.id("m")), status=204)
-        events.expect("DeviceStateChanged", device_state={"name": device, "state": "NOT_INUSE"})
-
 
 # --- endpoints ---
 
-NO_ENDPOINT = {"status": 404, "json": message("Endpoint not found")}
-NO_RECEIVER = bad_request("To must be specified")
-
-
+@script("""
+    are not made by local channels [call] Local is no endpoint technology (core_local.c)
+        GET /endpoints/Local -> 404 "No Endpoints found - invalid tech Local"
+        GET /endpoints/Local/100@{context} -> 404 "Endpoint not found"
+    are not found when the technology is 404 names the technology (ast_ari_endpoints_list_by_tech)
+        GET /endpoints/%1$x -> 404 "No Endpoints found - invalid tech %2$x"
+        | unknown | none- | none- || written with a blank | no%20 | no\\u0020
+    are not found when the resource is unknown 404 (ast_ari_endpoints_get)
+        GET /endpoints/PJSIP/$none -> 404 "Endpoint not found"
+""")
 class TestEndpoints:
+    """Endpoints, of which a Local channel makes none (resource_endpoints.c)."""
+
     def test_are_listed(self, ari):
-        """A list; Local channels make none (resource_endpoints.c, ast_ari_endpoints_list)."""
+        """A list (ast_ari_endpoints_list)."""
         expect(ari.get("/endpoints"), status=200, json=list)
 
-    def test_are_not_made_by_local_channels(self, ari, call):
-        """Local is no endpoint technology (core_local.c)."""
-        expect(ari.get("/endpoints/Local"), status=404, json=message("No Endpoints found - invalid tech Local"))
-        expect(ari.get("/endpoints/Local/100@" + ari.context), **NO_ENDPOINT)
 
-    @rows("written, name", ("unknown", "none-{id}", "none-{id}"), ("written with a blank", "no%20{id}", "no {id}"))
-    def test_are_not_found_when_the_technology_is(self, ari, written, name):
-        """404 names the technology (resource_endpoints.c, ast_ari_endpoints_list_by_tech)."""
-        expect(ari.get("/endpoints/" + written.format(id=ari.id("x"))), status=404,
-               json=message("No Endpoints found - invalid tech " + name.format(id=ari.id("x"))))
-
-    def test_are_not_found_when_the_resource_is_unknown(self, ari):
-        """404 (resource_endpoints.c, ast_ari_endpoints_get)."""
-        expect(ari.get("/endpoints/PJSIP/" + ari.id("none")), **NO_ENDPOINT)
-
-
+@script("""
+    are made for Variables, to, technology; from is not looked at
+        PUT /endpoints/sendMessage %1 -> %2
+        | no receiver | | 400 "To must be specified" || an empty one | ?to=&from=a | 400 "To must be specified"
+        | a number in JSON | {"to": 5} | 400 "To must be specified" || variables that are no object | {"variables": "a"} | 400 "To must be specified"
+        | a variable that is a number, before no receiver | {"variables": {"a": 1}} | 400 "Only string values in the 'variables' object allowed"
+        | a receiver of no technology | ?to=nope:bob&from=a&body=hi | 404 "Endpoint not found"
+        | a receiver without a scheme, and no sender | ?to=bob | 404 "Endpoint not found"
+        | a receiver in JSON | {"to": "nope:bob", "from": "a", "variables": {"a": "1"}} | 404 "Endpoint not found"
+        | a receiver in a form | form: to=nope:bob&from=a | 404 "Endpoint not found"
+    are made for a variable that is null 400 before the technology
+        PUT /endpoints/sendMessage?to=nope:bob {"variables": {"a": null}} -> 400 "Only string values in the 'variables' object allowed"
+    to an unknown endpoint are made first for 404 before all else (ast_ari_endpoints_send_message_to_endpoint)
+        PUT /endpoints/nope/$none/sendMessage %1 -> 404 "Endpoint not found"
+        | a good message | ?from=a&body=hi || a bad variable | {"variables": {"a": 1}}
+""")
 class TestSendMessageRefusals:
-    @rows("more, expected",
-          ("no receiver", {}, NO_RECEIVER), ("an empty one", {"params": {"to": "", "from": "a"}}, NO_RECEIVER),
-          ("a number in JSON", {"json": {"to": 5}}, NO_RECEIVER),
-          ("variables that are no object", {"json": {"variables": "a"}}, NO_RECEIVER),
-          ("a variable that is a number, before no receiver", {"json": {"variables": {"a": 1}}}, ONLY_TEXTS),
-          ("a variable that is null", {"params": {"to": "nope:bob"}, "json": {"variables": {"a": None}}}, ONLY_TEXTS),
-          ("a receiver of no technology", {"params": {"to": "nope:bob", "from": "a", "body": "hi"}}, NO_ENDPOINT),
-          ("a receiver without a scheme, and no sender", {"params": {"to": "bob"}}, NO_ENDPOINT),
-          ("a receiver in JSON", {"json": {"to": "nope:bob", "from": "a", "variables": {"a": "1"}}}, NO_ENDPOINT),
-          ("a receiver in a form", {"form": "to=nope:bob&from=a"}, NO_ENDPOINT))
-    def test_are_made_for(self, ari, more, expected):
-        """Variables, to, technology; from is not looked at (resource_endpoints.c, send_message)."""
-        expect(ari.put("/endpoints/sendMessage", **more), **expected)
-
-    @rows("more", ("a good message", {"params": {"from": "a", "body": "hi"}}),
-          ("a bad variable", {"json": {"variables": {"a": 1}}}))
-    def test_to_an_unknown_endpoint_are_made_first_for(self, ari, more):
-        """404 before all else (resource_endpoints.c, ast_ari_endpoints_send_message_to_endpoint)."""
-        expect(ari.put("/endpoints/nope/%s/sendMessage" % ari.id("none"), **more), **NO_ENDPOINT)
+    """Refusals (resource_endpoints.c, send_message)."""
 
 
 # --- sounds ---
 
+@script("""
+    are not found by 404 (ast_ari_sounds_list)
+        GET /sounds?%1 -> 404 "No sounds found that matched the query"
+        | an unknown language | lang=none || a language in another case | lang=EN || an unknown format | format=none || one of both | lang=en&format=none
+    are not found 404 (ast_ari_sounds_get)
+        GET /sounds/%1 -> 404 "Sound not found"
+        | by an unknown name | $none || by a part of a name | re || by a path | digits%2F$x || with a suffix | ref-one.wav
+""")
 class TestSounds:
+    """Sounds, as they lie on the disk (resource_sounds.c)."""
+
     def test_are_shown(self, ari, sound):
-        """id, formats, and a text when there is a description (resource_sounds.c, create_sound_blob)."""
+        """id, formats, and a text when there is a description (create_sound_blob)."""
         reply = expect(ari.get("/sounds/" + quote(sound, safe="")), status=200, has={"id": sound})
         for form in reply.json["formats"]:
             expect_members(reply.request, form, "language format")
 
     def test_are_listed(self, ari, sound):
-        """As they are shown, in no promised order (resource_sounds.c, ast_ari_sounds_list)."""
+        """As they are shown, in no promised order (ast_ari_sounds_list)."""
         reply = expect(ari.get("/sounds"), status=200)
         if [one for one in reply.json if one["id"] == sound] != [ari.get("/sounds/" + quote(sound, safe="")).json]:
             fail(reply.request, "a list with %s as GET /sounds/ID shows it" % sound, str(reply))
@@ -8695,23 +8630,11 @@ class TestSounds:
     @rows("query", ("their language", "lang={language}"), ("their format", "format={format}"),
           ("both", "lang={language}&format={format}"), ("nothing", "lang=&format="))
     def test_are_found_by(self, ari, sound, query):
-        """lang and format must both agree; an empty one does not count (resource_sounds.c, filter_langs)."""
+        """lang and format must both agree; an empty one does not count (filter_langs)."""
         form = ari.get("/sounds/" + quote(sound, safe="")).json["formats"][0]
-        reply = expect(ari.get("/sounds", filled(query, form)), status=200)
+        reply = expect(ari.get("/sounds", query.format(**form)), status=200)
         if sound not in [one["id"] for one in reply.json]:
             fail(reply.request, "a list with " + sound, str(reply))
-
-    @rows("query", ("an unknown language", "lang=none"), ("a language in another case", "lang=EN"),
-          ("an unknown format", "format=none"), ("one of both", "lang=en&format=none"))
-    def test_are_not_found_by(self, ari, query):
-        """404 (resource_sounds.c, ast_ari_sounds_list)."""
-        expect(ari.get("/sounds", query), status=404, json=message("No sounds found that matched the query"))
-
-    @rows("name", ("by an unknown name", "none-{id}"), ("by a part of a name", "re"), ("by a path", "digits%2F{id}"),
-          ("with a suffix", "ref-one.wav"))
-    def test_are_not_found(self, ari, name):
-        """404 (resource_sounds.c, ast_ari_sounds_get)."""
-        expect(ari.get("/sounds/" + name.format(id=ari.id("x"))), status=404, json=message("Sound not found"))
 
 
 # --- asterisk: info, ping, modules ---
@@ -8723,7 +8646,14 @@ INFO = collections.OrderedDict((
     ("status", {"startup_time": TIMESTAMP, "last_reload_time": TIMESTAMP})))
 
 
+@script("""
+    does not know a section that is [departure] A member of only that is no text is as an unknown section; it ends an Asterisk 16
+        GET /asterisk/info {"only": %1} -> 200 = {}
+        | a number | [1] || null | [null]
+""")
 class TestInfo:
+    """What is told of the server (resource_asterisk.c, ast_ari_asterisk_get_info)."""
+
     @rows("more, sections",
           ("everything", {}, "build system config status"),
           ("one section", {"params": "only=status"}, "status"),
@@ -8740,51 +8670,63 @@ class TestInfo:
           ("one by JSON over a query", {"params": "only=system", "json": {"only": ["status"]}}, "status"),
           ("everything, for an empty JSON list", {"json": {"only": []}}, "build system config status"))
     def test_shows(self, ari, more, sections):
-        """only chooses, and does not order (resource_asterisk.c, ast_ari_asterisk_get_info)."""
+        """only chooses, and does not order."""
         reply = expect(ari.get("/asterisk/info", **more), status=200)
         if list(reply.json) != sections.split():
             fail(reply.request, sections, " ".join(reply.json))
 
     @pytest.mark.parametrize("section", list(INFO))
     def test_has_section(self, ari, section):
-        """Its members (resource_asterisk.c, ast_ari_asterisk_get_info)."""
+        """Its members."""
         reply = expect(ari.get("/asterisk/info", {"only": section}), status=200, has={section: INFO[section]})
         known = [name for name in reply.json[section] if name in INFO[section]]
         if known != list(INFO[section]):
             fail(reply.request, " ".join(INFO[section]), " ".join(known))
 
-    @rows("value", ("a number", [1]), ("null", [None]))
-    def test_does_not_know_a_section_that_is(self, departure, ari, value):
-        """A member of only that is no text is as an unknown section; it ends an Asterisk 16."""
-        expect(ari.get("/asterisk/info", json={"only": value}), status=200, json={})
 
-
+@script("""
+    is answered With pong, the time and the id of the server
+        GET /asterisk/info?only=system -> 200
+        entity <- system.entity_id
+        GET /asterisk/ping -> 200 = {"ping": "pong", "timestamp": "<timestamp>", "asterisk_id": "{entity}"}
+""")
 class TestPing:
-    def test_is_answered(self, ari):
-        """pong, the time and the id of the server (resource_asterisk.c, ast_ari_asterisk_ping)."""
-        entity = ari.get("/asterisk/info").json["system"]["entity_id"]
-        expect(ari.get("/asterisk/ping"), status=200, json={"ping": "pong", "timestamp": TIMESTAMP,
-                                                            "asterisk_id": entity})
+    """A sign of life (resource_asterisk.c, ast_ari_asterisk_ping)."""
 
 
-NOT_RUNNING = {"status": 404, "json": message("Module could not be found in running modules")}
-NOT_LOADED = {"status": 404, "json": message("Module not found in running modules")}
-ALREADY_LOADED = {"status": 409, "json": message("Module is already loaded")}
-NOT_UNLOADED = {"status": 409, "json": message("Module could not be unloaded")}
-NOT_RELOADED = {"status": 409, "json": message("Module does not support reloading")}
-NOT_SHOWN = {"status": 409, "json": message("Module information could not be retrieved")}
-
-
-@pytest.fixture
-def echo(ari):
-    """A module that nobody uses and that can be unloaded: app_echo.so. It is loaded again when the case ends."""
-    yield promised(ari.server, "module")
-    ari.post("/asterisk/modules/app_echo.so")
-
-
+@script("""
+    refuse to 404 and 409
+        %1 /asterisk/modules/%2 -> %3
+        | read one that is not there | GET | nope.so | 404 "Module could not be found in running modules"
+        | read one by a part of its name | GET | res_ar | 404 "Module could not be found in running modules"
+        | read one without its suffix | GET | res_ari | 409 "Module information could not be retrieved"
+        | read one in capitals | GET | RES_ARI.so | 409 "Module information could not be retrieved"
+        | load one that is there | POST | res_ari.so | 409 "Module is already loaded"
+        | load one that is there, without its suffix | POST | res_ari | 409 "Module is already loaded"
+        | load one that is built in | POST | logger | 409 "Module is already loaded"
+        | load one that can not be found | POST | nope.so | 409 "Module load declined"
+        | unload one that is not there | DELETE | nope.so | 404 "Module not found in running modules"
+        | unload one that is in use | DELETE | res_stasis.so | 409 "Module could not be unloaded"
+        | unload one that is built in | DELETE | logger | 409 "Module could not be unloaded"
+        | reload one that is not there | PUT | nope.so | 404 "Module not found in running modules"
+    refuse to reload one that can not be [module] 409
+        PUT /asterisk/modules/%1 -> 409 "Module does not support reloading"
+        | with its suffix | app_echo.so || in another case | App_Echo
+    can be reloaded 204
+        PUT /asterisk/modules/%1 -> 204 empty
+        | as it is written | res_ari.so || without its suffix | res_ari
+    can be unloaded and loaded [module] 204 each, and it is gone in between
+        DELETE /asterisk/modules/%1 -> 204 empty
+        GET /asterisk/modules/app_echo.so -> 404 "Module could not be found in running modules"
+        POST /asterisk/modules/%1 -> 204 empty
+        GET /asterisk/modules/app_echo.so -> 200 {"name": "app_echo.so", "status": "Running"}
+        | as it is written | app_echo.so || without its suffix | app_echo
+""")
 class TestModules:
+    """Modules (resource_asterisk.c, ast_ari_asterisk_*_module)."""
+
     def test_are_listed_by_name(self, ari):
-        """Without regard to case (resource_asterisk.c, ast_ari_asterisk_list_modules; loader.c)."""
+        """Without regard to case."""
         reply = expect(ari.get("/asterisk/modules"), status=200, json=list)
         names = [module["name"].lower() for module in reply.json]
         if names != sorted(names) or "res_ari.so" not in names:
@@ -8798,64 +8740,44 @@ class TestModules:
         if reply.json["name"] not in [module["name"] for module in ari.get("/asterisk/modules").json]:
             fail(reply.request, "the module in the list too", "it is not")
 
-    @rows("method, name, expected",
-          ("read one that is not there", "GET", "nope.so", NOT_RUNNING),
-          ("read one by a part of its name", "GET", "res_ar", NOT_RUNNING),
-          ("read one without its suffix", "GET", "res_ari", NOT_SHOWN),
-          ("read one in capitals", "GET", "RES_ARI.so", NOT_SHOWN),
-          ("load one that is there", "POST", "res_ari.so", ALREADY_LOADED),
-          ("load one that is there, without its suffix", "POST", "res_ari", ALREADY_LOADED),
-          ("load one that is built in", "POST", "logger", ALREADY_LOADED),
-          ("load one that can not be found", "POST", "nope.so",
-           {"status": 409, "json": message("Module load declined")}),
-          ("unload one that is not there", "DELETE", "nope.so", NOT_LOADED),
-          ("unload one that is in use", "DELETE", "res_stasis.so", NOT_UNLOADED),
-          ("unload one that is built in", "DELETE", "logger", NOT_UNLOADED),
-          ("reload one that is not there", "PUT", "nope.so", NOT_LOADED))
-    def test_refuse_to(self, ari, method, name, expected):
-        """404 and 409 (resource_asterisk.c, ast_ari_asterisk_*_module)."""
-        expect(ari.request(method, "/asterisk/modules/" + name), **expected)
-
-    @rows("name", ("with its suffix", "app_echo.so"), ("in another case", "App_Echo"))
-    def test_refuse_to_reload_one_that_can_not_be(self, ari, echo, name):
-        """409 (resource_asterisk.c, ast_ari_asterisk_reload_module)."""
-        expect(ari.put("/asterisk/modules/" + name), **NOT_RELOADED)
-
-    @rows("name", ("as it is written", "res_ari.so"), ("without its suffix", "res_ari"))
-    def test_can_be_reloaded(self, ari, name):
-        """204 (resource_asterisk.c, ast_ari_asterisk_reload_module)."""
-        expect(ari.put("/asterisk/modules/" + name), status=204, body=b"")
-
-    @rows("name", ("as it is written", "app_echo.so"), ("without its suffix", "app_echo"))
-    def test_can_be_unloaded_and_loaded(self, ari, echo, name):
-        """204 each, and it is gone in between (resource_asterisk.c)."""
-        expect(ari.delete("/asterisk/modules/" + name), status=204, body=b"")
-        expect(ari.get("/asterisk/modules/app_echo.so"), **NOT_RUNNING)
-        expect(ari.post("/asterisk/modules/" + name), status=204, body=b"")
-        expect(ari.get("/asterisk/modules/app_echo.so"), status=200, has={"name": "app_echo.so", "status": "Running"})
-
 
 # --- asterisk: log channels ---
 
-NO_LOG = {"status": 404, "json": message("Log channel does not exist")}
-LOG_EXISTS = {"status": 409, "json": message("Log channel already exists")}
-NO_LEVELS = bad_request("Configuration levels are required")
-
-
-def log_levels(ari, name):
-    """What GET /asterisk/logging says of the levels of a log channel that is a file; None when it is not there."""
-    found = [one["configuration"] for one in ari.get("/asterisk/logging").json if one["channel"].endswith("/" + name)]
-    return found[0] if found else None
-
-
-@pytest.fixture
-def log(ari):
-    """The name of a log file that may be added; it is deleted when the case ends."""
-    yield ari.id("log")
-    ari.delete("/asterisk/logging/" + ari.id("log"))
-
-
+@script("""
+    are deleted 204, and it is gone (ast_ari_asterisk_delete_log)
+        POST /asterisk/logging/$log?configuration=error -> 204
+        DELETE /asterisk/logging/$log -> 204 empty
+        DELETE /asterisk/logging/$log -> 404 "Log channel does not exist"
+    that were added are gone after Each reads the configuration again, even in vain (ast_logger_rotate_channel)
+        POST /asterisk/logging/$log?configuration=error -> 204
+        PUT /asterisk/%1 -> %2
+        DELETE /asterisk/logging/$log -> 404 "Log channel does not exist"
+        | rotating | logging/$log/rotate | 204 empty || rotating an unknown one | logging/$none/rotate | 404 "Log channel does not exist"
+        | reloading the logger | modules/logger | 204
+    can not be 400, 500, 404
+        %1 /asterisk/logging/%2 -> %3
+        | added without levels, before it exists | POST | $log | 400 "Configuration levels are required"
+        | added with empty levels | POST | $log?configuration= | 400 "Configuration levels are required"
+        | added for an unknown facility of syslog | POST | syslog.nope?configuration=debug | 500 "Allocation failed"
+        | deleted without being there | DELETE | $log | 404 "Log channel does not exist"
+        | rotated without being there | PUT | $log/rotate | 404 "Log channel does not exist"
+    of the console can not be [console] 400, 409, 404
+        %1 /asterisk/logging/%2 -> %3
+        | added without levels, though it exists | POST | console | 400 "Configuration levels are required"
+        | added again | POST | console?configuration=debug | 409 "Log channel already exists"
+        | added again in capitals | POST | CONSOLE?configuration=debug | 409 "Log channel already exists"
+        | deleted without having been added | DELETE | console | 404 "Log channel does not exist"
+        | rotated without being a file | PUT | console/rotate | 404 "Log channel does not exist"
+    can not be added twice 409 (ast_logger_create_channel)
+        POST /asterisk/logging/$log?configuration=error -> 204
+        POST /asterisk/logging/$log?configuration=debug -> 409 "Log channel already exists"
+    have names that are case sensitive Another case is another file
+        POST /asterisk/logging/$log?configuration=error -> 204
+        DELETE /asterisk/logging/$LOG -> 404 "Log channel does not exist"
+""")
 class TestLogChannels:
+    """Log channels (resource_asterisk.c; logger.c)."""
+
     def test_are_listed(self, ari):
         """channel, type, status, configuration (resource_asterisk.c, ast_ari_asterisk_list_log_channels)."""
         reply = expect(ari.get("/asterisk/logging"), status=200, json=list)
@@ -8867,301 +8789,156 @@ class TestLogChannels:
           ("one level", "notice", "NOTICE "), ("two, in the order of all", "verbose,debug", "DEBUG VERBOSE "),
           ("all levels", "*", re.compile("DEBUG TRACE NOTICE WARNING ERROR VERBOSE DTMF .*")),
           ("blanks and unknown ones", " error ,bogus", "ERROR "), ("a number behind verbose", "verbose(3)", "VERBOSE "),
-          ("a format before them", "[json]error", "ERROR "), ("unknown ones alone", "bogus", ""), ("a comma", ",", ""))
-    def test_are_added_with(self, ari, log, levels, configuration):
-        """204; levels are listed in one order, each with a blank behind it (logger.c, make_components)."""
-        expect(ari.post("/asterisk/logging/" + log, {"configuration": levels}), status=204, body=b"")
+          ("a format before them", "[json]error", "ERROR "), ("unknown ones alone", "bogus", ""), ("a comma", ",", ""),
+          ("JSON", {"json": {"configuration": "error"}}, "ERROR "), ("a form", {"form": "configuration=error"}, "ERROR "))
+    def test_are_added_with(self, ari, levels, configuration):
+        """204; levels are listed in one order, each with a blank behind it (make_components)."""
+        given = levels if isinstance(levels, dict) else {"params": {"configuration": levels}}
+        expect(ari.post("/asterisk/logging/" + ari.id("log"), **given), status=204, body=b"")
         reply = ari.get("/asterisk/logging")
-        mine = [one for one in reply.json if one["channel"].endswith("/" + log)]
+        mine = [one for one in reply.json if one["channel"].endswith("/" + ari.id("log"))]
         wanted = {"channel": str, "type": "File", "status": "Enabled", "configuration": configuration}
         if len(mine) != 1 or not matches(mine[0], wanted):
             fail(reply.request, shown(wanted), shown(mine))
 
-    @rows("more", ("JSON", {"json": {"configuration": "error"}}), ("a form", {"form": "configuration=error"}))
-    def test_are_added_by(self, ari, log, more):
-        """As by a query (res_ari_asterisk.c)."""
-        expect(ari.post("/asterisk/logging/" + log, **more), status=204)
-        if log_levels(ari, log) != "ERROR ":
-            fail("GET /asterisk/logging", "ERROR ", shown(log_levels(ari, log)))
-
-    def test_are_listed_with_the_newest_first(self, ari, log):
+    def test_are_listed_with_the_newest_first(self, ari):
         """Before those of the configuration (logger.c)."""
-        expect(ari.post("/asterisk/logging/" + log, {"configuration": "error"}), status=204)
+        expect(ari.post("/asterisk/logging/" + ari.id("log"), {"configuration": "error"}), status=204)
         reply = ari.get("/asterisk/logging")
-        if not reply.json[0]["channel"].endswith("/" + log):
-            fail(reply.request, "%s first" % log, str(reply))
-
-    def test_are_deleted(self, ari, log):
-        """204, and it is gone (resource_asterisk.c, ast_ari_asterisk_delete_log)."""
-        expect(ari.post("/asterisk/logging/" + log, {"configuration": "error"}), status=204)
-        expect(ari.delete("/asterisk/logging/" + log), status=204, body=b"")
-        expect(ari.delete("/asterisk/logging/" + log), **NO_LOG)
-
-    @rows("rotated, expected", ("itself", "{log}", {"status": 204, "body": b""}),
-          ("an unknown one", "none-{log}", NO_LOG))
-    def test_that_were_added_are_gone_after_rotating(self, ari, log, rotated, expected):
-        """Rotating reads the configuration again, even in vain (logger.c, ast_logger_rotate_channel)."""
-        expect(ari.post("/asterisk/logging/" + log, {"configuration": "error"}), status=204)
-        expect(ari.put("/asterisk/logging/%s/rotate" % rotated.format(log=log)), **expected)
-        expect(ari.delete("/asterisk/logging/" + log), **NO_LOG)
-
-    def test_that_were_added_are_gone_after_reloading_the_logger(self, ari, log):
-        """It reads its configuration again (resource_asterisk.c, ast_ari_asterisk_reload_module)."""
-        expect(ari.post("/asterisk/logging/" + log, {"configuration": "error"}), status=204)
-        expect(ari.put("/asterisk/modules/logger"), status=204)
-        expect(ari.delete("/asterisk/logging/" + log), **NO_LOG)
-
-    @rows("method, path, expected",
-          ("added without levels, before it exists", "POST", "console", NO_LEVELS),
-          ("added with empty levels", "POST", "{log}?configuration=", NO_LEVELS),
-          ("added as the console", "POST", "console?configuration=debug", LOG_EXISTS),
-          ("added as the console in capitals", "POST", "CONSOLE?configuration=debug", LOG_EXISTS),
-          ("added for an unknown facility of syslog", "POST", "syslog.nope?configuration=debug",
-           {"status": 500, "json": message("Allocation failed")}),
-          ("deleted without being there", "DELETE", "{log}", NO_LOG),
-          ("deleted without having been added", "DELETE", "console", NO_LOG),
-          ("rotated without being there", "PUT", "{log}/rotate", NO_LOG),
-          ("rotated without being a file", "PUT", "console/rotate", NO_LOG))
-    def test_can_not_be(self, ari, log, method, path, expected):
-        """400, 409, 500, 404 (resource_asterisk.c; logger.c)."""
-        if path.lower().startswith("console"):
-            promised(ari.server, "console")
-        expect(ari.request(method, "/asterisk/logging/" + path.format(log=log)), **expected)
-
-    def test_can_not_be_added_twice(self, ari, log):
-        """409 (logger.c, ast_logger_create_channel)."""
-        expect(ari.post("/asterisk/logging/" + log, {"configuration": "error"}), status=204)
-        expect(ari.post("/asterisk/logging/" + log, {"configuration": "debug"}), **LOG_EXISTS)
-
-    def test_have_names_that_are_case_sensitive(self, ari, log):
-        """Another case is another file (logger.c)."""
-        expect(ari.post("/asterisk/logging/" + log, {"configuration": "error"}), status=204)
-        expect(ari.delete("/asterisk/logging/" + log.upper()), **NO_LOG)
+        if not reply.json[0]["channel"].endswith("/" + ari.id("log")):
+            fail(reply.request, "%s first" % ari.id("log"), str(reply))
 
 
 # --- asterisk: global variables ---
 
-def global_variable(ari, name, value):
-    """GET /asterisk/variable has this value."""
-    expect(ari.get("/asterisk/variable", {"variable": name}), status=200, json={"value": value})
+scenes("""
+    variable A global variable, $V
+        POST /asterisk/variable?variable=$V&value=v -> 204 empty
+""")
 
 
-@pytest.fixture
-def variable(ari):
-    """The name of a global variable, which is unset when the case ends."""
-    yield ari.id("V")
-    ari.post("/asterisk/variable", {"variable": ari.id("V")})
-
-
+@script("""
+    is set by 204, and it can be read (ast_ari_asterisk_set_global_var)
+        POST /asterisk/variable %1 -> 204 empty
+        GET /asterisk/variable?variable=$V -> 200 = {"value": "v"}
+        | a query | ?variable=$V&value=v || JSON | {"variable": "$V", "value": "v"} || a form | form: variable=$V&value=v
+        | a name with an underscore | ?variable=_$V&value=v || a name with two | ?variable=__$V&value=v || a function | ?variable=GLOBAL($V)&value=v
+    is read by the body of a get too [variable] A body counts for any method (res_ari.c)
+        GET /asterisk/variable {"variable": "$V"} -> 200 = {"value": "v"}
+    is not 400
+        %1 /asterisk/variable %2 -> 400 "Variable name is required"
+        | read with | GET || set with | POST
+        x
+        | no name || an empty name | ?variable=&value=x || a name that is no text | {"variable": 5}
+    is empty when it is not set No 404 here (ast_ari_asterisk_get_global_var)
+        GET /asterisk/variable?variable=$none -> 200 = {"value": ""}
+    is empty again with [variable] Unset or empty, it reads the same
+        POST /asterisk/variable %1 -> 204
+        GET /asterisk/variable?variable=$V -> 200 = {"value": ""}
+        | no value, which unsets it | ?variable=$V || an empty value | ?variable=$V&value= || a value that is no text | {"variable": "$V", "value": 5}
+    may hold Any text, taken literally (pbx_variables.c)
+        POST /asterisk/variable {"variable": "$V", "value": "%1"} -> 204
+        GET /asterisk/variable?variable=$V -> 200 = {"value": "%1"}
+        | blanks and signs | two words + \\"more\\\\/ || beyond ASCII | caf\u00e9 \U0001f600 || dialplan syntax | ${1}-$[1] || line ends | a\\n\\tb\\u0001
+    is not found by [variable] Names are literal and case-sensitive (pbx_variables.c)
+        GET /asterisk/variable?variable=%1 -> 200 = {"value": ""}
+        | another case | $v || a substring | $V:1 || a function | GLOBAL($V)
+    of an unknown function is set in vain 204 (pbx_functions.c, ast_func_write)
+        POST /asterisk/variable?variable=NOFUNC(x)&value=v -> 204
+    is built in as It reads without being set (pbx_variables.c, pbx_retrieve_variable)
+        GET /asterisk/variable?variable=%0 -> 200 = {"value": "<.+>"}
+        | EPOCH || ENTITYID
+    is told to who hears everything Without a channel (stasis_channels.c, varset_to_json)
+        open $all all
+        POST /asterisk/variable?variable=%1&value=v -> 204
+        await ChannelVarset {"variable": "%2", "value": "v", "channel": "<nothing>"}
+        | as it is | $V | $V || with its underscores | __$V | __$V || by what GLOBAL() names | GLOBAL($V) | $V
+    is told when it is unset Once, with an empty value (pbx_variables.c)
+        open $all all
+        do variable
+        await ChannelVarset {"variable": "$V", "value": "v"}
+        POST /asterisk/variable?variable=$V -> 204
+        POST /asterisk/variable?variable=$V -> 204
+        await ChannelVarset {"variable": "$V", "value": ""}
+        never ChannelVarset {"variable": "$V"}
+    is told to who hears of all channels Those subscribed to all channels (stasis/app.c)
+        POST /applications/{app}/subscription?eventSource=channel: -> 200
+        do variable
+        await ChannelVarset {"variable": "$V"}
+    is not told to others [call, variable] Not to those who hear of some channels (stasis/app.c)
+        never ChannelVarset {"variable": "$V"}
+""")
 class TestGlobalVariable:
-    @rows("more", ("a query", {"params": {"variable": "{name}", "value": "v"}}),
-          ("JSON", {"json": {"variable": "{name}", "value": "v"}}), ("a form", {"form": "variable={name}&value=v"}))
-    def test_is_set_by(self, ari, variable, more):
-        """204, and it can be read (resource_asterisk.c, ast_ari_asterisk_set_global_var)."""
-        expect(ari.post("/asterisk/variable", **filled(more, {"name": variable})), status=204, body=b"")
-        global_variable(ari, variable, "v")
-
-    def test_is_read_by_the_body_of_a_get_too(self, ari, variable):
-        """A body counts for any method (res_ari.c)."""
-        expect(ari.post("/asterisk/variable", {"variable": variable, "value": "v"}), status=204)
-        expect(ari.get("/asterisk/variable", json={"variable": variable}), status=200, json={"value": "v"})
-
-    @rows("more", ("no name", {}), ("an empty name", {"params": {"variable": "", "value": "x"}}),
-          ("a name that is no text", {"json": {"variable": 5}}))
-    @rows("method", ("read with", "GET"), ("set with", "POST"))
-    def test_is_not(self, ari, method, more):
-        """400 (resource_asterisk.c)."""
-        expect(ari.request(method, "/asterisk/variable", **more), **bad_request("Variable name is required"))
-
-    def test_is_empty_when_it_is_not_set(self, ari):
-        """No 404 here (resource_asterisk.c, ast_ari_asterisk_get_global_var)."""
-        global_variable(ari, ari.id("none"), "")
-
-    @rows("more", ("no value, which unsets it", {"params": {"variable": "{name}"}}),
-          ("an empty value", {"params": {"variable": "{name}", "value": ""}}),
-          ("a value that is no text", {"json": {"variable": "{name}", "value": 5}}))
-    def test_is_empty_again_with(self, ari, variable, more):
-        """Unset or empty, it reads the same (resource_asterisk.c)."""
-        expect(ari.post("/asterisk/variable", {"variable": variable, "value": "v"}), status=204)
-        expect(ari.post("/asterisk/variable", **filled(more, {"name": variable})), status=204)
-        global_variable(ari, variable, "")
-
-    @rows("value", ("blanks and signs", "two words + \"more\\/"), ("beyond ASCII", "caf\u00e9 \U0001f600"),
-          ("dialplan syntax", "${X}-$[1]"), ("line ends", "a\n\tb\u0001"))
-    def test_may_hold(self, ari, variable, value):
-        """Any text, taken literally (pbx_variables.c)."""
-        expect(ari.post("/asterisk/variable", json={"variable": variable, "value": value}), status=204)
-        global_variable(ari, variable, value)
-
-    @rows("read", ("another case", "{lower}"), ("a substring", "{name}:1"), ("a function", "GLOBAL({name})"))
-    def test_is_not_found_by(self, ari, variable, read):
-        """Names are literal and case-sensitive (pbx_variables.c)."""
-        expect(ari.post("/asterisk/variable", {"variable": variable, "value": "v"}), status=204)
-        global_variable(ari, read.format(name=variable, lower=variable.lower()), "")
-
-    @rows("written", ("one underscore", "_{name}"), ("two underscores", "__{name}"), ("a function", "GLOBAL({name})"))
-    def test_may_be_set_with(self, ari, variable, written):
-        """Underscores are taken off when it is stored; GLOBAL() writes it (pbx_variables.c; func_global.c)."""
-        expect(ari.post("/asterisk/variable", {"variable": written.format(name=variable), "value": "v"}), status=204)
-        global_variable(ari, variable, "v")
-
-    def test_of_an_unknown_function_is_set_in_vain(self, ari):
-        """204 (pbx_functions.c, ast_func_write)."""
-        expect(ari.post("/asterisk/variable", {"variable": "NOFUNC(x)", "value": "v"}), status=204)
-
-    @rows("name", ("EPOCH", "EPOCH"), ("ENTITYID", "ENTITYID"))
-    def test_is_built_in_as(self, ari, name):
-        """It reads without being set (pbx_variables.c, pbx_retrieve_variable)."""
-        expect(ari.get("/asterisk/variable", {"variable": name}), status=200, json={"value": re.compile(".+")})
-
-    @pytest.fixture
-    def everything(self, ari):
-        """An event socket for everything."""
-        return ari.events(subscribe_all=True)
-
-    @rows("written, told_name", ("as it is", "{name}", "{name}"), ("with its underscores", "__{name}", "__{name}"),
-          ("by what GLOBAL() names", "GLOBAL({name})", "{name}"))
-    def test_is_told_to_who_hears_everything(self, ari, everything, variable, written, told_name):
-        """ChannelVarset without a channel (stasis_channels.c, varset_to_json)."""
-        expect(ari.post("/asterisk/variable", {"variable": written.format(name=variable), "value": "v"}), status=204)
-        event = everything.expect("ChannelVarset", variable=told_name.format(name=variable), value="v")
-        if "channel" in event:
-            fail(everything.request, "no channel", shown(event))
-
-    def test_is_told_when_it_is_unset(self, ari, everything, variable):
-        """Once, with an empty value (pbx_variables.c)."""
-        expect(ari.post("/asterisk/variable", {"variable": variable, "value": "v"}), status=204)
-        everything.expect("ChannelVarset", variable=variable, value="v")
-        for _ in range(2):
-            expect(ari.post("/asterisk/variable", {"variable": variable}), status=204)
-        everything.expect("ChannelVarset", variable=variable, value="")
-        everything.expect_none("ChannelVarset", variable=variable)
-
-    def test_is_told_to_who_hears_of_all_channels(self, ari, events, variable):
-        """Those subscribed to all channels (stasis/app.c)."""
-        expect(subscribe(ari, "channel:"), status=200)
-        expect(ari.post("/asterisk/variable", {"variable": variable, "value": "v"}), status=204)
-        events.expect("ChannelVarset", variable=variable)
-
-    def test_is_not_told_to_others(self, ari, events, call, variable):
-        """Not to those who hear of some channels (stasis/app.c)."""
-        expect(ari.post("/asterisk/variable", {"variable": variable, "value": "v"}), status=204)
-        events.expect_none("ChannelVarset", variable=variable)
+    """Global variables (resource_asterisk.c)."""
 
 
 # --- asterisk: dynamic configuration ---
 
-MAILBOX_OBJECTS = "/asterisk/config/dynamic/%s/" % CONTRACT["mailbox_objects"][1]
+def objects(text):
+    """Text with the path of an object in it, and with attributes."""
+    return re.sub(r"(NEW|OLD)\((.*?)\)", lambda match: '{"attribute": "msgs_%s", "value": "%s"}' % (match.group(1).lower(), match.group(2)),
+                  text.replace("OBJECT", "/asterisk/config/dynamic/res_mwi_external/mailboxes/$o"))
 
 
-def tuples(new, old):
-    """A mailbox as an object of the configuration."""
-    return [{"attribute": "msgs_new", "value": new}, {"attribute": "msgs_old", "value": old}]
-
-
-def fields(**values):
-    """The body that sets these attributes."""
-    return {"fields": [{"attribute": name, "value": value} for name, value in values.items()]}
-
-
-@pytest.fixture
-def thing(ari, mailbox_objects):
-    """The path of a mailbox as an object of the configuration; it is deleted when the case ends."""
-    yield MAILBOX_OBJECTS + ari.id("o")
-    ari.delete(MAILBOX_OBJECTS + ari.id("o"))
-
-
+@script(objects("""
+    has no 404: class, then type (ast_ari_asterisk_get_object)
+        %1 /asterisk/config/dynamic/%2 -> 404 "%3"
+        | object to read | GET || object to set | PUT || object to delete | DELETE
+        x
+        | of an unknown class | nope/thing/one | configClass 'nope' not found || of a class with a blank | a%20b/c/d | configClass 'a b' not found
+        | of a class in capitals | RES_MWI_EXTERNAL/mailboxes/one | configClass 'RES_MWI_EXTERNAL' not found
+        | of an unknown type | res_mwi_external/thing/one | objectType 'thing' not found
+        | of a type in another case | res_mwi_external/Mailboxes/one | objectType 'Mailboxes' not found
+    has no unknown object [mailbox_objects] 404
+        %1 OBJECT -> 404 "Object with id '$o' not found"
+        | to read | GET || to delete | DELETE
+    makes an object of [mailbox_objects] 200 with all attributes, in the order of the class (ast_ari_asterisk_update_object)
+        PUT OBJECT %1 -> 200 = [{"attribute": "msgs_new", "value": "%2"}, {"attribute": "msgs_old", "value": "%3"}]
+        GET OBJECT -> 200 = [{"attribute": "msgs_new", "value": "%2"}, {"attribute": "msgs_old", "value": "%3"}]
+        | nothing | | 0 | 0 || an empty list of fields | {"fields": []} | 0 | 0 || fields that are no list | {"fields": "x"} | 0 | 0
+        | one field | {"fields": [NEW(3)]} | 3 | 0 || two fields, in any order | {"fields": [OLD(2), NEW(9)]} | 9 | 2
+        | a name in capitals | {"fields": [{"attribute": "MSGS_NEW", "value": "3"}]} | 3 | 0
+        | a number with blanks before it, and a hexadecimal one | {"fields": [NEW( 7), OLD(0x10)]} | 7 | 16
+        | one field twice: the last counts | {"fields": [NEW(1), NEW(2)]} | 2 | 0
+    keeps a field that begins with @ [mailbox_objects] It is nothing of the class, and comes first (sorcery.c)
+        PUT OBJECT {"fields": [NEW(3), {"attribute": "@note", "value": "n"}]} -> 200
+            = [{"attribute": "@note", "value": "n"}, {"attribute": "msgs_new", "value": "3"}, {"attribute": "msgs_old", "value": "0"}]
+    does not [mailbox_objects] 400, and nothing changes, not even by the good fields (sorcery.c)
+        %1
+        PUT OBJECT {"fields": [%4]} -> 400 Bad request "%2 of object '$o' failed field value validation"
+        GET OBJECT -> %3
+        | make | | Creation | 404 || change | PUT OBJECT {"fields": [NEW(5)]} -> 200 | Update | 200 = [NEW(5), OLD(0)]
+        x
+        | an unknown attribute | {"attribute": "nope", "value": "1"} || an unknown attribute after a good one | OLD(1), {"attribute": "nope", "value": "1"}
+        | a word for a number | NEW(many) || a number below zero | NEW(-1) || a number with more text | NEW(1x) || nothing for a number | NEW()
+        | a number beyond 32 bits | NEW(4294967296)
+    changes an object [mailbox_objects] The given fields alone (ast_ari_asterisk_update_object)
+        PUT OBJECT {"fields": [NEW(5), OLD(6)]} -> 200
+        PUT OBJECT {"fields": [NEW(7)]} -> 200 = [NEW(7), OLD(6)]
+    does not change an object by [mailbox_objects] 400 (ast_ari_asterisk_update_object)
+        PUT OBJECT -> 200
+        PUT OBJECT %1 -> 400 Bad request "Fields must be provided to update object '$o'"
+        | no body || a body without fields | {"other": []} || fields in the query | ?fields=x
+    counts without a sign [mailbox_objects] 4294967295 here is -1 in /mailboxes, and no reason to be INUSE (res_mwi_external.c)
+        PUT OBJECT {"fields": [NEW(4294967295)]} -> 200 = [NEW(4294967295), OLD(0)]
+        GET /mailboxes/$o -> 200 = {"name": "$o", "old_messages": 0, "new_messages": -1}
+        GET /deviceStates/MWI:$o -> 200 {"state": "NOT_INUSE"}
+    has mailboxes for objects [mailbox_objects] What is made here is a mailbox, and the other way round (res_mwi_external.c)
+        PUT OBJECT {"fields": [NEW(3), OLD(1)]} -> 200
+        GET /mailboxes/$o -> 200 = {"name": "$o", "old_messages": 1, "new_messages": 3}
+        PUT /mailboxes/$o?newMessages=4 -> 204
+        GET OBJECT -> 200 = [NEW(4), OLD(0)]
+    deletes an object [mailbox_objects] 204, and it is gone (ast_ari_asterisk_delete_object)
+        PUT OBJECT -> 200
+        DELETE OBJECT -> 204 empty
+        GET OBJECT -> 404
+    does not take a field [departure, mailbox_objects] A field that is no pair of texts is as a bad value; it ends an Asterisk 16
+        PUT OBJECT {"fields": [%1]} -> 400 Bad request "Creation of object '$o' failed field value validation"
+        | without a value | {"attribute": "msgs_new"} || without an attribute | {"value": "1"} || with a number | {"attribute": "msgs_new", "value": 1}
+        | that is a text | "msgs_new"
+"""))
 class TestDynamicConfiguration:
-    @rows("method", ("read", "GET"), ("set", "PUT"), ("deleted", "DELETE"))
-    @rows("path, text",
-          ("of an unknown class", "nope/thing/one", "configClass 'nope' not found"),
-          ("of a class with a blank", "a%20b/c/d", "configClass 'a b' not found"),
-          ("of a class in capitals", "RES_MWI_EXTERNAL/mailboxes/one", "configClass 'RES_MWI_EXTERNAL' not found"),
-          ("of an unknown type", "res_mwi_external/thing/one", "objectType 'thing' not found"),
-          ("of a type in another case", "res_mwi_external/Mailboxes/one", "objectType 'Mailboxes' not found"))
-    def test_has_no_object(self, ari, thing, method, path, text):
-        """404: class, then type (resource_asterisk.c, ast_ari_asterisk_get_object)."""
-        expect(ari.request(method, "/asterisk/config/dynamic/" + path), status=404, json=message(text))
-
-    @rows("method", ("read", "GET"), ("deleted", "DELETE"))
-    def test_has_no_unknown_object(self, ari, thing, method):
-        """404 (resource_asterisk.c)."""
-        expect(ari.request(method, thing), status=404, json=message("Object with id '%s' not found" % ari.id("o")))
-
-    @rows("body, new, old",
-          ("nothing", None, "0", "0"), ("an empty list of fields", {"fields": []}, "0", "0"),
-          ("fields that are no list", {"fields": "x"}, "0", "0"),
-          ("one field", fields(msgs_new="3"), "3", "0"),
-          ("two fields, in any order", fields(msgs_old="2", msgs_new="9"), "9", "2"),
-          ("a name in capitals", fields(MSGS_NEW="3"), "3", "0"),
-          ("a number with blanks before it, and a hexadecimal one", fields(msgs_new=" 7", msgs_old="0x10"), "7", "16"),
-          ("one field twice: the last counts",
-           {"fields": [{"attribute": "msgs_new", "value": "1"}, {"attribute": "msgs_new", "value": "2"}]}, "2", "0"))
-    def test_makes_an_object_of(self, ari, thing, body, new, old):
-        """200 with all attributes, in the order of the class (resource_asterisk.c, ast_ari_asterisk_update_object)."""
-        expect(ari.put(thing, **({} if body is None else {"json": body})), status=200, json=tuples(new, old))
-        expect(ari.get(thing), status=200, json=tuples(new, old))
-
-    @rows("body",
-          ("an unknown attribute", fields(nope="1")), ("an unknown attribute after a good one",
-                                                       fields(msgs_old="1", nope="1")),
-          ("a word for a number", fields(msgs_new="many")), ("a number below zero", fields(msgs_new="-1")),
-          ("a number with more text", fields(msgs_new="1x")), ("nothing for a number", fields(msgs_new="")),
-          ("a number beyond 32 bits", fields(msgs_new="4294967296")))
-    @rows("exists, text", ("make", False, "Creation"), ("change", True, "Update"))
-    def test_does_not(self, ari, thing, body, exists, text):
-        """400, and nothing changes, not even by the good fields (resource_asterisk.c; sorcery.c)."""
-        if exists:
-            expect(ari.put(thing, json=fields(msgs_new="5")), status=200)
-        expect(ari.put(thing, json=body), status=400, phrase="Bad request",
-               json=message("%s of object '%s' failed field value validation" % (text, ari.id("o"))))
-        if exists:
-            expect(ari.get(thing), status=200, json=tuples("5", "0"))
-        else:
-            expect(ari.get(thing), status=404)
-
-    def test_changes_an_object(self, ari, thing):
-        """The given fields alone (resource_asterisk.c, ast_ari_asterisk_update_object)."""
-        expect(ari.put(thing, json=fields(msgs_new="5", msgs_old="6")), status=200)
-        expect(ari.put(thing, json=fields(msgs_new="7")), status=200, json=tuples("7", "6"))
-
-    @rows("more", ("no body", {}), ("a body without fields", {"json": {"other": []}}),
-          ("fields in the query", {"params": "fields=x"}))
-    def test_does_not_change_an_object_by(self, ari, thing, more):
-        """400 (resource_asterisk.c, ast_ari_asterisk_update_object)."""
-        expect(ari.put(thing), status=200)
-        expect(ari.put(thing, **more), status=400, phrase="Bad request",
-               json=message("Fields must be provided to update object '%s'" % ari.id("o")))
-
-    def test_counts_without_a_sign(self, ari, thing):
-        """4294967295 here is -1 in /mailboxes, and no reason to be INUSE (res_mwi_external.c)."""
-        box = thing.rpartition("/")[2]
-        expect(ari.put(thing, json=fields(msgs_new="4294967295")), status=200, json=tuples("4294967295", "0"))
-        expect(ari.get("/mailboxes/" + box), status=200, json={"name": box, "old_messages": 0, "new_messages": -1})
-        expect(ari.get("/deviceStates/MWI:" + box), status=200, has={"state": "NOT_INUSE"})
-
-    def test_has_mailboxes_for_objects(self, ari, thing):
-        """What is made here is a mailbox, and the other way round (res_mwi_external.c)."""
-        expect(ari.put(thing, json=fields(msgs_new="3", msgs_old="1")), status=200)
-        expect(ari.get("/mailboxes/" + ari.id("o")), status=200,
-               json={"name": ari.id("o"), "old_messages": 1, "new_messages": 3})
-        expect(ari.put("/mailboxes/" + ari.id("o"), {"newMessages": 4}), status=204)
-        expect(ari.get(thing), status=200, json=tuples("4", "0"))
-
-    def test_deletes_an_object(self, ari, thing):
-        """204, and it is gone (resource_asterisk.c, ast_ari_asterisk_delete_object)."""
-        expect(ari.put(thing), status=200)
-        expect(ari.delete(thing), status=204, body=b"")
-        expect(ari.get(thing), status=404)
-
-    @rows("body", ("without a value", {"fields": [{"attribute": "msgs_new"}]}),
-          ("without an attribute", {"fields": [{"value": "1"}]}),
-          ("with a number", {"fields": [{"attribute": "msgs_new", "value": 1}]}),
-          ("that is a text", {"fields": ["msgs_new"]}))
-    def test_does_not_take_a_field(self, departure, ari, thing, body):
-        """A field that is no pair of texts is as a bad value; it ends an Asterisk 16."""
-        expect(ari.put(thing, json=body), status=400, phrase="Bad request",
-               json=message("Creation of object '%s' failed field value validation" % ari.id("o")))
+    """Objects of the configuration, of which mailboxes are those that can be changed (resource_asterisk.c)."""
 
 
 # === (c) promises ===
