@@ -5362,6 +5362,11 @@ class TestSubscriptionRefusals:
         POST /applications/{app}/subscription?eventSource=deviceState: -> 200
         PUT /deviceStates/Stasis:$d?deviceState=BUSY -> 204
         await DeviceStateChanged {"device_state": {"name": "Stasis:$d", "state": "BUSY"}}
+    to all ends with what is shown for it That is an id, which can be left, once (app_unsubscribe)
+        POST /applications/{app}/subscription?eventSource=%1: -> 200
+        DELETE /applications/{app}/subscription?eventSource=%1:__AST_%2_ALL_TOPIC -> 200 = application {"name": "{app}"}
+        DELETE /applications/{app}/subscription?eventSource=%1:__AST_%2_ALL_TOPIC -> 422 "Event source was not subscribed to"
+        | channels | channel | CHANNEL || bridges | bridge | BRIDGE || endpoints | endpoint | ENDPOINT
     to one of all changes nothing [bridge] With all of a kind a single one is taken and not shown
         POST /applications/{app}/subscription?eventSource=bridge: -> 200
         POST /applications/{app}/subscription?eventSource=bridge:{bridge} -> 200
@@ -11533,6 +11538,26 @@ scenes("""
     have no function for [alice] What is not known is no value (func_pjsip_endpoint.c)
         GET /channels/{alice}/variable?variable=%1 -> 500 Error With Function "Unable to read provided function"
         | an unknown item | PJSIP_ENDPOINT(alice,nope) || an unknown endpoint | PJSIP_ENDPOINT(none,context)
+    in a bridge of their own exchange media themselves, but while one is snooped on [both, bridge] Its technology tells (bridge_native_rtp.c)
+        POST /bridges/{bridge}/addChannel?channel={alice},{bob} -> 204
+        await ChannelEnteredBridge {bob}
+        eventually GET /bridges/{bridge} -> 200 {"technology": "native_rtp"}
+        POST /channels/{alice}/snoop/$s?spy=both&app={app} -> 200
+        await StasisStart $s
+        eventually GET /bridges/{bridge} -> 200 {"technology": "simple_bridge"}
+        DELETE /channels/$s -> 204
+        eventually GET /bridges/{bridge} -> 200 {"technology": "native_rtp"}
+    in a bridge of their own tell their peers anew behind a playback [both, bridge] Its packets went through the server meanwhile
+        POST /bridges/{bridge}/addChannel?channel={alice},{bob} -> 204
+        await ChannelEnteredBridge {bob}
+        eventually GET /bridges/{bridge} -> 200 {"technology": "native_rtp"}
+        forget
+        POST /channels/{alice}/play/$p?media=tone:ring -> 201
+        await PlaybackStarted $p
+        DELETE /playbacks/$p -> 204
+        await PlaybackFinished $p
+        await ChannelVarset {alice} {"variable": "BRIDGEPEER"}
+        await ChannelVarset {bob} {"variable": "BRIDGEPEER"}
     that were never dialled end with two requests [phones] The second has no cause (chan_pjsip.c)
         POST /channels/create?endpoint=PJSIP/alice&app={app}&channelId=$c -> 200
         await StasisStart $c
@@ -11562,6 +11587,111 @@ class TestTelephoneCalls:
             assert [server.module.wait_for_event(kind)["type"] for kind in ("ChannelHold", "ChannelUnhold", "ChannelDtmfReceived")]
             with pytest.raises(ari_ref.AriError):
                 bob.ring()
+
+
+@in_process
+class TestFaultsStayAlone:
+    """A fault of the module costs what it happened in, is logged with its place, and touches nobody else."""
+
+    @pytest.fixture
+    def server(self):
+        with ari_ref.Server(users={"asterisk": "asterisk"}, port=0, clock="manual") as server:
+            yield ServerUnderTest(server.url, server)
+
+    @pytest.fixture
+    def is_logged(self, caplog):
+        """Wait for this text in the log."""
+        def wait(text):
+            deadline = time.monotonic() + DEADLINE_SECONDS
+            while text not in caplog.text and time.monotonic() < deadline:
+                time.sleep(POLL_SECONDS)
+            assert text in caplog.text
+        return wait
+
+    def fault(self, *_, **__):
+        raise ZeroDivisionError("a fault that a test has made")
+
+    def test_in_a_command_of_a_channel(self, ari, events, call, monkeypatch, is_logged):
+        """What waits behind it has its turn."""
+        expect(ari.post("/channels/%s/play/%s" % (call.far, ari.id("p")), {"media": "tone:ring"}), status=201)
+        for word in "qr":
+            expect(ari.post("/channels/%s/play/%s" % (call.far, ari.id(word)), {"media": "tone:" + word}), status=201)
+        events.expect("PlaybackStarted")
+        begin = ari_ref.Playback.begin
+        monkeypatch.setattr(ari_ref.Playback, "begin", lambda playback: self.fault() if playback.id == ari.id("q") else begin(playback))
+        expect(ari.delete("/playbacks/" + ari.id("p")), status=204)
+        events.expect("PlaybackStarted", playback=ari.id("r"))
+        is_logged("a fault that a test has made")
+
+    def test_in_a_timer(self, ari, events, server, is_logged):
+        """Those that are due with it go off."""
+        fired = []
+        server.module.change(lambda stasis: [ari_ref.Timer(stasis).set(1, action) for action in (self.fault, lambda: fired.append("next"))])
+        server.module.advance(1)
+        assert fired == ["next"]
+        is_logged("a fault that a test has made")
+
+    def test_in_a_request(self, ari, monkeypatch, is_logged):
+        """500, which is no answer of Asterisk, and the connection goes on."""
+        monkeypatch.setattr(ari_ref, "Bridge", self.fault)
+        expect(ari.post("/bridges"), status=500, json=message("Internal error"), closes=False)
+        is_logged("a fault of ari_ref in POST /ari/bridges")
+        expect(ari.get("/bridges"), status=200)
+
+    def test_in_a_connection(self, ari, monkeypatch, is_logged):
+        """It ends, and others come and go."""
+        monkeypatch.setattr(ari_ref.HttpConnection, "handle", self.fault)
+        assert ari.get("/asterisk/ping").problem
+        is_logged("the connection from")
+        monkeypatch.undo()
+        ari.part()
+        expect(ari.get("/asterisk/ping"), status=200)
+
+    def test_in_the_work_on_files(self, tmp_path, monkeypatch, is_logged):
+        """The recording goes on without a file."""
+        with ari_ref.Server(users={"asterisk": "asterisk"}, port=0, recordings=str(tmp_path / "made")) as module:
+            with Client(ServerUnderTest(module.url, module), "files") as client:
+                monkeypatch.setattr(module.files, "begin", self.fault)
+                expect(client.post("/bridges/%s/record" % client.bridge(), {"name": "r", "format": "wav"}), status=201)
+                is_logged("a fault of ari_ref with the files of the recording r")
+                expect(client.get("/recordings/live/r"), status=200)
+
+
+@in_process
+class TestRecordingWithABeep:
+    """A beep comes before a recording, if there is that sound (res_stasis_recording.c; main/app.c, ast_play_and_record)."""
+
+    def sounds(self, tmp_path, **seconds):
+        """A folder of sounds of that length."""
+        (tmp_path / "en").mkdir()
+        for name, length in seconds.items():
+            with wave.open(str(tmp_path / "en" / (name + ".wav")), "wb") as sound:
+                sound.setparams((1, 2, 8000, 0, "NONE", ""))
+                sound.writeframes(bytes(int(16000 * length)))
+        return str(tmp_path)
+
+    def test_can_be_paused_while_it_beeps(self, tmp_path):
+        """It is shown to be paused, and begins all the same when it goes on (control.c)."""
+        with ari_ref.Server(users={"asterisk": "asterisk"}, port=0, clock="manual", sounds=self.sounds(tmp_path, beep=1)) as module:
+            with Client(ServerUnderTest(module.url, module), "beep") as client:
+                events = client.events()
+                far = client.pair(events)[1]
+                expect(client.post("/channels/%s/record" % far, {"name": "r", "format": "wav", "beep": "true"}), status=201)
+                events.expect("RecordingStarted")
+                for method, state in (("POST", "paused"), ("DELETE", "recording")):
+                    expect(client.request(method, "/recordings/live/r/pause"), status=204)
+                    expect(client.get("/recordings/live/r"), status=200, has={"state": state})
+
+    def test_is_over_at_once_without_that_sound(self, tmp_path):
+        """RecordingStarted and RecordingFinished, and nothing is stored."""
+        with ari_ref.Server(users={"asterisk": "asterisk"}, port=0, clock="manual", sounds=self.sounds(tmp_path, other=1)) as module:
+            with Client(ServerUnderTest(module.url, module), "beep") as client:
+                events = client.events()
+                far = client.pair(events)[1]
+                expect(client.post("/channels/%s/record" % far, {"name": "r", "format": "wav", "beep": "true"}), status=201)
+                expect_lines(events, "r", ["RecordingStarted recording", "RecordingFinished recording"])
+                for kind in ("live", "stored"):
+                    expect(client.get("/recordings/%s/r" % kind), **NO_RECORDING)
 
 
 def heading(name):
