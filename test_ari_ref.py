@@ -2661,7 +2661,7 @@ SUBJECTS = {"Bridge": "bridge", "Dial": "peer", "Playback": "playback", "Recordi
 SCENES = {}                                         # name -> (settings, rule, steps)
 TOLD = []                                           # the cases, for --export
 TITLE = re.compile(r"([^\s\[][^\[]*?)(?: \[([\w, ]*)\])?(?: ([A-Z0-9(][^\[]*))?")
-REQUEST = re.compile(r"(eventually )?([A-Z]+) (\S+)(?: as (\S+))?(?: (?!->)(.+?))? +-> (\d+)(?: ([A-Z][\w' ]*?))?(?: (empty|page \"|[\"{\[=].*))?")
+REQUEST = re.compile(r"(eventually )?([A-Z]+) (\S+)(?: as (\S+))?(?: (?!->)(.+?))? +-> (\d+)(?: ([A-Z][\w' ]*?))?(?: (empty|(?:page )?[\"{\[=].*))?")
 EVENT = re.compile(r"(await|never) ([A-Z]\w+)(?: (\{\w+\}|[^ {=]\S*))?(?: (\{.*?\}))?(?: = (\w+) (.*))?")
 STEPS = [(re.compile(pattern), read) for pattern, read in (
     (r"(with|header) ([\w-]+):(.*)", lambda what, name, value: {what: name, "value": value.strip() or None}),
@@ -3318,67 +3318,45 @@ class TestAnswer:
         expect(reply, body="\r\n".join(lines).encode())
 
 
+@script("""
+    refuses Body, credentials, slash, API description, resource, OPTIONS, method
+        %1 -> %2
+        | a bad body before missing credentials | POST /nothing as nobody body application/json: { | 400 "Error parsing request body"
+        | a bad body before wrong credentials | POST /nothing as nobody:wrong body application/json: { | 400 "Error parsing request body"
+        | a bad body before a trailing slash | POST /nothing/ body application/json: { | 400 "Error parsing request body"
+        | a bad body before an unknown resource | POST /nothing body application/json: { | 400 "Error parsing request body"
+        | a bad body before OPTIONS | OPTIONS /channels body application/json: [ | 400 "Error parsing request body"
+        | a bad body before the API description | POST /api-docs/x body application/json: { | 400 "Error parsing request body"
+        | credentials before a trailing slash | GET /channels/ as nobody:x | 401 "Authentication required"
+        | credentials before an unknown resource | GET /nothing as nobody | 401 "Authentication required"
+        | credentials before an unknown method | PATCH /channels as nobody | 401 "Authentication required"
+        | credentials before OPTIONS | OPTIONS /channels as nobody | 401 "Authentication required"
+        | credentials before the API description | GET /api-docs/x as nobody | 401 "Authentication required"
+        | credentials on the root | GET ~/ari as nobody | 401 "Authentication required"
+        | a trailing slash before the API description | POST /api-docs/x/ | 404 "ARI URLs do not end with a slash. Try /ari/api-docs/x"
+        | a trailing slash before an unknown resource | GET /nothing/ | 404 "ARI URLs do not end with a slash. Try /ari/nothing"
+        | a trailing slash before OPTIONS | OPTIONS /channels/ | 404 "ARI URLs do not end with a slash. Try /ari/channels"
+        | an unknown resource before OPTIONS | OPTIONS /nothing | 404 "Resource not found"
+        | an unknown resource before an unknown method | PATCH /nothing | 404 "Resource not found"
+        | an unknown method before the channel | GET /channels/none/play | 405 "Invalid method"
+    refuses a reader [read_only] A read_only user has GET and OPTIONS; 403 comes before 404 and 405
+        %1 as {read_only} -> 403 "Write access denied"
+        | writing before an unknown resource | POST /nothing || writing before a trailing slash | POST /nothing/
+        | writing before an unknown method | POST /endpoints || writing before the API description | POST /api-docs/none.json
+        | HEAD | HEAD /channels || PATCH | PATCH /channels || TRACE of an unknown resource | TRACE /nothing
+        | PUT | PUT /deviceStates/Stasis:none || DELETE | DELETE /channels/none || a user event | POST /events/user/x
+        | the event socket with POST | POST /events
+    answers a reader [read_only] What a read_only user gets answered like anybody
+        %1 as {read_only} %2 -> %3
+        %4
+        | GET | GET /asterisk/ping | | 200 || OPTIONS | OPTIONS /channels | | 204 || GET of an unknown resource | GET /nothing | | 404 "Resource not found"
+        | GET where there is only POST | GET /channels/x/play | | 405 | header Allow: OPTIONS,POST
+        | POST outside ARI | POST ~/nothing | | 404 page "The requested URL was not found on this server."
+        | GET of the event socket | GET /events | | 426 page ""
+        | a bad body first | POST /bridges | body application/json: { | 400 "Error parsing request body"
+""")
 class TestOrderOfChecks:
-    @rows("asked, expected",
-          ("a bad body before missing credentials",
-           dict(method="POST", path="/nothing", body="{", auth=None), UNPARSED),
-          ("a bad body before wrong credentials",
-           dict(method="POST", path="/nothing", body="{", auth="nobody:wrong"), UNPARSED),
-          ("a bad body before a trailing slash", dict(method="POST", path="/nothing/", body="{"), UNPARSED),
-          ("a bad body before an unknown resource", dict(method="POST", path="/nothing", body="{"), UNPARSED),
-          ("a bad body before OPTIONS", dict(method="OPTIONS", path="/channels", body="["), UNPARSED),
-          ("a bad body before the API description", dict(method="POST", path="/api-docs/x", body="{"), UNPARSED),
-          ("credentials before a trailing slash", dict(method="GET", path="/channels/", auth="nobody:x"), UNAUTHORIZED),
-          ("credentials before an unknown resource", dict(method="GET", path="/nothing", auth=None), UNAUTHORIZED),
-          ("credentials before an unknown method", dict(method="PATCH", path="/channels", auth=None), UNAUTHORIZED),
-          ("credentials before OPTIONS", dict(method="OPTIONS", path="/channels", auth=None), UNAUTHORIZED),
-          ("credentials before the API description", dict(method="GET", path="/api-docs/x", auth=None), UNAUTHORIZED),
-          ("credentials on the root", dict(method="GET", path="", auth=None), UNAUTHORIZED),
-          ("a trailing slash before the API description", dict(method="POST", path="/api-docs/x/"),
-           {"status": 404, "json": message(SLASH % "/api-docs/x")}),
-          ("a trailing slash before an unknown resource", dict(method="GET", path="/nothing/"),
-           {"status": 404, "json": message(SLASH % "/nothing")}),
-          ("a trailing slash before OPTIONS", dict(method="OPTIONS", path="/channels/"),
-           {"status": 404, "json": message(SLASH % "/channels")}),
-          ("an unknown resource before OPTIONS", dict(method="OPTIONS", path="/nothing"), NO_RESOURCE),
-          ("an unknown resource before an unknown method", dict(method="PATCH", path="/nothing"), NO_RESOURCE),
-          ("an unknown method before the channel", dict(method="GET", path="/channels/none/play"),
-           {"status": 405, "json": message("Invalid method")}))
-    def test_refuses(self, ari, asked, expected):
-        """Body, credentials, slash, API description, resource, OPTIONS, method (res_ari.c, ast_ari_callback)."""
-        if "body" in asked:
-            asked = dict(asked, headers={"Content-Type": "application/json"})
-        expect(ari.request(**asked), **expected)
-
-    @rows("asked, expected",
-          ("writing before an unknown resource", ("POST", "/nothing"), None),
-          ("writing before a trailing slash", ("POST", "/nothing/"), None),
-          ("writing before an unknown method", ("POST", "/endpoints"), None),
-          ("writing before the API description", ("POST", "/api-docs/none.json"), None),
-          ("HEAD", ("HEAD", "/channels"), None),
-          ("PATCH", ("PATCH", "/channels"), None),
-          ("TRACE of an unknown resource", ("TRACE", "/nothing"), None),
-          ("PUT", ("PUT", "/deviceStates/Stasis:none"), None),
-          ("DELETE", ("DELETE", "/channels/none"), None),
-          ("a user event", ("POST", "/events/user/x"), None),
-          ("the event socket with POST", ("POST", "/events"), None))
-    def test_refuses_a_reader(self, ari, read_only, asked, expected):
-        """A read_only user has GET and OPTIONS; 403 comes before 404 and 405 (res_ari.c, ast_ari_callback)."""
-        expect(ari.request(*asked, auth=read_only), status=403, json=message("Write access denied"))
-
-    @rows("asked, expected",
-          ("GET", dict(method="GET", path="/asterisk/ping"), {"status": 200}),
-          ("OPTIONS", dict(method="OPTIONS", path="/channels"), {"status": 204}),
-          ("GET of an unknown resource", dict(method="GET", path="/nothing"), NO_RESOURCE),
-          ("GET where there is only POST", dict(method="GET", path="/channels/x/play"),
-           {"status": 405, "headers": {"Allow": "OPTIONS,POST"}}),
-          ("POST outside ARI", dict(method="POST", target="/nothing"), NOT_HERE),
-          ("GET of the event socket", dict(method="GET", path="/events"), {"status": 426, "page": ""}),
-          ("a bad body first", dict(method="POST", path="/bridges", body="{",
-           headers={"Content-Type": "application/json"}), UNPARSED))
-    def test_answers_a_reader(self, ari, read_only, asked, expected):
-        """What a read_only user gets answered like anybody (res_ari.c, ast_ari_callback)."""
-        expect(ari.request(auth=read_only, **asked), **expected)
+    """What is looked at first (res_ari.c, ast_ari_callback)."""
 
 
 # --- HTTP: paths and resources ---
@@ -3386,121 +3364,73 @@ class TestOrderOfChecks:
 DEVICE = "/deviceStates/"       # GET answers with the name that it understood
 
 
+@script("""
+    segment is decoded Segments are split at slashes first and decoded one by one (utils.c, ast_uri_decode)
+        GET /deviceStates/%1 -> 200 {"name": "%2"}
+        | %3A is a colon | Stasis%3Aa | Stasis:a || plus is a blank, %2B is a plus | a+b%2Bc | a b+c
+        | %2F is a slash inside the segment | a%2Fb | a/b || %2f in small letters too | a%2fb | a/b || controls | a%20b%09c | a b\\tc
+        | UTF-8, escaped | caf%C3%A9 | caf\u00e9 || UTF-8 as it is | caf\u00e9 | caf\u00e9
+        | quote, backslash, newline, DEL | %22%5C%0A%7F | \\"\\\\\\n\x7f || decoded once | %253A | %3A
+        | no escape: %zz stays | a%zzb | a%zzb || no escape: % at the end stays | a% | a% || no escape: one digit at the end stays | a%4 | a%4
+        | one digit and a letter: both go | a%1gb | a\\u0001b || % before an escape stays | %%41 | %A
+        | a question mark, escaped | a%3Fb | a?b || %00 ends the segment | a%00b | a
+    case /ari in any case, all else exact after decoding (http.c, handle_uri; ast_ari_invoke)
+        GET ~%1 -> %2
+        | of ari does not matter | /ARI/asterisk/ping | 200 || of a fixed segment matters | /ari/ASTERISK/ping | 404 "Resource not found"
+        | of a fixed segment, escaped letter | /ari/%61sterisk/ping | 200
+    with a trailing slash is refused A last slash is 404 and says the raw path without it (remove_trailing_slash)
+        GET %1 -> 404 "ARI URLs do not end with a slash. Try /ari%2"
+        | a resource | /asterisk/ping/ | /asterisk/ping || a resource, with a query | /channels/?x=1 | /channels || an unknown one | /nothing/ | /nothing
+        | an empty segment | // | / || an empty segment inside | /channels//c1/ | /channels//c1 || written as escapes | /x%20y/ | /x%20y
+    that only looks like a trailing slash The slash is looked for in the raw path
+        GET %1 -> %2
+        | an escaped slash is none | /channels%2F | 404 "Resource not found" || an escaped slash is a channel's id | /channels/%2F | 404 "Channel not found"
+        | an id of one NUL is empty | /channels/%00 | 404 "Channel not found"
+    ends at an empty segment The walk along the path stops at the first one (ast_ari_invoke)
+        OPTIONS %1 -> 204
+        header Allow: %2
+        | in a collection | /deviceStates//x | OPTIONS,GET || below asterisk | /asterisk/logging//x | OPTIONS,GET || at the start | //channels | OPTIONS
+    prefers a fixed segment to a wildcard Children are tried in declared order (ast_ari_invoke)
+        GET %1 -> %2
+        header Allow: %3
+        | create is no channel | /channels/create | 405 | OPTIONS,POST || externalMedia is no channel | /channels/externalMedia | 405 | OPTIONS,POST
+        | sendMessage is no technology | /endpoints/sendMessage | 405 | OPTIONS,PUT
+        | nothing below create | /channels/create/more | 404 "Resource not found" || not even what a channel has | /channels/create/play | 404 "Resource not found"
+        | and nothing else | /channels/externalMedia/x/zzz | 404 "Resource not found"
+        | nothing below sendMessage | /endpoints/sendMessage/x | 404 "Resource not found" || live is no recording | /recordings/x | 404 "Resource not found"
+        | nothing below a log channel but rotate | /asterisk/logging/x/y | 404 "Resource not found"
+        | nothing below control | /playbacks/p/control/x | 404 "Resource not found"
+    gives a segment that is fixed to no wildcard [departure] Asterisk goes back to the wildcard when the literal before it leads nowhere (departure 12)
+        %1 -> 404 "Resource not found"
+        | not the channel below it | GET /channels/externalMedia/x || nor what a channel has | OPTIONS /channels/externalMedia/x/record
+""")
 class TestPath:
-    @rows("written, understood",
-          ("%3A is a colon", "Stasis%3Aa", "Stasis:a"),
-          ("plus is a blank, %2B is a plus", "a+b%2Bc", "a b+c"),
-          ("%2F is a slash inside the segment", "a%2Fb", "a/b"),
-          ("%2f in small letters too", "a%2fb", "a/b"),
-          ("controls", "a%20b%09c", "a b\tc"),
-          ("UTF-8, escaped", "caf%C3%A9", "caf\u00e9"),
-          ("UTF-8 as it is", "caf\u00e9", "caf\u00e9"),
-          ("quote, backslash, newline, DEL", "%22%5C%0A%7F", "\"\\\n\x7f"),
-          ("decoded once", "%253A", "%3A"),
-          ("no escape: %zz stays", "a%zzb", "a%zzb"),
-          ("no escape: % at the end stays", "a%", "a%"),
-          ("no escape: one digit at the end stays", "a%4", "a%4"),
-          ("one digit and a letter: both go", "a%1gb", "a\x01b"),
-          ("% before an escape stays", "%%41", "%A"),
-          ("a question mark, escaped", "a%3Fb", "a?b"),
-          ("%00 ends the segment", "a%00b", "a"))
-    def test_segment_is_decoded(self, ari, written, understood):
-        """Segments are split at slashes first and decoded one by one (utils.c, ast_uri_decode)."""
-        expect(ari.get(DEVICE + written), status=200, has={"name": understood})
-
-    @rows("target, expected",
-          ("of ari does not matter", "/ARI/asterisk/ping", {"status": 200}),
-          ("of a fixed segment matters", "/ari/ASTERISK/ping", NO_RESOURCE),
-          ("of a fixed segment, escaped letter", "/ari/%61sterisk/ping", {"status": 200}))
-    def test_case(self, ari, target, expected):
-        """/ari in any case, all else exact after decoding (http.c, handle_uri; res_ari.c, ast_ari_invoke)."""
-        expect(ari.request("GET", target=ari.server.root[:-4] + target), **expected)
-
-    @rows("path, tried",
-          ("a resource", "/asterisk/ping/", "/asterisk/ping"),
-          ("a resource, with a query", "/channels/?x=1", "/channels"),
-          ("an unknown one", "/nothing/", "/nothing"),
-          ("an empty segment", "//", "/"),
-          ("an empty segment inside", "/channels//c1/", "/channels//c1"),
-          ("written as escapes", "/x%20y/", "/x%20y"))
-    def test_with_a_trailing_slash_is_refused(self, ari, path, tried):
-        """A last slash is 404 and says the raw path without it (res_ari.c, remove_trailing_slash)."""
-        expect(ari.get(path), status=404, json=message(SLASH % tried))
-
-    @rows("path, expected",
-          ("an escaped slash is none", "/channels%2F", NO_RESOURCE),
-          ("an escaped slash is a channel's id", "/channels/%2F", NO_CHANNEL),
-          ("an id of one NUL is empty", "/channels/%00", NO_CHANNEL))
-    def test_that_only_looks_like_a_trailing_slash(self, ari, path, expected):
-        """The slash is looked for in the raw path (res_ari.c, ast_ari_callback)."""
-        expect(ari.get(path), **expected)
-
-    @rows("path, same_as",
-          ("in a collection", "/deviceStates//x", "/deviceStates"),
-          ("below asterisk", "/asterisk/logging//x", "/asterisk/logging"),
-          ("at the start", "//channels", ""))
-    def test_ends_at_an_empty_segment(self, ari, path, same_as):
-        """The walk along the path stops at the first empty segment (res_ari.c, ast_ari_invoke)."""
-        allow = expect(ari.options(same_as), status=204).header("Allow")
-        expect(ari.options(path), status=204, headers={"Allow": allow})
-
-    @rows("method, path, expected",
-          ("create is no channel", "GET", "/channels/create", {"status": 405, "headers": {"Allow": "OPTIONS,POST"}}),
-          ("nothing below create", "GET", "/channels/create/more", NO_RESOURCE),
-          ("not even what a channel has", "GET", "/channels/create/play", NO_RESOURCE),
-          ("externalMedia is no channel", "GET", "/channels/externalMedia",
-           {"status": 405, "headers": {"Allow": "OPTIONS,POST"}}),
-          ("and nothing else", "GET", "/channels/externalMedia/x/zzz", NO_RESOURCE),
-          ("sendMessage is no technology", "GET", "/endpoints/sendMessage",
-           {"status": 405, "headers": {"Allow": "OPTIONS,PUT"}}),
-          ("nothing below sendMessage", "GET", "/endpoints/sendMessage/x", NO_RESOURCE),
-          ("live is no recording", "GET", "/recordings/x", NO_RESOURCE),
-          ("nothing below a log channel but rotate", "GET", "/asterisk/logging/x/y", NO_RESOURCE),
-          ("nothing below control", "GET", "/playbacks/p/control/x", NO_RESOURCE))
-    def test_prefers_a_fixed_segment_to_a_wildcard(self, ari, method, path, expected):
-        """Children are tried in declared order (res_ari.c, ast_ari_invoke)."""
-        expect(ari.request(method, path), **expected)
-
-    @rows("method, path", ("not the channel below it", "GET", "/channels/externalMedia/x"),
-          ("nor what a channel has", "OPTIONS", "/channels/externalMedia/x/record"))
-    def test_gives_a_segment_that_is_fixed_to_no_wildcard(self, departure, ari, method, path):
-        """Asterisk goes back to the wildcard when the literal before it leads nowhere (departure 12)."""
-        expect(ari.request(method, path), **NO_RESOURCE)
+    """How a path is read (res_ari.c)."""
 
 
+@script("""
+    can not be shown A reply that would have to quote it is 500 (res_ari.c, ast_ari_response_error)
+        GET /deviceStates/Stasis:%1 -> 500 "Error building response"
+        | a stray byte | %FF || a character cut short | %C3 || an overlong form | %C0%80 || a surrogate | %ED%A0%80 || above U+10FFFF | %F4%90%80%80
+    is harmless where it is only looked up What need not be shown is answered as ever
+        GET %1 -> %2
+        | an escaped path is quoted as escapes | /x%FF/ | 404 "ARI URLs do not end with a slash. Try /ari/x%FF"
+        | an unknown resource | /x%FF | 404 "Resource not found" || an unknown bridge | /bridges/%FF | 404 "Bridge not found"
+        | a variable that is not set | /asterisk/variable?variable=%FF | 200 = {"value": ""} || a parameter that nobody uses | /asterisk/ping?%FF=%FF | 200
+    is refused where it would be kept [departure] Names and ids are UTF-8: else 400, and nothing changes; Asterisk keeps them and breaks lists with them
+        %1 -> 400 "Invalid UTF-8"
+        | a bridge's name | POST /bridges?bridgeId=$x&name=%FFx || a bridge's id in the query | POST /bridges?bridgeId=$x%C3
+        | a bridge's id in the path | POST /bridges/$x%E2%82 || a device's name | PUT /deviceStates/Stasis:$x%FF?deviceState=BUSY
+        | a global variable's value | POST /asterisk/variable?variable=$x&value=%FF
+        | a channel's id | POST /channels?endpoint=Local/1@none&app=none&channelId=$x%80
+""")
 class TestTextThatIsNotUtf8:
-    @rows("written",
-          ("a stray byte", "%FF"), ("a character cut short", "%C3"), ("an overlong form", "%C0%80"),
-          ("a surrogate", "%ED%A0%80"), ("above U+10FFFF", "%F4%90%80%80"))
-    def test_can_not_be_shown(self, ari, written):
-        """A reply that would have to quote it is 500 (res_ari.c, ast_ari_response_error; json.c)."""
-        expect(ari.get(DEVICE + "Stasis:" + written), status=500, json=message("Error building response"))
+    """Text that JSON cannot hold (json.c)."""
 
     def test_in_a_path_with_a_trailing_slash_leaves_the_reply_empty(self, ari):
         """The message would quote the path: 404 without a type and a body (res_ari.c, remove_trailing_slash)."""
         expect(ari.raw(head("GET %s/x\xff/ HTTP/1.1" % ari.path(""), ari.authorization)), status=404, body=b"",
                headers={"Content-type": None, "Content-Length": "0"}, closes=False)
-
-    @rows("path, expected",
-          ("an escaped path is quoted as escapes", "/x%FF/", {"status": 404, "json": message(SLASH % "/x%FF")}),
-          ("an unknown resource", "/x%FF", NO_RESOURCE),
-          ("an unknown bridge", "/bridges/%FF", {"status": 404, "json": message("Bridge not found")}),
-          ("a variable that is not set", "/asterisk/variable?variable=%FF", {"status": 200, "json": {"value": ""}}),
-          ("a parameter that nobody uses", "/asterisk/ping?%FF=%FF", {"status": 200}))
-    def test_is_harmless_where_it_is_only_looked_up(self, ari, path, expected):
-        """What need not be shown is answered as ever (json.c)."""
-        expect(ari.get(path), **expected)
-
-    @rows("method, path",
-          ("a bridge's name", "POST", "/bridges?bridgeId={id}&name=%FFx"),
-          ("a bridge's id in the query", "POST", "/bridges?bridgeId={id}%C3"),
-          ("a bridge's id in the path", "POST", "/bridges/{id}%E2%82"),
-          ("a device's name", "PUT", "/deviceStates/Stasis:{id}%FF?deviceState=BUSY"),
-          ("a global variable's value", "POST", "/asterisk/variable?variable={id}&value=%FF"),
-          ("a channel's id", "POST", "/channels?endpoint=Local/1@none&app=none&channelId={id}%80"))
-    def test_is_refused_where_it_would_be_kept(self, departure, ari, method, path):
-        """Names and ids are UTF-8: else 400, and nothing changes; Asterisk keeps them and breaks lists with them."""
-        expect(ari.request(method, path.format(id=ari.id("x"))), status=400, json=message("Invalid UTF-8"))
 
 
 # The resources that have no operation of their own, with their Allow.
@@ -3842,108 +3772,73 @@ class TestJsonBody:
 
 # --- HTTP: parameters ---
 
+USUAL["negative"] = message("max_duration_seconds cannot be negative")        # what PROBE tells of a value below zero
+
+
+@script("""
+    of the query Split at &, then at the first =, then decoded (http.c, handle_uri)
+        POST /channels/none/record?%1 -> %2
+        | the last of equals counts: positive | maxDurationSeconds=-1&maxDurationSeconds=1 | 404 || names are case-sensitive | maxdurationseconds=-1 | 404
+        | the last of equals counts: negative | maxDurationSeconds=1&maxDurationSeconds=-1 | 400 = negative {}
+        | an empty last one counts | maxDurationSeconds=-1&maxDurationSeconds= | 404
+        | a last one without equals sign counts | maxDurationSeconds=-1&maxDurationSeconds | 404
+        | names are decoded | max%44uration%53econds=-1 | 400 = negative {} || values are decoded | maxDurationSeconds=%2D1 | 400 = negative {}
+        | a blank before the name belongs to it | +maxDurationSeconds=-1 | 404 || empty pieces are harmless | &&=&=x&?&maxDurationSeconds=-1& | 400 = negative {}
+        | a semicolon is no separator | maxDurationSeconds=-1;x=y | 400 = negative {}
+        | a second question mark belongs to the name | ?maxDurationSeconds=-1 | 404
+        | a hash is an ordinary character | maxDurationSeconds=-1#x | 400 = negative {}
+        | a value goes on after a second equals sign | x=maxDurationSeconds=-1 | 404 || and may begin with one | maxDurationSeconds==-1 | 404
+        | %00 ends a value | maxDurationSeconds=%00-1 | 404 || %00 ends a name | maxDurationSeconds%00x=-1 | 400 = negative {}
+    that are texts A text is the decoded value (utils.c, ast_uri_decode)
+        POST /bridges/$b?%1 -> 200 {"name": "%2"}
+        | plus and escapes | name=one+two%20three%2Bfour%26five | one two three+four&five || an equals sign | name=a=b=c | a=b=c
+        | UTF-8 | name=caf%C3%A9 | caf\u00e9 || the last of three, empty | name=1&name=2&name=
+    take precedence JSON body over query over form (res_ari_channels.c, ast_ari_channels_record_parse_body)
+        POST /channels/none/record?%1 %2 -> %3
+        | query over form: negative | maxDurationSeconds=-1 | form: maxDurationSeconds=1 | 400 = negative {}
+        | query over form: positive | maxDurationSeconds=1 | form: maxDurationSeconds=-1 | 404
+        | form where the query says nothing | x=y | form: maxDurationSeconds=-1 | 400 = negative {}
+        | JSON over query: positive | maxDurationSeconds=-1 | {"maxDurationSeconds": 1} | 404
+        | JSON over query: negative | maxDurationSeconds=1 | {"maxDurationSeconds": -1} | 400 = negative {}
+        | a JSON null over query | maxDurationSeconds=-1 | {"maxDurationSeconds": null} | 404
+        | a JSON text over query | maxDurationSeconds=-1 | {"maxDurationSeconds": "x"} | 404
+        | query where JSON says nothing | maxDurationSeconds=-1 | {"other": 1} | 400 = negative {}
+        | query with an empty object | maxDurationSeconds=-1 | {} | 400 = negative {}
+        | query with a list | maxDurationSeconds=-1 | [{"maxDurationSeconds": 1}] | 400 = negative {}
+    that are texts take precedence A JSON value that is no text is as none, and still replaces the query's (json.c, ast_json_string_get)
+        POST /bridges/$b?name=q %1 -> 200 {"name": "%2"}
+        | JSON over query | {"name": "j"} | j || query over form | form: name=f | q || a JSON null is absent and replaces the query | {"name": null}
+        | a JSON number too | {"name": 17} || a JSON boolean too | {"name": true} || a JSON list too | {"name": ["a"]}
+    of the path can not be overridden An id of the path is never taken from elsewhere (ari/resource_bridges.c)
+        POST /bridges/$mine?bridgeId=$other {"bridgeId": "$other"} -> 200 {"id": "$mine"}
+""")
 class TestParameters:
-    @rows("query, expected",
-          ("the last of equals counts: positive", "maxDurationSeconds=-1&maxDurationSeconds=1", NOT_NEGATIVE),
-          ("the last of equals counts: negative", "maxDurationSeconds=1&maxDurationSeconds=-1", NEGATIVE),
-          ("an empty last one counts", "maxDurationSeconds=-1&maxDurationSeconds=", NOT_NEGATIVE),
-          ("a last one without equals sign counts", "maxDurationSeconds=-1&maxDurationSeconds", NOT_NEGATIVE),
-          ("names are case-sensitive", "maxdurationseconds=-1", NOT_NEGATIVE),
-          ("names are decoded", "max%44uration%53econds=-1", NEGATIVE),
-          ("values are decoded", "maxDurationSeconds=%2D1", NEGATIVE),
-          ("a blank before the name belongs to it", "+maxDurationSeconds=-1", NOT_NEGATIVE),
-          ("empty pieces are harmless", "&&=&=x&?&maxDurationSeconds=-1&", NEGATIVE),
-          ("a semicolon is no separator", "maxDurationSeconds=-1;x=y", NEGATIVE),
-          ("a second question mark belongs to the name", "?maxDurationSeconds=-1", NOT_NEGATIVE),
-          ("a hash is an ordinary character", "maxDurationSeconds=-1#x", NEGATIVE),
-          ("a value goes on after a second equals sign", "x=maxDurationSeconds=-1", NOT_NEGATIVE),
-          ("and may begin with one", "maxDurationSeconds==-1", NOT_NEGATIVE),
-          ("%00 ends a value", "maxDurationSeconds=%00-1", NOT_NEGATIVE),
-          ("%00 ends a name", "maxDurationSeconds%00x=-1", NEGATIVE))
-    def test_of_the_query(self, ari, query, expected):
-        """Split at &, then at the first =, then decoded (http.c, handle_uri)."""
-        expect(ari.post(PROBE, query), **expected)
-
-    @rows("query, name",
-          ("plus and escapes", "name=one+two%20three%2Bfour%26five", "one two three+four&five"),
-          ("an equals sign", "name=a=b=c", "a=b=c"),
-          ("UTF-8", "name=caf%C3%A9", "caf\u00e9"),
-          ("the last of three, empty", "name=1&name=2&name=", ""))
-    def test_that_are_texts(self, ari, query, name):
-        """A text is the decoded value (utils.c, ast_uri_decode)."""
-        expect(ari.post("/bridges/" + ari.id("b"), query), status=200, has={"name": name})
-
-    @rows("query, more, expected",
-          ("query over form: negative", "maxDurationSeconds=-1", {"form": "maxDurationSeconds=1"}, NEGATIVE),
-          ("query over form: positive", "maxDurationSeconds=1", {"form": "maxDurationSeconds=-1"}, NOT_NEGATIVE),
-          ("form where the query says nothing", "x=y", {"form": "maxDurationSeconds=-1"}, NEGATIVE),
-          ("JSON over query: positive", "maxDurationSeconds=-1", {"json": {"maxDurationSeconds": 1}}, NOT_NEGATIVE),
-          ("JSON over query: negative", "maxDurationSeconds=1", {"json": {"maxDurationSeconds": -1}}, NEGATIVE),
-          ("a JSON null over query", "maxDurationSeconds=-1", {"json": {"maxDurationSeconds": None}}, NOT_NEGATIVE),
-          ("a JSON text over query", "maxDurationSeconds=-1", {"json": {"maxDurationSeconds": "x"}}, NOT_NEGATIVE),
-          ("query where JSON says nothing", "maxDurationSeconds=-1", {"json": {"other": 1}}, NEGATIVE),
-          ("query with an empty object", "maxDurationSeconds=-1", {"json": {}}, NEGATIVE),
-          ("query with a list", "maxDurationSeconds=-1", {"json": [{"maxDurationSeconds": 1}]}, NEGATIVE))
-    def test_take_precedence(self, ari, query, more, expected):
-        """JSON body over query over form (res_ari_channels.c, ast_ari_channels_record_parse_body)."""
-        expect(ari.post(PROBE, query, **more), **expected)
-
-    @rows("more, name",
-          ("JSON over query", {"json": {"name": "j"}}, "j"),
-          ("query over form", {"form": "name=f"}, "q"),
-          ("a JSON null is absent and replaces the query", {"json": {"name": None}}, ""),
-          ("a JSON number too", {"json": {"name": 17}}, ""),
-          ("a JSON boolean too", {"json": {"name": True}}, ""),
-          ("a JSON list too", {"json": {"name": ["a"]}}, ""))
-    def test_that_are_texts_take_precedence(self, ari, more, name):
-        """A JSON value that is no text is as none, and still replaces the query's (json.c, ast_json_string_get)."""
-        expect(ari.post("/bridges/" + ari.id("b"), {"name": "q"}, **more), status=200, has={"name": name})
-
-    def test_of_the_path_can_not_be_overridden(self, ari):
-        """An id of the path is never taken from elsewhere (ari/resource_bridges.c)."""
-        bridge, other = ari.id("mine"), ari.id("other")
-        expect(ari.post("/bridges/" + bridge, {"bridgeId": other}, json={"bridgeId": other}), status=200,
-               has={"id": bridge})
+    """Where parameters stand, and which counts."""
 
 
+@script("""
+    in the query is read as c atoi Blanks, a sign, decimal digits, the rest ignored, cut to 32 bits (stdlib atoi)
+        POST /channels/none/record?maxDurationSeconds=%1 -> %2
+        | minus one | -1 | 400 = negative {} || one | 1 | 404 || empty | | 404 || a sign alone | - | 404 || letters | abc | 404
+        | letters after digits | -3abc | 400 = negative {} || letters before digits | abc-3 | 404 || blanks before it | %20%09-3 | 400 = negative {}
+        | two signs | %2B-3 | 404 || hexadecimal | -0x5 | 404 || an exponent | -1e3 | 400 = negative {} || a fraction | -0.9 | 404
+        | 32 bits are cut: 4294967295 is -1 | 4294967295 | 400 = negative {} || 2147483648 is negative | 2147483648 | 400 = negative {}
+        | 4294967296 is 0 | 4294967296 | 404 || 64 bits are a clamp: beyond is -1 | 99999999999999999999 | 400 = negative {}
+        | below is 0 | -99999999999999999999 | 404
+    in json is A JSON integer cut to 32 bits; anything else is 0 (json.c, ast_json_integer_get)
+        POST /channels/none/record body application/json: {%1} -> %2
+        | an integer | "maxDurationSeconds":-1 | 400 = negative {} || a text | "maxDurationSeconds":"-1" | 404 || a real | "maxDurationSeconds":-1.5 | 404
+        | null | "maxDurationSeconds":null | 404 || a list | "maxDurationSeconds":[-1] | 404 || a boolean | "maxDurationSeconds":true | 404
+        | 4294967295 | "maxDurationSeconds":4294967295 | 400 = negative {} || 2147483648 | "maxDurationSeconds":2147483648 | 400 = negative {}
+        | a name in another case | "MaxDurationSeconds":-1 | 404
+        | the last of equal names: negative | "maxDurationSeconds":1,"maxDurationSeconds":-1 | 400 = negative {}
+        | the last of equal names: positive | "maxDurationSeconds":-1,"maxDurationSeconds":1 | 404
+    is checked in the order of the operation The maximum is looked at before maxSilenceSeconds (ari/resource_channels.c)
+        POST /channels/none/record?maxSilenceSeconds=-1&maxDurationSeconds=-1 -> 400 = negative {}
+        POST /channels/none/record?maxSilenceSeconds=-1 -> 400 "max_silence_seconds cannot be negative"
+""")
 class TestIntegerParameter:
-    @rows("value, expected",
-          ("minus one", "-1", NEGATIVE), ("one", "1", NOT_NEGATIVE), ("empty", "", NOT_NEGATIVE),
-          ("a sign alone", "-", NOT_NEGATIVE), ("letters", "abc", NOT_NEGATIVE),
-          ("letters after digits", "-3abc", NEGATIVE), ("letters before digits", "abc-3", NOT_NEGATIVE),
-          ("blanks before it", "%20%09-3", NEGATIVE), ("two signs", "%2B-3", NOT_NEGATIVE),
-          ("hexadecimal", "-0x5", NOT_NEGATIVE), ("an exponent", "-1e3", NEGATIVE),
-          ("a fraction", "-0.9", NOT_NEGATIVE),
-          ("32 bits are cut: 4294967295 is -1", "4294967295", NEGATIVE),
-          ("2147483648 is negative", "2147483648", NEGATIVE),
-          ("4294967296 is 0", "4294967296", NOT_NEGATIVE),
-          ("64 bits are a clamp: beyond is -1", "99999999999999999999", NEGATIVE),
-          ("below is 0", "-99999999999999999999", NOT_NEGATIVE))
-    def test_in_the_query_is_read_as_c_atoi(self, ari, value, expected):
-        """Blanks, a sign, decimal digits, the rest ignored, cut to 32 bits (stdlib atoi)."""
-        expect(ari.post(PROBE, "maxDurationSeconds=" + value), **expected)
-
-    @rows("body, expected",
-          ("an integer", NEGATIVE_JSON, NEGATIVE),
-          ("a text", '{"maxDurationSeconds":"-1"}', NOT_NEGATIVE),
-          ("a real", '{"maxDurationSeconds":-1.5}', NOT_NEGATIVE),
-          ("null", '{"maxDurationSeconds":null}', NOT_NEGATIVE),
-          ("a list", '{"maxDurationSeconds":[-1]}', NOT_NEGATIVE),
-          ("a boolean", '{"maxDurationSeconds":true}', NOT_NEGATIVE),
-          ("4294967295", '{"maxDurationSeconds":4294967295}', NEGATIVE),
-          ("2147483648", '{"maxDurationSeconds":2147483648}', NEGATIVE),
-          ("a name in another case", '{"MaxDurationSeconds":-1}', NOT_NEGATIVE),
-          ("the last of equal names: negative", '{"maxDurationSeconds":1,"maxDurationSeconds":-1}', NEGATIVE),
-          ("the last of equal names: positive", '{"maxDurationSeconds":-1,"maxDurationSeconds":1}', NOT_NEGATIVE))
-    def test_in_json_is(self, ari, body, expected):
-        """A JSON integer cut to 32 bits; anything else is 0 (json.c, ast_json_integer_get)."""
-        expect(ari.post(PROBE, body=body, headers={"Content-Type": JSON_TYPE}), **expected)
-
-    def test_is_checked_in_the_order_of_the_operation(self, ari):
-        """maxDurationSeconds is looked at before maxSilenceSeconds (ari/resource_channels.c)."""
-        expect(ari.post(PROBE, {"maxSilenceSeconds": -1, "maxDurationSeconds": -1}), **NEGATIVE)
-        expect(ari.post(PROBE, {"maxSilenceSeconds": -1}), status=400,
-               json=message("max_silence_seconds cannot be negative"))
+    """A number."""
 
 
 ALL_CHANNELS, ALL_BRIDGES = "__AST_CHANNEL_ALL_TOPIC", "__AST_BRIDGE_ALL_TOPIC"
@@ -3967,45 +3862,29 @@ class TestBooleanParameter:
         expect(ari.application(), status=200, has={"channel_ids": []})
 
 
+@script("""
+    in the query The last one, split at commas after decoding (app.h, AST_NONSTANDARD_APP_ARGS)
+        POST /applications/{app}/subscription?%1 -> 200 {"device_names": [%2]}
+        | one value | eventSource=deviceState:$a | "$a" || commas split | eventSource=deviceState:$a,deviceState:$b | "$a", "$b"
+        | escaped commas split | eventSource=deviceState:$a%2CdeviceState:$b | "$a", "$b"
+        | a repetition replaces | eventSource=deviceState:$a&eventSource=deviceState:$b | "$b"
+    in a body A JSON list, or one text as it stands; a form as the query (ari/resource_applications.c)
+        POST /applications/{app}/subscription%3 %1 -> 200 {"device_names": [%2]}
+        | a list | {"eventSource": ["deviceState:$a", "deviceState:$b"]} | "$a", "$b" || one text | {"eventSource": "deviceState:$a"} | "$a"
+        | a text is not split | {"eventSource": "deviceState:$a,x"} | "$a,x"
+        | JSON replaces the query | {"eventSource": "deviceState:$a"} | "$a" | ?eventSource=bad:x
+        | a form | form: eventSource=deviceState:$a,deviceState:$b | "$a", "$b"
+    keeps empty values and blanks An empty value is one empty item, blanks are not trimmed: here both are bad URIs
+        POST /applications/{app}/subscription?%1 -> 400 "Invalid event source URI scheme"
+        | an empty value | eventSource= || no equals sign | eventSource || two empty ones | eventSource=, || blanks around | eventSource=%20deviceState:a%20
+""")
 class TestListParameter:
-    @rows("query, devices",
-          ("one value", "eventSource=deviceState:{a}", "a"),
-          ("commas split", "eventSource=deviceState:{a},deviceState:{b}", "ab"),
-          ("escaped commas split", "eventSource=deviceState:{a}%2CdeviceState:{b}", "ab"),
-          ("a repetition replaces", "eventSource=deviceState:{a}&eventSource=deviceState:{b}", "b"))
-    def test_in_the_query(self, ari, events, query, devices):
-        """The last one, split at commas after decoding (app.h, AST_NONSTANDARD_APP_ARGS)."""
-        names = {letter: ari.id(letter) for letter in "ab"}
-        reply = expect(ari.post("/applications/%s/subscription" % ari.app, query.format(**names)), status=200)
-        expect(reply, has={"device_names": {names[letter] for letter in devices}})
-
-    @rows("more, devices",
-          ("a list", {"json": {"eventSource": ["deviceState:{a}", "deviceState:{b}"]}}, ["{a}", "{b}"]),
-          ("one text", {"json": {"eventSource": "deviceState:{a}"}}, ["{a}"]),
-          ("a text is not split", {"json": {"eventSource": "deviceState:{a},x"}}, ["{a},x"]),
-          ("JSON replaces the query", {"json": {"eventSource": "deviceState:{a}"}, "params": "eventSource=bad:x"},
-           ["{a}"]),
-          ("a form", {"form": "eventSource=deviceState:{a},deviceState:{b}"}, ["{a}", "{b}"]))
-    def test_in_a_body(self, ari, events, more, devices):
-        """A JSON list, or one text as it stands; a form as the query (ari/resource_applications.c)."""
-        def fill(thing):
-            return jsonlib.loads(jsonlib.dumps(thing).replace("{a}", ari.id("a")).replace("{b}", ari.id("b")))
-        expect(ari.post("/applications/%s/subscription" % ari.app, **fill(more)), status=200,
-               has={"device_names": set(fill(devices))})
-
-    @rows("query",
-          ("an empty value", "eventSource="), ("no equals sign", "eventSource"), ("two empty ones", "eventSource=,"),
-          ("blanks around", "eventSource=%20deviceState:a%20"))
-    def test_keeps_empty_values_and_blanks(self, ari, events, query):
-        """An empty value is one empty item, blanks are not trimmed: here both are bad URIs."""
-        expect(ari.post("/applications/%s/subscription" % ari.app, query), status=400,
-               json=message("Invalid event source URI scheme"))
+    """A list."""
 
     @rows("query, expected",
           ("127", "eventSource=" + ",".join(["x:"] * 127), "Invalid event source URI scheme"),
           ("128", "eventSource=" + ",".join(["x:"] * 128), "Too many values for event_source"),
-          ("128, replaced by one", "eventSource=" + ",".join(["x:"] * 128) + "&eventSource=x:",
-           "Too many values for event_source"))
+          ("128, replaced by one", "eventSource=" + ",".join(["x:"] * 128) + "&eventSource=x:", "Too many values for event_source"))
     def test_may_have_127_values_not(self, ari, events, query, expected):
         """128 values are 400, even if a later repetition is short (res_ari_applications.c, MAX_VALS)."""
         expect(ari.post("/applications/%s/subscription" % ari.app, query), status=400, json=message(expected))
