@@ -53,8 +53,9 @@ takes the steps in order, deletes what it made, and fails at the first step that
 
 In all texts $word is an id of this case's own, {app} its application, {root} the path of ARI, {context} the contract's dialplan
 context for {app}, {other} the contract's value of that name.  In JSON "<text>" is any text, "<timestamp>" and "<uuid>" such a
-one, "<...>" one that the regular expression ... matches, "<nothing>" a member that is not there; an id or name stands for the
-object that has it; what "is" has no other members, what "has" may.
+one, "<...>" one that the regular expression ... matches, "<nothing>" a member that is not there; a list that begins with
+"<any order>" has the rest of it in any order; an id or name stands for the object that has it; what "is" has no other members,
+what "has" may.
 """
 from __future__ import annotations
 
@@ -2649,7 +2650,8 @@ def context(ari):
 #     do SCENE [argument ...]           the steps of a scene, with its arguments in place of %1, %2, ...
 #
 # $b is an id of this case, {app}, {context} and {root} its application, the dialplan context of that, and the path of ARI;
-# "<text>" is any text, "<timestamp>" and "<uuid>" such a one, "<...>" one that the pattern ... matches, "<nothing>" no such member.
+# "<text>" is any text, "<timestamp>" and "<uuid>" such a one, "<...>" one that the pattern ... matches, "<nothing>" no such member;
+# a list that begins with "<any order>" has the rest of it in any order.
 # Rows behind the steps, | sentence | value | ..., make a case each, with the sentence in place of %0 and the values of %1, %2, ...;
 # || parts rows in one line; a line x joins each row before it to each row behind it. A step of which nothing is left is left out.
 # What is indented more than a step continues it.  A setting is a scene (told like a case, with its name for a sentence, and done
@@ -2664,7 +2666,7 @@ TITLE = re.compile(r"([^\s\[][^\[]*?)(?: \[([\w, ]*)\])?(?: ([A-Z0-9(][^\[]*))?"
 REQUEST = re.compile(r"(eventually )?([A-Z]+) (\S+)(?: as (\S+))?(?: (?!->)(.+?))? +-> (\d+)(?: ([A-Z][\w' ]*?))?(?: (empty|(?:page )?[\"{\[=].*))?")
 EVENT = re.compile(r"(await|never) ([A-Z]\w+)(?: (\{\w+\}|[^ {=]\S*))?(?: (\{.*?\}))?(?: = (\w+) (.*))?")
 STEPS = [(re.compile(pattern), read) for pattern, read in (
-    (r"(with|header) ([\w-]+):(.*)", lambda what, name, value: {what: name, "value": value.strip() or None}),
+    (r"(with|header) ([\w-]+):(.*)", lambda what, name, value: {what: name, "value": value.strip() or ("" if what == "with" else None)}),
     (r"never about (\S+)", lambda subject: {"silence": subject}),
     (r"forget(.*)", lambda subjects: {"forget": subjects.split()}),
     (r"open(?: (?!all$)(\S+))?( all)?", lambda apps, every: {"open": apps or "{app}", "all": bool(every)}),
@@ -2721,7 +2723,7 @@ def wild(value):
     if isinstance(value, dict):
         return {name: wild(member) for name, member in value.items()}
     if isinstance(value, list):
-        return [wild(item) for item in value]
+        return set(value[1:]) if value[:1] == ["<any order>"] else [wild(item) for item in value]
     if isinstance(value, str) and value[:1] + value[-1:] == "<>":
         return WILD.get(value) or re.compile(value[1:-1])
     return value
@@ -3865,15 +3867,15 @@ class TestBooleanParameter:
 @script("""
     in the query The last one, split at commas after decoding (app.h, AST_NONSTANDARD_APP_ARGS)
         POST /applications/{app}/subscription?%1 -> 200 {"device_names": [%2]}
-        | one value | eventSource=deviceState:$a | "$a" || commas split | eventSource=deviceState:$a,deviceState:$b | "$a", "$b"
-        | escaped commas split | eventSource=deviceState:$a%2CdeviceState:$b | "$a", "$b"
+        | one value | eventSource=deviceState:$a | "$a" || commas split | eventSource=deviceState:$a,deviceState:$b | "<any order>", "$a", "$b"
+        | escaped commas split | eventSource=deviceState:$a%2CdeviceState:$b | "<any order>", "$a", "$b"
         | a repetition replaces | eventSource=deviceState:$a&eventSource=deviceState:$b | "$b"
     in a body A JSON list, or one text as it stands; a form as the query (ari/resource_applications.c)
         POST /applications/{app}/subscription%3 %1 -> 200 {"device_names": [%2]}
-        | a list | {"eventSource": ["deviceState:$a", "deviceState:$b"]} | "$a", "$b" || one text | {"eventSource": "deviceState:$a"} | "$a"
+        | a list | {"eventSource": ["deviceState:$a", "deviceState:$b"]} | "<any order>", "$a", "$b" || one text | {"eventSource": "deviceState:$a"} | "$a"
         | a text is not split | {"eventSource": "deviceState:$a,x"} | "$a,x"
         | JSON replaces the query | {"eventSource": "deviceState:$a"} | "$a" | ?eventSource=bad:x
-        | a form | form: eventSource=deviceState:$a,deviceState:$b | "$a", "$b"
+        | a form | form: eventSource=deviceState:$a,deviceState:$b | "<any order>", "$a", "$b"
     keeps empty values and blanks An empty value is one empty item, blanks are not trimmed: here both are bad URIs
         POST /applications/{app}/subscription?%1 -> 400 "Invalid event source URI scheme"
         | an empty value | eventSource= || no equals sign | eventSource || two empty ones | eventSource=, || blanks around | eventSource=%20deviceState:a%20
@@ -4041,81 +4043,65 @@ class TestBasicCredentials:
         expect(with_token(ari, basic("%s:%s" % (no_password, password))), **UNAUTHORIZED)
 
 
+@script("""
+    is compared by crypt [crypted] With password_format = crypt, crypt(3) of the password equals the hash
+        GET /asterisk/ping as {crypted} -> 200
+    may write [crypted] A crypted password is as good as a plain one
+        DELETE /deviceStates/Stasis:$none as {crypted} -> 204
+""")
 class TestCryptedPassword:
-    def test_is_compared_by_crypt(self, ari, crypted):
-        """password_format = crypt: crypt(3) of the password equals the hash (ari/config.c, ast_crypt_validate)."""
-        expect(ari.get("/asterisk/ping", auth=crypted), status=200)
-
-    def test_may_write(self, ari, crypted):
-        """A crypted password is as good as a plain one."""
-        expect(ari.delete("/deviceStates/Stasis:" + ari.id("none"), auth=crypted), status=204)
+    """A password of which the configuration has a hash (ari/config.c, ast_crypt_validate)."""
 
     @rows("change", ("another case", str.swapcase), ("a blank more", lambda password: password + " "),
           ("nothing", lambda password: ""))
     def test_is_refused_with(self, ari, crypted, change):
-        """A wrong password does not make the hash (ari/config.c, ast_crypt_validate)."""
+        """A wrong password does not make the hash."""
         user, password = crypted.split(":", 1)
         expect(ari.get("/asterisk/ping", auth="%s:%s" % (user, change(password))), **UNAUTHORIZED)
 
     def test_is_not_the_hash_itself(self, ari, crypted):
-        """Who knows the hash does not know the password (ari/config.c, ast_crypt_validate)."""
+        """Who knows the hash does not know the password."""
         if crypted != CONTRACT["crypted"][1]:
             pytest.skip("missing: a hash that is known (ARI_CRYPTED_AUTH is not %s)" % CONTRACT["crypted"][1])
         stored = re.search(r"password = (\$6\$\S+)", CONFIGURATION).group(1)
         expect(ari.get("/asterisk/ping", auth="%s:%s" % (crypted.split(":")[0], stored)), **UNAUTHORIZED)
 
 
+@script("""
+    is taken with [writer] Parameter api_key, name in any case, the first one counts
+        GET /asterisk/ping?%1 as nobody -> 200
+        | user and password | api_key={writer} || the name in capitals | API_KEY={writer} || the name in odd case | Api_Key={writer}
+        | the name escaped | %61pi_key={writer} || the first of two | api_key={writer}&api_key=bad:bad
+    is refused with [writer] Anything else is 401
+        GET /asterisk/ping?%1 as nobody -> 401 "Authentication required"
+        | a wrong password | api_key={writer}x || a colon more | api_key={writer}: || no colon | api_key=asterisk || nothing | api_key=
+        | not even an equals sign | api_key || a colon alone | api_key=: || the second of two | api_key=bad:bad&api_key={writer}
+        | the second of two in another case | api_key=bad:bad&API_KEY={writer} || another name | apikey={writer} || a blank before the user | api_key=+{writer}
+    is only tried without basic [writer] Authorization decides when it is Basic with a colon (authenticate_user)
+        with Authorization: %1
+        GET /asterisk/ping?api_key={writer} as nobody -> %2
+        | good, after a wrong Basic | Basic eDp5 | 401 "Authentication required" || good, after an empty Basic | Basic Og== | 401 "Authentication required"
+        | good, after a Basic without a colon | Basic bm9jb2xvbg== | 200 || good, after another scheme | Bearer x | 200
+        | good, after basic in small letters | basic eDp5 | 200
+    is not looked at beside a good user Basic is enough (authenticate_user)
+        GET /asterisk/ping?api_key=x:y -> 200
+    may stand in [writer] Form, then query; not in JSON
+        GET /bridges/$none%1 as nobody %2 -> %3
+        | a form | | form: api_key={writer} | 404 || a form before the query: wrong | ?api_key={writer} | form: api_key=x:y | 401
+        | a form before the query: good | ?api_key=x:y | form: API_KEY={writer} | 404 || not JSON | | {"api_key": "{writer}"} | 401
+        | JSON beside the query | ?api_key={writer} | {"api_key": "x:y"} | 404
+    may not stand in a header field [writer] It is a parameter
+        with api_key: {writer}
+        GET /bridges/$none as nobody -> 401 "Authentication required"
+    of a reader may not write [read_only] The api_key's user is the user
+        POST /bridges?api_key={read_only} as nobody -> 403 "Write access denied"
+""")
 class TestApiKey:
-    @rows("query",
-          ("user and password", "api_key={auth}"), ("an escaped colon", "api_key={escaped}"),
-          ("the name in capitals", "API_KEY={auth}"), ("the name in odd case", "Api_Key={auth}"),
-          ("the name escaped", "%61pi_key={auth}"), ("the first of two", "api_key={auth}&api_key=bad:bad"))
-    def test_is_taken_with(self, ari, query):
-        """Parameter api_key, name in any case, the first one counts (res_ari.c, authenticate_api_key)."""
-        auth = setting("ARI_AUTH")
-        expect(ari.get("/asterisk/ping", query.format(auth=auth, escaped=quote_plus(auth)), auth=None), status=200)
+    """User and password as a parameter (res_ari.c, authenticate_api_key)."""
 
-    @rows("query",
-          ("a wrong password", "api_key={auth}x"), ("a colon more", "api_key={auth}:"),
-          ("no colon", "api_key=asterisk"),
-          ("nothing", "api_key="), ("not even an equals sign", "api_key"), ("a colon alone", "api_key=:"),
-          ("the second of two", "api_key=bad:bad&api_key={auth}"),
-          ("the second of two in another case", "api_key=bad:bad&API_KEY={auth}"), ("another name", "apikey={auth}"),
-          ("a blank before the user", "api_key=+{auth}"))
-    def test_is_refused_with(self, ari, query):
-        """Anything else is 401 (res_ari.c, authenticate_api_key)."""
-        expect(ari.get("/asterisk/ping", query.format(auth=setting("ARI_AUTH")), auth=None), **UNAUTHORIZED)
-
-    @rows("key, authorization, expected",
-          ("good, after a wrong Basic", "good", "Basic eDp5", UNAUTHORIZED),
-          ("good, after an empty Basic", "good", "Basic Og==", UNAUTHORIZED),
-          ("good, after a Basic without a colon", "good", "Basic bm9jb2xvbg==", {"status": 200}),
-          ("good, after another scheme", "good", "Bearer x", {"status": 200}),
-          ("good, after basic in small letters", "good", "basic eDp5", {"status": 200}),
-          ("wrong, after a good Basic", "x:y", "good", {"status": 200}))
-    def test_is_only_tried_without_basic(self, ari, key, authorization, expected):
-        """Authorization decides when it is Basic with a colon (res_ari.c, authenticate_user)."""
-        good = setting("ARI_AUTH")
-        headers = {"Authorization": basic(good) if authorization == "good" else authorization}
-        expect(ari.get("/asterisk/ping", {"api_key": good if key == "good" else key}, auth=None, headers=headers),
-               **expected)
-
-    @rows("query, more, expected",
-          ("a form", "", {"form": "api_key={auth}"}, {"status": 404}),
-          ("a form before the query: wrong", "api_key={auth}", {"form": "api_key=x:y"}, UNAUTHORIZED),
-          ("a form before the query: good", "api_key=x:y", {"form": "API_KEY={auth}"}, {"status": 404}),
-          ("not JSON", "", {"json": {"api_key": "{auth}"}}, UNAUTHORIZED),
-          ("not a header", "", {"headers": {"api_key": "{auth}"}}, UNAUTHORIZED),
-          ("JSON beside the query", "api_key={auth}", {"json": {"api_key": "x:y"}}, {"status": 404}))
-    def test_may_stand_in(self, ari, query, more, expected):
-        """Form, then query; neither JSON nor a header field (res_ari.c, authenticate_api_key)."""
-        more = jsonlib.loads(jsonlib.dumps(more).replace("{auth}", setting("ARI_AUTH")))
-        expect(ari.get("/bridges/" + ari.id("none"), query.replace("{auth}", setting("ARI_AUTH")), auth=None, **more),
-               **expected)
-
-    def test_of_a_reader_may_not_write(self, ari, read_only):
-        """The api_key's user is the user (res_ari.c, ast_ari_callback)."""
-        expect(ari.post("/bridges", {"api_key": read_only}, auth=None), status=403, json=message("Write access denied"))
+    def test_may_have_an_escaped_colon(self, ari):
+        """The value is decoded."""
+        expect(ari.get("/asterisk/ping", "api_key=" + quote_plus(setting("ARI_AUTH")), auth=None), status=200)
 
     def test_opens_an_event_socket(self, ari):
         """A browser can not set Authorization for a WebSocket; api_key does (res_ari.c, ast_ari_callback)."""
@@ -4132,121 +4118,116 @@ def cors(origin, **more):
 NO_CORS = dict.fromkeys("Access-Control-Allow-" + name for name in ("Origin", "Credentials", "Methods", "Headers"))
 
 
+@script("""
+    name an allowed origin [allowed_origin] Any answer under /ari says the origin and that credentials may be used
+        with Origin: {allowed_origin}
+        %1 -> %2
+        header Access-Control-Allow-Origin: {allowed_origin}
+        header Access-Control-Allow-Credentials: true
+        | 200 | GET /asterisk/ping | 200 || 204 | DELETE /deviceStates/Stasis:none | 204
+        | 400 | POST /bridges body application/json: { | 400 "Error parsing request body"
+        | 401 | GET /asterisk/ping as nobody | 401 "Authentication required" || 404 | GET /nothing | 404 "Resource not found"
+        | 404 for a slash | GET /channels/ | 404 || 404 for a document | GET /api-docs/none.json | 404 "Resource not found"
+        | 405 | POST /endpoints | 405 || 405 to HEAD | HEAD /channels | 405
+    name an allowed origin when writing is denied [allowed_origin, read_only] 403 too
+        with Origin: {allowed_origin}
+        POST /bridges as {read_only} -> 403
+        header Access-Control-Allow-Origin: {allowed_origin}
+        header Access-Control-Allow-Credentials: true
+    name no origin on [allowed_origin] HTML answers have no CORS fields (http.c, ast_http_error)
+        with Origin: {allowed_origin}
+        GET %1 -> %2
+        header Access-Control-Allow-Origin:
+        header Access-Control-Allow-Credentials:
+        | an error page outside ARI | ~/nothing | 404 page "The requested URL was not found on this server." || the refusal of an upgrade | /events | 426
+    name no origin for [allowed_origin, refused_origin] Origins are compared byte for byte, the field's name too (origin_allowed)
+        with %1: %2
+        GET /asterisk/ping -> 200
+        header Access-Control-Allow-Origin:
+        header Access-Control-Allow-Credentials:
+        | a slash behind | Origin | {allowed_origin}/ || a port | Origin | {allowed_origin}:80 || null | Origin | null || nothing | Origin || an asterisk | Origin | *
+        | a list | Origin | {allowed_origin},{allowed_origin} || the field's name in small letters | origin | {allowed_origin}
+        | the field's name in capitals | ORIGIN | {allowed_origin} || a refused origin | Origin | {refused_origin}
+    name the last of two origins [allowed_origin, refused_origin] Of several Origin fields the last counts
+        with Origin: {refused_origin}
+        with Origin: {allowed_origin}
+        GET /asterisk/ping -> 200
+        header Access-Control-Allow-Origin: {allowed_origin}
+""")
 class TestCorsOnAnswers:
-    @rows("asked, expected",
-          ("200", dict(method="GET", path="/asterisk/ping"), {"status": 200}),
-          ("204", dict(method="DELETE", path="/deviceStates/Stasis:none"), {"status": 204}),
-          ("400", dict(method="POST", path="/bridges", body="{", json_type=True), UNPARSED),
-          ("401", dict(method="GET", path="/asterisk/ping", auth=None), UNAUTHORIZED),
-          ("404", dict(method="GET", path="/nothing"), NO_RESOURCE),
-          ("404 for a slash", dict(method="GET", path="/channels/"), {"status": 404}),
-          ("404 for a document", dict(method="GET", path="/api-docs/none.json"), NO_RESOURCE),
-          ("405", dict(method="POST", path="/endpoints"), {"status": 405}),
-          ("405 to HEAD", dict(method="HEAD", path="/channels"), {"status": 405}))
-    def test_name_an_allowed_origin(self, ari, allowed_origin, asked, expected):
-        """Any answer under /ari says the origin and that credentials may be used (res_ari.c, process_cors_request)."""
-        headers = [("Content-Type", JSON_TYPE)] * ("json_type" in asked) + [("Origin", allowed_origin)]
-        asked = {key: value for key, value in asked.items() if key != "json_type"}
-        expect(ari.request(headers=headers, **asked), headers=cors(allowed_origin), **expected)
+    """What a page from elsewhere may see (res_ari.c, process_cors_request)."""
 
-    def test_name_an_allowed_origin_when_writing_is_denied(self, ari, allowed_origin, read_only):
-        """403 too (res_ari.c, process_cors_request)."""
-        expect(ari.post("/bridges", headers={"Origin": allowed_origin}, auth=read_only), status=403,
-               headers=cors(allowed_origin))
+    def test_name_no_origin_whose_scheme_is_in_another_case(self, ari, allowed_origin, refused_origin):
+        """Byte for byte."""
+        expect(ari.get("/asterisk/ping", headers={"Origin": allowed_origin.replace("http", "HTTP")}), status=200, headers=NO_CORS)
 
     def test_name_an_allowed_origin_when_the_body_is_too_large(self, ari, allowed_origin):
-        """413 too (res_ari.c, process_cors_request)."""
+        """413 too."""
         expect(ari.raw(head("POST %s HTTP/1.1" % ari.path("/bridges"), "Origin: " + allowed_origin,
                             "Content-Type: " + JSON_TYPE, "Content-Length: 40961")), headers=cors(allowed_origin),
                **TOO_LARGE)
 
-    @rows("asked, expected",
-          ("an error page outside ARI", dict(method="GET", target="/nothing"), NOT_HERE),
-          ("the refusal of an upgrade", dict(method="GET", path="/events"), {"status": 426}))
-    def test_name_no_origin_on(self, ari, allowed_origin, asked, expected):
-        """HTML answers have no CORS fields (http.c, ast_http_error)."""
-        expect(ari.request(headers={"Origin": allowed_origin}, **asked), headers=NO_CORS, **expected)
 
-    @rows("name, change",
-          ("the scheme in another case", "Origin", lambda origin: origin.replace("http", "HTTP")),
-          ("a slash behind", "Origin", lambda origin: origin + "/"),
-          ("a port", "Origin", lambda origin: origin + ":80"),
-          ("null", "Origin", lambda origin: "null"),
-          ("nothing", "Origin", lambda origin: ""),
-          ("an asterisk", "Origin", lambda origin: "*"),
-          ("a list", "Origin", lambda origin: origin + "," + origin),
-          ("the field's name in small letters", "origin", lambda origin: origin),
-          ("the field's name in capitals", "ORIGIN", lambda origin: origin))
-    def test_name_no_origin_for(self, ari, allowed_origin, refused_origin, name, change):
-        """Origins are compared byte for byte, the field's name too (res_ari.c, origin_allowed)."""
-        expect(ari.get("/asterisk/ping", headers={name: change(allowed_origin)}), status=200, headers=NO_CORS)
-
-    def test_do_not_change_for_a_refused_origin(self, ari, refused_origin):
-        """A refused origin is served like anybody (res_ari.c, process_cors_request)."""
-        expect(ari.get("/asterisk/ping", headers={"Origin": refused_origin}), status=200, headers=NO_CORS)
-
-    def test_name_the_last_of_two_origins(self, ari, allowed_origin, refused_origin):
-        """Of several Origin fields the last counts (res_ari.c, process_cors_request)."""
-        expect(ari.get("/asterisk/ping", headers=[("Origin", refused_origin), ("Origin", allowed_origin)]),
-               headers=cors(allowed_origin))
-
-
+@script("""
+    is granted for [allowed_origin] The methods are those of Allow, the wanted fields come back unchanged
+        with Origin: {allowed_origin}
+        with Access-Control-Request-Method: %2
+        %4
+        OPTIONS %1 -> 204
+        header Allow: %3
+        header Access-Control-Allow-Origin: {allowed_origin}
+        header Access-Control-Allow-Methods: %3
+        header Access-Control-Allow-Headers: %5
+        | a method that there is | /channels | POST | OPTIONS,GET,POST || a method of an item | /channels/x | DELETE | OPTIONS,GET,POST,DELETE
+        | fields that are wanted | /channels | POST | OPTIONS,GET,POST | with Access-Control-Request-Headers: content-type, x-thing | content-type, x-thing
+        | fields as they were written | /channels/x/play | POST | OPTIONS,POST | with Access-Control-Request-Headers: A,b , C | A,b , C
+        | an empty list of fields | /channels | POST | OPTIONS,GET,POST | with Access-Control-Request-Headers:
+        | fields, the name in small letters | /channels | POST | OPTIONS,GET,POST | with access-control-request-headers: x
+    is not granted for [allowed_origin] Only a method of the resource itself grants; the origin is named all the same
+        with Origin: {allowed_origin}
+        %2
+        %3
+        OPTIONS %1 -> 204
+        header Access-Control-Allow-Origin: {allowed_origin}
+        header Access-Control-Allow-Credentials: true
+        header Access-Control-Allow-Methods:
+        header Access-Control-Allow-Headers:
+        | no method | /channels | with Access-Control-Request-Headers: x || an empty method | /channels | with Access-Control-Request-Method:
+        | a method that there is not | /channels | with Access-Control-Request-Method: DELETE | with Access-Control-Request-Headers: x
+        | a method in small letters | /channels | with Access-Control-Request-Method: post || OPTIONS | /channels | with Access-Control-Request-Method: OPTIONS
+        | HEAD | /channels | with Access-Control-Request-Method: HEAD
+        | the field's name in small letters | /channels | with access-control-request-method: POST
+        | GET of the event socket | /events | with Access-Control-Request-Method: GET || the root | ~/ari | with Access-Control-Request-Method: GET
+    means nothing for [refused_origin] Without an allowed origin it is an ordinary OPTIONS
+        %1
+        with Access-Control-Request-Method: POST
+        with Access-Control-Request-Headers: x
+        OPTIONS /channels -> 204
+        header Allow: OPTIONS,GET,POST
+        header Access-Control-Allow-Origin:
+        header Access-Control-Allow-Methods:
+        header Access-Control-Allow-Headers:
+        | a refused origin | with Origin: {refused_origin} || no origin
+    needs credentials [allowed_origin] A browser's preflight without credentials is 401, with the origin named (ast_ari_callback)
+        with Origin: {allowed_origin}
+        with Access-Control-Request-Method: POST
+        OPTIONS /channels as nobody -> 401 "Authentication required"
+        header Access-Control-Allow-Origin: {allowed_origin}
+        header Access-Control-Allow-Credentials: true
+    is granted to an api key [allowed_origin, writer] In the URL it is how a preflight passes (authenticate_api_key)
+        with Origin: {allowed_origin}
+        with Access-Control-Request-Method: POST
+        OPTIONS /channels?api_key={writer} as nobody -> 204
+        header Access-Control-Allow-Origin: {allowed_origin}
+        header Access-Control-Allow-Methods: OPTIONS,GET,POST
+    fields mean nothing on other methods [allowed_origin] Access-Control-Request-Method counts on OPTIONS alone
+        with Origin: {allowed_origin}
+        with Access-Control-Request-Method: GET
+        GET /asterisk/ping -> 200
+        header Access-Control-Allow-Methods:
+""")
 class TestCorsPreflight:
-    @rows(
-        "path, method, more, echoed",
-        ("a method that there is", "/channels", "POST", {}, None),
-        ("a method of an item", "/channels/x", "DELETE", {}, None),
-        ("fields that are wanted", "/channels", "POST", {"Access-Control-Request-Headers": "content-type, x-thing"},
-         "content-type, x-thing"),
-        ("fields as they were written", "/channels/x/play", "POST", {"Access-Control-Request-Headers": "A,b , C"},
-         "A,b , C"),
-        ("an empty list of fields", "/channels", "POST", {"Access-Control-Request-Headers": ""}, None),
-        ("fields, the name in small letters", "/channels", "POST", {"access-control-request-headers": "x"}, None))
-    def test_is_granted_for(self, ari, allowed_origin, path, method, more, echoed):
-        """The methods are those of Allow, the wanted fields come back unchanged (res_ari.c, handle_options)."""
-        headers = dict({"Origin": allowed_origin, "Access-Control-Request-Method": method}, **more)
-        reply = expect(ari.options(path, headers=headers), status=204)
-        expect(reply, headers=cors(allowed_origin, **{"Access-Control-Allow-Methods": reply.header("Allow"),
-                                                      "Access-Control-Allow-Headers": echoed}))
-
-    @rows("path, headers",
-          ("no method", "/channels", {"Access-Control-Request-Headers": "x"}),
-          ("an empty method", "/channels", {"Access-Control-Request-Method": ""}),
-          ("a method that there is not", "/channels", {"Access-Control-Request-Method": "DELETE",
-           "Access-Control-Request-Headers": "x"}),
-          ("a method in small letters", "/channels", {"Access-Control-Request-Method": "post"}),
-          ("OPTIONS", "/channels", {"Access-Control-Request-Method": "OPTIONS"}),
-          ("HEAD", "/channels", {"Access-Control-Request-Method": "HEAD"}),
-          ("the field's name in small letters", "/channels", {"access-control-request-method": "POST"}),
-          ("GET of the event socket", "/events", {"Access-Control-Request-Method": "GET"}),
-          ("the root", "", {"Access-Control-Request-Method": "GET"}))
-    def test_is_not_granted_for(self, ari, allowed_origin, path, headers):
-        """Only a method of the resource itself grants; the origin is named all the same (res_ari.c, handle_options)."""
-        expect(ari.options(path, headers=dict(headers, Origin=allowed_origin)), status=204, headers=cors(allowed_origin,
-               **{"Access-Control-Allow-Methods": None, "Access-Control-Allow-Headers": None}))
-
-    @rows("origin", ("a refused origin", "refused"), ("no origin", None))
-    def test_means_nothing_for(self, ari, refused_origin, origin):
-        """Without an allowed origin it is an ordinary OPTIONS (res_ari.c, handle_options)."""
-        headers = [("Origin", refused_origin)] * (origin is not None)
-        headers += [("Access-Control-Request-Method", "POST"), ("Access-Control-Request-Headers", "x")]
-        expect(ari.options("/channels", headers=headers), status=204, headers=dict(NO_CORS, Allow="OPTIONS,GET,POST"))
-
-    def test_needs_credentials(self, ari, allowed_origin):
-        """A browser's preflight without credentials is 401, with the origin named (res_ari.c, ast_ari_callback)."""
-        headers = {"Origin": allowed_origin, "Access-Control-Request-Method": "POST"}
-        expect(ari.options("/channels", headers=headers, auth=None), headers=cors(allowed_origin), **UNAUTHORIZED)
-
-    def test_is_granted_to_an_api_key(self, ari, allowed_origin):
-        """api_key in the URL is how a preflight passes (res_ari.c, authenticate_api_key)."""
-        headers = {"Origin": allowed_origin, "Access-Control-Request-Method": "POST"}
-        expect(ari.options("/channels", {"api_key": setting("ARI_AUTH")}, headers=headers, auth=None), status=204,
-               headers=cors(allowed_origin, **{"Access-Control-Allow-Methods": "OPTIONS,GET,POST"}))
-
-    def test_fields_mean_nothing_on_other_methods(self, ari, allowed_origin):
-        """Access-Control-Request-Method counts on OPTIONS alone (res_ari.c, handle_options)."""
-        headers = {"Origin": allowed_origin, "Access-Control-Request-Method": "GET"}
-        expect(ari.get("/asterisk/ping", headers=headers), status=200, headers={"Access-Control-Allow-Methods": None})
+    """What a page from elsewhere may ask (res_ari.c, handle_options)."""
 
     def test_does_not_send_back_control_characters(self, departure, ari, allowed_origin):
         """Wanted fields with a control character are not echoed; Asterisk sends them back."""
