@@ -3439,125 +3439,125 @@ class TestTextThatIsNotUtf8:
 BARE = ("", "/asterisk", "/asterisk/config", "/asterisk/config/dynamic", "/asterisk/config/dynamic/{configClass}",
         "/asterisk/config/dynamic/{configClass}/{objectType}", "/events", "/events/user", "/playbacks", "/recordings",
         "/recordings/live")
-# The 98 operations in the order of the API description: method, path, nickname, type of the reply, and the parameters
-# that do not stand in the path.  name! is required, name[] may have several values, +name stands in the body, :type is
+# The 98 operations in the order of the API description: method, path, nickname, type of the reply (codes of errors), and the
+# parameters that do not stand in the path.  name! is required, name[] may have several values, +name stands in the body, :type is
 # not a string, =default, {allowed}.
 OPERATIONS = """
-GET /asterisk/config/dynamic/{configClass}/{objectType}/{id} getObject List[ConfigTuple]
-PUT /asterisk/config/dynamic/{configClass}/{objectType}/{id} updateObject List[ConfigTuple]
+GET /asterisk/config/dynamic/{configClass}/{objectType}/{id} getObject List[ConfigTuple](404)
+PUT /asterisk/config/dynamic/{configClass}/{objectType}/{id} updateObject List[ConfigTuple](400,403,404)
     +fields:containers
-DELETE /asterisk/config/dynamic/{configClass}/{objectType}/{id} deleteObject void
+DELETE /asterisk/config/dynamic/{configClass}/{objectType}/{id} deleteObject void(403,404)
 GET /asterisk/info getInfo AsteriskInfo only[]{build|system|config|status}
 GET /asterisk/ping ping AsteriskPing
 GET /asterisk/modules listModules List[Module]
-GET /asterisk/modules/{moduleName} getModule Module
-POST /asterisk/modules/{moduleName} loadModule void
-DELETE /asterisk/modules/{moduleName} unloadModule void
-PUT /asterisk/modules/{moduleName} reloadModule void
+GET /asterisk/modules/{moduleName} getModule Module(404,409)
+POST /asterisk/modules/{moduleName} loadModule void(409)
+DELETE /asterisk/modules/{moduleName} unloadModule void(404,409)
+PUT /asterisk/modules/{moduleName} reloadModule void(404,409)
 GET /asterisk/logging listLogChannels List[LogChannel]
-POST /asterisk/logging/{logChannelName} addLog void configuration!
-DELETE /asterisk/logging/{logChannelName} deleteLog void
-PUT /asterisk/logging/{logChannelName}/rotate rotateLog void
-GET /asterisk/variable getGlobalVar Variable variable!
-POST /asterisk/variable setGlobalVar void variable! value
+POST /asterisk/logging/{logChannelName} addLog void(400,409) configuration!
+DELETE /asterisk/logging/{logChannelName} deleteLog void(404)
+PUT /asterisk/logging/{logChannelName}/rotate rotateLog void(404)
+GET /asterisk/variable getGlobalVar Variable(400) variable!
+POST /asterisk/variable setGlobalVar void(400) variable! value
 GET /endpoints list List[Endpoint]
-PUT /endpoints/sendMessage sendMessage void to! from! body +variables:containers
-GET /endpoints/{tech} listByTech List[Endpoint]
-GET /endpoints/{tech}/{resource} get Endpoint
-PUT /endpoints/{tech}/{resource}/sendMessage sendMessageToEndpoint void from! body +variables:containers
+PUT /endpoints/sendMessage sendMessage void(400,404) to! from! body +variables:containers
+GET /endpoints/{tech} listByTech List[Endpoint](404)
+GET /endpoints/{tech}/{resource} get Endpoint(400,404)
+PUT /endpoints/{tech}/{resource}/sendMessage sendMessageToEndpoint void(400,404) from! body +variables:containers
 GET /channels list List[Channel]
-POST /channels originate Channel endpoint! extension context priority:long label app appArgs callerId
+POST /channels originate Channel(400,409) endpoint! extension context priority:long label app appArgs callerId
     timeout:int=30 +variables:containers channelId otherChannelId originator formats
-POST /channels/create create Channel endpoint! app! appArgs channelId otherChannelId originator formats
+POST /channels/create create Channel(409) endpoint! app! appArgs channelId otherChannelId originator formats
     +variables:containers
-GET /channels/{channelId} get Channel
-POST /channels/{channelId} originateWithId Channel endpoint! extension context priority:long label app
+GET /channels/{channelId} get Channel(404)
+POST /channels/{channelId} originateWithId Channel(400,409) endpoint! extension context priority:long label app
     appArgs callerId timeout:int=30 +variables:containers otherChannelId originator formats
-DELETE /channels/{channelId} hangup void
+DELETE /channels/{channelId} hangup void(400,404)
     reason=normal{normal|busy|congestion|no_answer|timeout|rejected|unallocated|normal_unspecified|
         number_incomplete|codec_mismatch|interworking|failure|answered_elsewhere}
-POST /channels/{channelId}/continue continueInDialplan void context extension priority:int label
-POST /channels/{channelId}/move move void app! appArgs
-POST /channels/{channelId}/redirect redirect void endpoint!
-POST /channels/{channelId}/answer answer void
-POST /channels/{channelId}/ring ring void
-DELETE /channels/{channelId}/ring ringStop void
-POST /channels/{channelId}/dtmf sendDTMF void dtmf before:int=0 between:int=100 duration:int=100 after:int=0
-POST /channels/{channelId}/mute mute void direction=both{both|in|out}
-DELETE /channels/{channelId}/mute unmute void direction=both{both|in|out}
-POST /channels/{channelId}/hold hold void
-DELETE /channels/{channelId}/hold unhold void
-POST /channels/{channelId}/moh startMoh void mohClass
-DELETE /channels/{channelId}/moh stopMoh void
-POST /channels/{channelId}/silence startSilence void
-DELETE /channels/{channelId}/silence stopSilence void
-POST /channels/{channelId}/play play Playback media![] lang offsetms:int skipms:int=3000 playbackId
-POST /channels/{channelId}/play/{playbackId} playWithId Playback media![] lang offsetms:int skipms:int=3000
-POST /channels/{channelId}/record record LiveRecording name! format! maxDurationSeconds:int=0{0..}
+POST /channels/{channelId}/continue continueInDialplan void(404,409,412) context extension priority:int label
+POST /channels/{channelId}/move move void('404','409') app! appArgs
+POST /channels/{channelId}/redirect redirect void(400,404,409,422,412) endpoint!
+POST /channels/{channelId}/answer answer void(404,409,412)
+POST /channels/{channelId}/ring ring void(404,409,412)
+DELETE /channels/{channelId}/ring ringStop void(404,409,412)
+POST /channels/{channelId}/dtmf sendDTMF void(400,404,409,412) dtmf before:int=0 between:int=100 duration:int=100 after:int=0
+POST /channels/{channelId}/mute mute void(404,409,412) direction=both{both|in|out}
+DELETE /channels/{channelId}/mute unmute void(404,409,412) direction=both{both|in|out}
+POST /channels/{channelId}/hold hold void(404,409,412)
+DELETE /channels/{channelId}/hold unhold void(404,409,412)
+POST /channels/{channelId}/moh startMoh void(404,409,412) mohClass
+DELETE /channels/{channelId}/moh stopMoh void(404,409,412)
+POST /channels/{channelId}/silence startSilence void(404,409,412)
+DELETE /channels/{channelId}/silence stopSilence void(404,409,412)
+POST /channels/{channelId}/play play Playback(404,409,412) media![] lang offsetms:int skipms:int=3000 playbackId
+POST /channels/{channelId}/play/{playbackId} playWithId Playback(404,409,412) media![] lang offsetms:int skipms:int=3000
+POST /channels/{channelId}/record record LiveRecording(400,404,409,422) name! format! maxDurationSeconds:int=0{0..}
     maxSilenceSeconds:int=0{0..} ifExists=fail{fail|overwrite|append} beep:boolean=false
     terminateOn=none{none|any|*|#}
-GET /channels/{channelId}/variable getChannelVar Variable variable!
-POST /channels/{channelId}/variable setChannelVar void variable! value
-POST /channels/{channelId}/snoop snoopChannel Channel spy=none{none|both|out|in}
+GET /channels/{channelId}/variable getChannelVar Variable(400,404,409) variable!
+POST /channels/{channelId}/variable setChannelVar void(400,404,409) variable! value
+POST /channels/{channelId}/snoop snoopChannel Channel(400,404) spy=none{none|both|out|in}
     whisper=none{none|both|out|in} app! appArgs snoopId
-POST /channels/{channelId}/snoop/{snoopId} snoopChannelWithId Channel spy=none{none|both|out|in}
+POST /channels/{channelId}/snoop/{snoopId} snoopChannelWithId Channel(400,404) spy=none{none|both|out|in}
     whisper=none{none|both|out|in} app! appArgs
-POST /channels/{channelId}/dial dial void caller timeout:int=0{0..}
-GET /channels/{channelId}/rtp_statistics rtpstatistics RTPstat
-POST /channels/externalMedia externalMedia Channel channelId app! +variables:containers external_host!
+POST /channels/{channelId}/dial dial void(404,409) caller timeout:int=0{0..}
+GET /channels/{channelId}/rtp_statistics rtpstatistics RTPstat(404)
+POST /channels/externalMedia externalMedia Channel(400,409) channelId app! +variables:containers external_host!
     encapsulation=rtp{rtp} transport=udp{udp} connection_type=client{client} format! direction=both{both}
 GET /bridges list List[Bridge]
 POST /bridges create Bridge type bridgeId name
 POST /bridges/{bridgeId} createWithId Bridge type name
-GET /bridges/{bridgeId} get Bridge
-DELETE /bridges/{bridgeId} destroy void
-POST /bridges/{bridgeId}/addChannel addChannel void channel![] role absorbDTMF:boolean=false
+GET /bridges/{bridgeId} get Bridge(404)
+DELETE /bridges/{bridgeId} destroy void(404)
+POST /bridges/{bridgeId}/addChannel addChannel void(400,404,409,422) channel![] role absorbDTMF:boolean=false
     mute:boolean=false
-POST /bridges/{bridgeId}/removeChannel removeChannel void channel![]
-POST /bridges/{bridgeId}/videoSource/{channelId} setVideoSource void
-DELETE /bridges/{bridgeId}/videoSource clearVideoSource void
-POST /bridges/{bridgeId}/moh startMoh void mohClass
-DELETE /bridges/{bridgeId}/moh stopMoh void
-POST /bridges/{bridgeId}/play play Playback media![] lang offsetms:int=0{0..} skipms:int=3000{0..}
+POST /bridges/{bridgeId}/removeChannel removeChannel void(400,404,409,422) channel![]
+POST /bridges/{bridgeId}/videoSource/{channelId} setVideoSource void(404,409,422)
+DELETE /bridges/{bridgeId}/videoSource clearVideoSource void(404)
+POST /bridges/{bridgeId}/moh startMoh void(404,409) mohClass
+DELETE /bridges/{bridgeId}/moh stopMoh void(404,409)
+POST /bridges/{bridgeId}/play play Playback(404,409) media![] lang offsetms:int=0{0..} skipms:int=3000{0..}
     playbackId
-POST /bridges/{bridgeId}/play/{playbackId} playWithId Playback media![] lang offsetms:int=0{0..}
+POST /bridges/{bridgeId}/play/{playbackId} playWithId Playback(404,409) media![] lang offsetms:int=0{0..}
     skipms:int=3000{0..}
-POST /bridges/{bridgeId}/record record LiveRecording name! format! maxDurationSeconds:int=0{0..}
+POST /bridges/{bridgeId}/record record LiveRecording(400,404,409,422) name! format! maxDurationSeconds:int=0{0..}
     maxSilenceSeconds:int=0{0..} ifExists=fail{fail|overwrite|append} beep:boolean=false
     terminateOn=none{none|any|*|#}
 GET /recordings/stored listStored List[StoredRecording]
-GET /recordings/stored/{recordingName} getStored StoredRecording
-DELETE /recordings/stored/{recordingName} deleteStored void
-GET /recordings/stored/{recordingName}/file getStoredFile binary
-POST /recordings/stored/{recordingName}/copy copyStored StoredRecording destinationRecordingName!
-GET /recordings/live/{recordingName} getLive LiveRecording
-DELETE /recordings/live/{recordingName} cancel void
-POST /recordings/live/{recordingName}/stop stop void
-POST /recordings/live/{recordingName}/pause pause void
-DELETE /recordings/live/{recordingName}/pause unpause void
-POST /recordings/live/{recordingName}/mute mute void
-DELETE /recordings/live/{recordingName}/mute unmute void
+GET /recordings/stored/{recordingName} getStored StoredRecording(404)
+DELETE /recordings/stored/{recordingName} deleteStored void(404)
+GET /recordings/stored/{recordingName}/file getStoredFile binary(403,404)
+POST /recordings/stored/{recordingName}/copy copyStored StoredRecording(404,409) destinationRecordingName!
+GET /recordings/live/{recordingName} getLive LiveRecording(404)
+DELETE /recordings/live/{recordingName} cancel void(404)
+POST /recordings/live/{recordingName}/stop stop void(404)
+POST /recordings/live/{recordingName}/pause pause void(404,409)
+DELETE /recordings/live/{recordingName}/pause unpause void(404,409)
+POST /recordings/live/{recordingName}/mute mute void(404,409)
+DELETE /recordings/live/{recordingName}/mute unmute void(404,409)
 GET /sounds list List[Sound] lang format
 GET /sounds/{soundId} get Sound
-GET /playbacks/{playbackId} get Playback
-DELETE /playbacks/{playbackId} stop void
-POST /playbacks/{playbackId}/control control void operation!{restart|pause|unpause|reverse|forward}
+GET /playbacks/{playbackId} get Playback(404)
+DELETE /playbacks/{playbackId} stop void(404)
+POST /playbacks/{playbackId}/control control void(400,404,409) operation!{restart|pause|unpause|reverse|forward}
 GET /deviceStates list List[DeviceState]
 GET /deviceStates/{deviceName} get DeviceState
-PUT /deviceStates/{deviceName} update void
+PUT /deviceStates/{deviceName} update void(404,409)
     deviceState!{NOT_INUSE|INUSE|BUSY|INVALID|UNAVAILABLE|RINGING|RINGINUSE|ONHOLD}
-DELETE /deviceStates/{deviceName} delete void
+DELETE /deviceStates/{deviceName} delete void(404,409)
 GET /mailboxes list List[Mailbox]
-GET /mailboxes/{mailboxName} get Mailbox
-PUT /mailboxes/{mailboxName} update void oldMessages!:int newMessages!:int
-DELETE /mailboxes/{mailboxName} delete void
+GET /mailboxes/{mailboxName} get Mailbox(404)
+PUT /mailboxes/{mailboxName} update void(404) oldMessages!:int newMessages!:int
+DELETE /mailboxes/{mailboxName} delete void(404)
 GET /events eventWebsocket Message app![] subscribeAll:boolean
-POST /events/user/{eventName} userEvent void application! source[] +variables:containers
+POST /events/user/{eventName} userEvent void(404,422,400) application! source[] +variables:containers
 GET /applications list List[Application]
-GET /applications/{applicationName} get Application
-POST /applications/{applicationName}/subscription subscribe Application eventSource![]
-DELETE /applications/{applicationName}/subscription unsubscribe Application eventSource![]
-PUT /applications/{applicationName}/eventFilter filter Application +filter:object
+GET /applications/{applicationName} get Application(404)
+POST /applications/{applicationName}/subscription subscribe Application(400,404,422) eventSource![]
+DELETE /applications/{applicationName}/subscription unsubscribe Application(400,404,409,422) eventSource![]
+PUT /applications/{applicationName}/eventFilter filter Application(400,404) +filter:object
 """
 
 
@@ -4241,6 +4241,8 @@ class TestCorsPreflight:
 
 DOCUMENTS = ("asterisk", "endpoints", "channels", "bridges", "recordings", "sounds", "playbacks", "deviceStates",
              "mailboxes", "events", "applications")
+REQUIRED_MODULES = {"channels": "answer playback recording snoop", "bridges": "recording playback", "recordings": "recording",
+                    "playbacks": "playback", "deviceStates": "device_state", "mailboxes": "mailbox"}            # each res_stasis_...
 
 
 @pytest.fixture(scope="module")
@@ -4269,13 +4271,19 @@ def parameter_notation(parameter):
     return text
 
 
+def codes_notation(operation):
+    """The codes of errors of an operation in the notation of OPERATIONS."""
+    codes = [repr(error["code"]) for error in operation.get("errorResponses", [])]
+    return "(%s)" % ",".join(codes) if codes else ""
+
+
 class TestApiDescription:
     @pytest.mark.parametrize("operation", OPERATION_ROWS, ids=lambda row: "%s %s" % (row.method, row.path))
     def test_declares(self, documents, operation):
         """Nickname, reply and parameters as in Asterisk 16's rest-api (rest-api/api-docs/*.json)."""
         found = [one for path, one in declared(documents[operation.document])
                  if (path, one["httpMethod"]) == (operation.path, operation.method)]
-        actual = [" ".join([one["nickname"], one["responseClass"]] + [
+        actual = [" ".join([one["nickname"], one["responseClass"] + codes_notation(one)] + [
             parameter_notation(parameter) for parameter in one.get("parameters", [])
             if parameter["paramType"] != "path"]) for one in found]
         wanted = " ".join([operation.nickname, operation.reply, operation.parameters]).strip()
@@ -4334,6 +4342,13 @@ class TestApiDescription:
                        for chosen in (documents.values(), [documents["events.json"]]))
         if counts != (70, 43):
             fail("GET /ari/api-docs/*.json", "70 models, 43 of them in events.json", "%d and %d" % counts)
+
+    @pytest.mark.parametrize("name", DOCUMENTS)
+    def test_names_the_modules_of(self, documents, name):
+        """requiresModules, where a resource needs any."""
+        wanted = ["res_stasis_" + word for word in REQUIRED_MODULES.get(name, "").split()] or {"events": ["res_http_websocket"]}.get(name)
+        if documents[name + ".json"].get("requiresModules") != wanted:
+            fail("GET /ari/api-docs/%s.json" % name, str(wanted), str(documents[name + ".json"].get("requiresModules")))
 
     def test_marks_the_event_socket(self, documents):
         """upgrade: websocket tells a client that GET /events is one."""
