@@ -11464,6 +11464,42 @@ class TestTelephoneCalls:
                 bob.ring()
 
 
+DIALPLAN = b"""
+[rings]
+exten => 1,1,Ringing()
+ same => n,Progress()
+ same => n,Answer()
+ same => n,Wait(60)
+exten => 2,1,Hangup(17)
+exten => 3,1,Hangup()
+exten => 4,1,Set(Q=v)
+ same => n,Goto(1,3)
+"""
+
+
+@in_process
+@script("""
+    rings, makes progress and answers Each step that takes no time is told by what comes of it
+        POST /channels?endpoint=Local/1@rings&app={app}&channelId=$near&otherChannelId=$far -> 200
+        $near: Dial; ChannelStateChange Ringing; Dial RINGING; Dial PROGRESS; ChannelStateChange Up; Dial ANSWER
+    hangs up With the cause that it says, else 16
+        POST /channels?endpoint=Local/%1@rings&app={app}&channelId=$near&otherChannelId=$far -> 200
+        $near: Dial; ChannelHangupRequest %2; Dial %3; ChannelDestroyed %2
+        | with user busy | 2 | 17 | BUSY || without a cause | 3 | 16 | NOANSWER
+    goes on elsewhere With the variables that it has set
+        POST /channels?endpoint=Local/4@rings&app={app}&channelId=$near&otherChannelId=$far -> 200
+        await ChannelStateChange {"channel": {"id": "$near", "state": "Up"}}
+        GET /channels/$far/variable?variable=Q -> 200 = {"value": "v"}
+""")
+class TestDialplanSteps:
+    """What the steps of extensions.conf do to a call (pbx_builtins.c)."""
+
+    @pytest.fixture
+    def server(self):
+        with ari_ref.Server(users={"asterisk": "asterisk"}, port=0, dialplan=ari_ref.parse_extensions(DIALPLAN)) as server:
+            yield ServerUnderTest(server.url, server)
+
+
 @in_process
 class TestFaultsStayAlone:
     """A fault of the module costs what it happened in, is logged with its place, and touches nobody else."""
