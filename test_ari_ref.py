@@ -1657,7 +1657,8 @@ def shown(value, limit=600):
 
 
 # What holds of every reply and every event, whatever the case is about: the members of an object and their order (where bytes
-# count; ? one that may be missing), and that nothing is told of a channel behind its end.
+# count; ? one that may be missing), that nothing is told of a channel behind its end, that what an object of ours names was there,
+# and that nothing stands behind the body of a reply.
 
 OBJECTS = [(set(marks.split()), members) for marks, members in (     # by members that together nothing else has
     ("protocol_id", "id name state protocol_id caller connected accountcode dialplan creationtime language channelvars?"),
@@ -1701,6 +1702,27 @@ def expect_members(source, value, names):
     wanted = [name.rstrip("?") for name in names.split() if name.rstrip("?") in value or not name.endswith("?")]
     if list(value) != wanted:
         fail(source, names, " ".join(value), "every object and event has its members, in this order")
+
+
+SHOWN = set()                                       # every id that was given, or shown by an object of its own
+
+
+def note_ids(value):
+    """Remember the ids that a JSON value shows."""
+    for item in value if isinstance(value, list) else value.values() if isinstance(value, dict) else ():
+        if isinstance(item, (dict, list)):
+            note_ids(item)
+    if isinstance(value, dict) and isinstance(value.get("id"), str):
+        SHOWN.add(value["id"])
+
+
+def expect_known(source, value):
+    """The ids that an object of ours names, a bridge or an application, are those of things that were there."""
+    for item in value if isinstance(value, list) else [value]:
+        named = [one for kind in ("channels", "channel_ids", "bridge_ids") for one in item.get(kind, ())] if isinstance(item, dict) else []
+        unknown = [one for one in named if not one.startswith("__AST_") and one.partition(";")[0] not in SHOWN]
+        if unknown and RUN in str(item.get("id") or item.get("name")):
+            fail(source, "ids of what was there", ", ".join(unknown), "every id that is shown exists, or did")
 
 
 def expect_shapes(source, value):
@@ -1929,6 +1951,7 @@ class Client:
     def id(self, word):
         """An id that only this case uses."""
         self.ids.add("%s-%s" % (self.prefix, word))
+        SHOWN.add("%s-%s" % (self.prefix, word))
         return "%s-%s" % (self.prefix, word)
 
     @property
@@ -2005,7 +2028,11 @@ class Client:
             connection.half_close()
         reply = connection.reply(request)
         is_over = reply.problem or reply.status == 101 or (reply.header("Connection") or "").lower() == "close"
-        is_kept = keeps and not is_over and not connection.unread
+        if keeps and not is_over and connection.unread:
+            fail(request, "nothing behind the body", repr(connection.unread[:100]), "Content-Length tells the truth (RFC 9110 8.6)")
+        if reply.body[:1] in (b"{", b"["):
+            note_ids(reply.json)
+        is_kept = keeps and not is_over
         self._kept_until = time.monotonic() + self.KEPT_SECONDS if is_kept else 0.0
         return reply
 
@@ -2160,6 +2187,8 @@ class Events:
         """What holds of every event holds of this one."""
         if EXACT:
             expect_shapes(self.request, event)
+        note_ids(event)
+        expect_known(self.request, event.get("bridge"))
         channel = event.get("channel") if isinstance(event.get("channel"), dict) else {}
         life = channel.get("id"), channel.get("creationtime")
         if life in self.ended:
@@ -2343,6 +2372,7 @@ def expect(reply, rule=None, grade="must", **expectation):
     found = differences(reply, **expectation)
     if EXACT and reply.body[:1] in (b"{", b"[") and "/api-docs" not in reply.request:
         expect_shapes(reply.request, reply.json)
+        expect_known(reply.request, reply.json)
     if found:
         actual = [str(reply)] + [text for _, text in found if text and text not in str(reply)]
         fail(reply.request, expectation_text(**expectation), "\n".join(actual), rule)
