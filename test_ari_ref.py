@@ -7250,7 +7250,8 @@ scenes("""
         POST /bridges/$bridge -> 200
         bridge = $bridge
     join Far leg %1 of a call enters the bridge
-        do legs near_%1 %1 %2
+        do legs near_%1 far_%1 %2
+        %1 = $far_%1
         POST /bridges/{bridge}/addChannel?channel={%1} -> 204
         await ChannelEnteredBridge {%1}
     alone [bridge] A far leg {a} of the name {A}, whose near leg is {near_a}, is in the bridge
@@ -7268,10 +7269,13 @@ scenes("""
         await ChannelVarset {c} {"variable": "BRIDGEPEER"}
         forget
     third [couple] A third call is up, and not in the bridge
-        do legs near_c c C
+        do legs near_c far_c C
+        c = $far_c
     strangers [bridge] Two calls of Ann and Bob, and a bridge
-        do legs near_a a A &callerId=Ann%20%3C1%3E
-        do legs near_b b B &callerId=Bob%20%3C2%3E
+        do legs near_a far_a A &callerId=Ann%20%3C1%3E
+        do legs near_b far_b B &callerId=Bob%20%3C2%3E
+        a = $far_a
+        b = $far_b
 """)
 bridge = scene("bridge", "bridge")
 alone, couple, crowd, third, strangers = map(scene, ("alone", "couple", "crowd", "third", "strangers"))
