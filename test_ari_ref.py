@@ -119,6 +119,7 @@ CONTRACT = {
     "refused_origin": ("ARI_REFUSED_ORIGIN", "http://evil.example", "an origin that is not allowed"),
     "realm": ("ARI_REALM", "Asterisk REST Interface", "the realm"),
     "channelvars": ("ARI_CHANNELVARS", "FOO,BAR", "the names of channelvars"),
+    "channelvar": ("", "FOO", "the first of those names"),
     "context": ("ARI_CONTEXT", "stasis-{app}", "a dialplan context that runs Stasis({app}) at 100,1, its h NoOp()"),
     "dialplan": ("", "default", "a dialplan context with answer: Answer(), Wait(30), and app: Stasis(theapp,one,two)"),
     "sound": ("ARI_SOUND", "ref-one", "a sound of one second"),
@@ -5278,7 +5279,6 @@ OUTSIDE = {"status": 409, "json": message("Channel not in Stasis application")}
 WRONG_STATE = {"status": 412, "json": message("Channel in invalid state")}
 ALLOCATION_FAILED = {"status": 500, "json": {"error": "Allocation failed"}}
 ONLY_TEXTS = {"status": 400, "json": message("Only string values in the 'variables' object allowed")}
-OUTGOING = "AppDial2((Outgoing Line))"
 OWN_WORDS = {
     "ChannelStateChange": "{channel[state]}",
     "ChannelDialplan": "{dialplan_app}({dialplan_app_data})",
@@ -5365,19 +5365,17 @@ class Call(collections.namedtuple("Call", "near far app context")):
         return self._asdict()
 
 
-def made_by(ari, path, word, params):
-    """POST for a Local pair into the application; parameters as given (None leaves one out, json is the body)."""
+def originated_call(ari, word="call", **params):
+    """A Local pair made by POST /channels, with these parameters (None leaves one out, json is the body).
+
+    The near leg is Down, the far one on its way into the application.
+    """
     call = Call(ari.id(word + "-near"), ari.id(word + "-far"), ari.app, ari.context)
     query = {"endpoint": "Local/100@" + ari.context, "app": ari.app, "channelId": call.near, "otherChannelId": call.far}
     query.update(params)
     body = {"json": query.pop("json")} if "json" in query else {}
-    expect(ari.post(path, {name: value for name, value in query.items() if value is not None}, **body), status=200)
+    expect(ari.post("/channels", {name: value for name, value in query.items() if value is not None}, **body), status=200)
     return call
-
-
-def originated_call(ari, word="call", **params):
-    """A Local pair made by POST /channels: the near leg is Down, the far one on its way into the application."""
-    return made_by(ari, "/channels", word, params)
 
 
 def answered(ari, events, word="call", **params):
@@ -5407,6 +5405,10 @@ scenes("""
         forget $%1 $%2
     call Two legs, Up and in the application
         do legs near far name
+    originated [context] A near leg, Down, and its far leg, on its way into the application; %1 is more of the query
+        POST /channels?endpoint=Local/100@{context}&app={app}&channelId=$near&otherChannelId=$far%1 -> 200
+        near = $near
+        far = $far
     unanswered The near leg is Down and in no application, the far leg is in Ring, in it
         do pair near far
         await Dial {near}
@@ -5422,178 +5424,127 @@ scenes("""
         await Dial {near}
         await StasisStart {far}
         forget
+    near_recorded [created] A recording of the near leg, $r, is under way
+        POST /channels/{near}/record?name=$r&format=wav -> 201
+        await RecordingStarted $r
 """)
-call, unanswered, created, dialled = map(scene, ("call", "unanswered", "created", "dialled"))
+call, unanswered, created, dialled, near_recorded = map(scene, ("call", "unanswered", "created", "dialled", "near_recorded"))
 
 
-def create(ari, events, **params):
-    """A Local pair made by POST /channels/create: the near leg is Down and in the application, the far one idle."""
-    call = made_by(ari, "/channels/create", "made", params)
-    events.expect("StasisStart", channel=call.near)
-    events.waiting.clear()
-    return call
-
-
+@script("""
+    is gone when it ended [call] Both legs of a pair end together (ast_ari_channels_get)
+        DELETE /channels/{far} -> 204
+        await ChannelDestroyed {near}
+        eventually GET /channels/{near} -> 404 "Channel not found"
+    is not found when the id is [call] GET finds ids only (ast_ari_channels_get)
+        GET /channels/%1 -> 404 "Channel not found"
+        | unknown | $none || its name and not its id | {name}
+    has the name of its pair [call] Local/EXTEN@CONTEXT-8 hex digits;1 or ;2: one number for the pair (core_local.c, locals_new)
+        GET /channels/{far} -> 200 {"name": "<Local/100@{context}-[0-9a-f]{8};2>"}
+        GET /channels/{near} -> 200 {"name": "<{name}?1>"}
+    has ids [context] As otherChannelId, else channelId;2 (core_local.c, local_request)
+        POST /channels?endpoint=Local/100@{context}&app={app}&channelId=$x%1 -> 200
+        GET /channels/$x -> 200 {"id": "$x"}
+        GET /channels/%2 -> 200 {"id": "%2"}
+        | both as they were given | &otherChannelId=$o | $o || of the second after the first | | $x;2
+    can be called by its name to be [call] Where any channel will do a name is an id; where it must be in an application it is not (channel.c)
+        %1 -> %2
+        | hung up                  | DELETE /channels/{name}                         | 204
+        | asked for a variable     | GET /channels/{name}/variable?variable=UNIQUEID | 200
+        | snooped                  | POST /channels/{name}/snoop?spy=both&app={app}  | 200
+        | asked for its statistics | GET /channels/{name}/rtp_statistics             | 403
+        | but not answered         | POST /channels/{name}/answer                    | 409 "Channel not in Stasis application"
+        | but not given a variable | POST /channels/{name}/variable?variable=X       | 409 "Channel not in Stasis application"
+    shows what was published last [call, channelvar] A variable that was set shows in GET only when the channel is published again
+        POST /channels/{near}/variable?variable={channelvar}&value=new -> 204
+        await ChannelVarset {"variable": "{channelvar}", "channel": {"id": "{near}", "channelvars": {"{channelvar}": ""}}}
+        GET /channels/{near} -> 200 {"channelvars": {"{channelvar}": ""}}
+        GET /channels/{near}/variable?variable={channelvar} -> 200 = {"value": "new"}
+    shows its variables when it is published again [call, channelvar] A change of the caller id publishes the channel with them
+        POST /channels/{near}/variable?variable={channelvar}&value=new -> 204
+        POST /channels/{near}/variable?variable=CALLERID(num)&value=5 -> 204
+        await ChannelCallerId {"channel": {"id": "{near}", "channelvars": {"{channelvar}": "new"}}}
+        GET /channels/{near} -> 200 {"channelvars": {"{channelvar}": "new"}}
+""")
 class TestChannel:
+    """A channel as it is shown (resource_channels.c; stasis_channels.c), and its names."""
+
     def test_is_shown_whole(self, ari, call, channelvars):
-        """What a leg in an application looks like (stasis_channels.c, ast_channel_snapshot_to_json)."""
+        """What a leg in an application looks like (ast_channel_snapshot_to_json)."""
         expect(ari.get("/channels/" + call.far), status=200, json={
             "id": call.far, "name": re.compile(r"Local/100@.+-[0-9a-f]{8};2"), "state": "Up", "protocol_id": "",
             "caller": {"name": "", "number": ""}, "connected": {"name": "", "number": ""}, "accountcode": "",
-            "dialplan": {"context": ari.context, "exten": "100", "priority": 1, "app_name": "Stasis",
-                         "app_data": ari.app},
-            "creationtime": TIMESTAMP, "language": "en",
-            "channelvars": {name: "" for name in channelvars}})
+            "dialplan": {"context": ari.context, "exten": "100", "priority": 1, "app_name": "Stasis", "app_data": ari.app},
+            "creationtime": TIMESTAMP, "language": "en", "channelvars": {name: "" for name in channelvars}})
 
     def test_is_listed_as_it_is_shown(self, ari, call):
-        """GET /channels has every channel, in no promised order (resource_channels.c, ast_ari_channels_list)."""
+        """GET /channels has every channel, in no promised order (ast_ari_channels_list)."""
         reply = expect(ari.get("/channels"), status=200)
         mine = {channel["id"]: channel for channel in reply.json if ari.prefix in channel["id"]}
         if mine != {leg: ari.get("/channels/" + leg).json for leg in (call.near, call.far)}:
             fail(reply.request, "a list with both legs as GET /channels/ID shows them", str(reply))
 
-    def test_is_gone_when_it_ended(self, ari, events, call):
-        """Both legs of a pair end together: 404 (resource_channels.c, ast_ari_channels_get)."""
-        expect(ari.delete("/channels/" + call.far), status=204)
-        events.expect("ChannelDestroyed", channel=call.near)
-        ari.eventually("/channels/" + call.near, **NO_CHANNEL)
-
-    @rows("path", ("unknown", "/channels/{none}"), ("its name and not its id", "/channels/{name}"))
-    def test_is_not_found_when_the_id_is(self, ari, call, path):
-        """GET finds ids only: 404 (resource_channels.c, ast_ari_channels_get)."""
-        name = quote(ari.get("/channels/" + call.near).json["name"], safe="")
-        expect(ari.get(path.format(none=ari.id("none"), name=name)), **NO_CHANNEL)
-
-    def test_has_the_name_of_its_pair(self, ari, call):
-        """Local/EXTEN@CONTEXT-8 hex digits;1 or ;2: one number for the pair (core_local.c, locals_new)."""
-        names = [ari.get("/channels/" + leg).json["name"] for leg in (call.near, call.far)]
-        if names != [names[0][:-1] + "1", names[0][:-1] + "2"] or not re.fullmatch(
-                "Local/100@%s-[0-9a-f]{8};1" % re.escape(ari.context), names[0]):
-            fail("GET /channels/...", "Local/100@%s-xxxxxxxx;1 and the same ;2" % ari.context, " ".join(names))
-
     def test_of_the_next_pair_has_a_higher_number(self, ari, events):
         """The number in the name is raised by each pair (core_local.c, locals_new)."""
-        numbers = [int(ari.get("/channels/" + answered(ari, events, word).near).json["name"][-10:-2], 16)
-                   for word in ("one", "two")]
+        numbers = [int(ari.get("/channels/" + answered(ari, events, word).near).json["name"][-10:-2], 16) for word in ("one", "two")]
         if numbers[0] >= numbers[1]:
             fail("GET /channels/...", "a higher number in the second name", "%x, %x" % tuple(numbers))
 
-    @rows("more, near, far",
-          ("both as they were given", {"channelId": "{id}", "otherChannelId": "{id}-o"}, "{id}", "{id}-o"),
-          ("of the second after the first", {"channelId": "{id}"}, "{id}", "{id};2"))
-    def test_has_ids(self, ari, events, more, near, far):
-        """otherChannelId, else channelId;2 (core_local.c, local_request)."""
-        names = {"id": ari.id("x")}
-        params = dict({"channelId": None, "otherChannelId": None}, **filled(more, names))
-        originated_call(ari, **params)
-        for leg in filled([near, far], names):
-            expect(ari.get("/channels/" + leg), status=200, has={"id": leg})
-
-    @rows("more", ("none is given", {}), ("only the other one is given", {"otherChannelId": "{id}"}))
-    def test_has_generated_ids_when(self, ari, events, more):
+    @rows("given", ("none is given", []), ("only the other one is given", ["otherChannelId"]))
+    def test_has_generated_ids_when(self, ari, events, given):
         """Seconds of the epoch, a dot, a number; the far leg has the next one (channel.c, __ast_channel_alloc_ap)."""
-        params = {"endpoint": "Local/100@" + ari.context, "app": ari.app}
-        reply = expect(ari.post("/channels", dict(params, **filled(more, {"id": ari.id("other")}))), status=200,
-                       has={"id": re.compile(r"\d+\.\d+")})
+        params = dict({name: ari.id("other") for name in given}, endpoint="Local/100@" + ari.context, app=ari.app)
+        reply = expect(ari.post("/channels", params), status=200, has={"id": re.compile(r"\d+\.\d+")})
         far = events.expect("StasisStart")["channel"]["id"]
         if int(far.split(".")[1]) != int(reply.json["id"].split(".")[1]) + 1:
             fail(reply.request, "an id one higher for the far leg", "%s, %s" % (reply.json["id"], far))
 
-    @rows("method, path, expected",
-          ("hung up", "DELETE", "/channels/{name}", {"status": 204}),
-          ("asked for a variable", "GET", "/channels/{name}/variable?variable=UNIQUEID", {"status": 200}),
-          ("snooped", "POST", "/channels/{name}/snoop?spy=both&app={app}", {"status": 200}),
-          ("asked for its statistics", "GET", "/channels/{name}/rtp_statistics", {"status": 403}),
-          ("but not answered", "POST", "/channels/{name}/answer", OUTSIDE),
-          ("but not given a variable", "POST", "/channels/{name}/variable?variable=X", OUTSIDE))
-    def test_can_be_called_by_its_name_to_be(self, ari, call, method, path, expected):
-        """Where any channel will do a name is an id; where it must be in an application it is not (channel.c)."""
-        name = quote(ari.get("/channels/" + call.near).json["name"], safe="")
-        expect(ari.request(method, path.format(name=name, app=ari.app)), **expected)
-
     def test_may_be_named_in_any_case(self, ari, call):
         """Names are compared without regard to case (channel.c, ast_channel_get_by_name)."""
-        name = quote(ari.get("/channels/" + call.near).json["name"].upper(), safe="")
-        expect(ari.get("/channels/%s/variable?variable=UNIQUEID" % name), status=200, json={"value": call.near})
-
-    def test_shows_what_was_published_last(self, ari, events, call, channelvars):
-        """A variable that was set shows in GET only when the channel is published again (stasis_channels.c)."""
-        name = channelvars[0]
-        expect(ari.post("/channels/%s/variable" % call.near, {"variable": name, "value": "new"}), status=204)
-        events.expect("ChannelVarset", variable=name, channel={"id": call.near, "channelvars": {name: ""}})
-        expect(ari.get("/channels/" + call.near), status=200, has={"channelvars": {name: ""}})
-        expect(ari.get("/channels/%s/variable?variable=%s" % (call.near, name)), status=200, json={"value": "new"})
-
-    def test_shows_its_variables_when_it_is_published_again(self, ari, events, call, channelvars):
-        """A change of the caller id publishes the channel with its variables (stasis_channels.c)."""
-        name = channelvars[0]
-        for variable, value in ((name, "new"), ("CALLERID(num)", "5")):
-            expect(ari.post("/channels/%s/variable" % call.near, {"variable": variable, "value": value}), status=204)
-        events.expect("ChannelCallerId", channel={"id": call.near, "channelvars": {name: "new"}})
-        expect(ari.get("/channels/" + call.near), status=200, has={"channelvars": {name: "new"}})
+        name = quote(call.name.upper(), safe="")
+        expect(ari.get("/channels/%s/variable?variable=UNIQUEID" % name), status=200, json={"value": call.far})
 
 
 # --- channels: originate ---
 
+@script("""
+    are made [context] Checked in this order (ari_channels_handle_originate_with_id)
+        x = xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx
+        POST %1 %2 -> %3
+        | by POST /channels for | /channels || by POST /channels/ID for | /channels/$x
+        x
+        | a variable that is a number | {"variables": {"A": 1}} | 400 "Only string values in the 'variables' object allowed"
+        | a variable that is null | {"variables": {"A": null}} | 400 "Only string values in the 'variables' object allowed"
+        | a variable that is a list, after a good one | {"variables": {"A": "ok", "B": ["x"]}} | 400 "Only string values in the 'variables' object allowed"
+        | an id that is too long, before a missing endpoint | ?otherChannelId={x}{x}{x} | 400 "Uniqueid length exceeds maximum of 149"
+        | no endpoint, before originator and formats | ?originator=x&formats=y | 400 "Endpoint must be specified"
+        | an empty endpoint | ?endpoint=&app={app} | 400 "Endpoint must be specified"
+        | originator and formats, before a bad endpoint | ?endpoint=x&originator=x&formats=y | 400 "Originator and formats can't both be specified"
+        | an endpoint without a slash, before a missing app | ?endpoint=Local | 400 "Invalid endpoint specified"
+        | an endpoint without a resource | ?endpoint=Local/&app={app} | 400 "Invalid endpoint specified"
+        | an endpoint without a technology | ?endpoint=/x&app={app} | 400 "Invalid endpoint specified"
+        | neither app nor extension, before an unknown originator | ?endpoint=Nope/x&originator=none | 400 "Application or extension must be specified"
+        | an empty app | ?endpoint=Local/1@x&app= | 400 "Application or extension must be specified"
+        | an empty extension | ?endpoint=Local/1@x&context=default&extension= | 400 "Application or extension must be specified"
+        | an unknown label, before an unknown originator | ?endpoint=Nope/x&context={context}&extension=1&label=l&originator=o | 404 "Requested label can not be found"
+        | label 0 | ?endpoint=Nope/x&context={context}&extension=1&label=0&originator=none | 400 "Requested priority is illegal"
+        | an unknown originator, before an unknown technology | ?endpoint=Nope/x&app={app}&originator=none | 400 "Provided originator channel was not found"
+        | an unknown format, before an unknown technology | ?endpoint=Nope/x&app={app}&formats=nope | 400 "Provided format (nope) was not found"
+        | the first unknown of many formats | ?endpoint=Local/1@x&app={app}&formats=ulaw,bad,worse | 400 "Provided format (bad) was not found"
+        | an unknown technology | ?endpoint=Nope/x&app={app} | 500 = {"error": "Allocation failed"}
+    are made for a body that is no json first 400 before a missing endpoint (res_ari_channels.c)
+        POST /channels body application/json: {bad -> 400 "Error parsing request body"
+    are made for an id that is in use, when [unanswered] 409, the last of all (ari_channels_handle_originate_with_id)
+        POST /channels%1endpoint=Local/1@{context}&app={app} -> 409 "Channel with given unique ID already exists"
+        | the near leg has it | ?channelId={near}&otherChannelId=$x& || the far leg has it | ?channelId=$x&otherChannelId={far}&
+        | it is in the path | /{far}? || both are the same | ?channelId=$x&otherChannelId=$x&
+    are not made for the format none It is a format, so that what comes after it is told (format_cache.c, ast_format_none)
+        POST /channels?endpoint=Nope/x&app={app}&formats=none -> 500 = {"error": "Allocation failed"}
+    are not made for variables that are no object [context] Then there are none (json_to_ast_variables)
+        POST /channels?endpoint=Local/100@{context}&app={app}&channelId=$x {"variables": ["A"]} -> 200
+""")
 class TestOriginateRefusals:
-    @rows("method_path", ("by POST /channels", "/channels"), ("by POST /channels/ID", "/channels/{id}"))
-    @rows("params, json, expected",
-          ("a variable that is a number", {}, {"variables": {"A": 1}}, ONLY_TEXTS),
-          ("a variable that is null", {}, {"variables": {"A": None}}, ONLY_TEXTS),
-          ("a variable that is a list, after a good one", {}, {"variables": {"A": "ok", "B": ["x"]}}, ONLY_TEXTS),
-          ("an id that is too long, before a missing endpoint", {"otherChannelId": "x" * 150}, {},
-           bad_request("Uniqueid length exceeds maximum of 149")),
-          ("no endpoint, before originator and formats", {"originator": "x", "formats": "y"}, {},
-           bad_request("Endpoint must be specified")),
-          ("an empty endpoint", {"endpoint": "", "app": "{app}"}, {}, bad_request("Endpoint must be specified")),
-          ("originator and formats, before a bad endpoint", {"endpoint": "x", "originator": "x", "formats": "y"}, {},
-           bad_request("Originator and formats can't both be specified")),
-          ("an endpoint without a slash, before a missing app", {"endpoint": "Local"}, {},
-           bad_request("Invalid endpoint specified")),
-          ("an endpoint without a resource", {"endpoint": "Local/", "app": "{app}"}, {},
-           bad_request("Invalid endpoint specified")),
-          ("an endpoint without a technology", {"endpoint": "/x", "app": "{app}"}, {},
-           bad_request("Invalid endpoint specified")),
-          ("neither app nor extension, before an unknown originator", {"endpoint": "Nope/x", "originator": "none"}, {},
-           bad_request("Application or extension must be specified")),
-          ("an empty app", {"endpoint": "Local/1@x", "app": ""}, {},
-           bad_request("Application or extension must be specified")),
-          ("an empty extension", {"endpoint": "Local/1@x", "context": "default", "extension": ""}, {},
-           bad_request("Application or extension must be specified")),
-          ("an unknown label, before an unknown originator",
-           {"endpoint": "Nope/x", "context": "{context}", "extension": "1", "label": "l", "originator": "none"}, {},
-           {"status": 404, "json": message("Requested label can not be found")}),
-          ("label 0", {"endpoint": "Nope/x", "context": "{context}", "extension": "1", "label": "0",
-                       "originator": "none"}, {}, bad_request("Requested priority is illegal")),
-          ("an unknown originator, before an unknown technology",
-           {"endpoint": "Nope/x", "app": "{app}", "originator": "none"}, {},
-           bad_request("Provided originator channel was not found")),
-          ("an unknown format, before an unknown technology", {"endpoint": "Nope/x", "app": "{app}", "formats": "nope"},
-           {}, bad_request("Provided format (nope) was not found")),
-          ("the first unknown of many formats", {"endpoint": "Local/1@x", "app": "{app}", "formats": "ulaw,bad,worse"},
-           {}, bad_request("Provided format (bad) was not found")),
-          ("an unknown technology", {"endpoint": "Nope/x", "app": "{app}"}, {}, ALLOCATION_FAILED))
-    def test_are_made_for(self, ari, events, method_path, params, json, expected):
-        """Checked in this order (resource_channels.c, ari_channels_handle_originate_with_id)."""
-        names = {"app": ari.app, "context": ari.context, "id": ari.id("x")}
-        expect(ari.post(filled(method_path, names), filled(params, names), **({"json": json} if json else {})),
-               **expected)
-
-    def test_are_made_for_a_body_that_is_no_json_first(self, ari):
-        """400 before a missing endpoint (res_ari_channels.c)."""
-        expect(ari.post("/channels", body="{bad", headers={"Content-Type": JSON_TYPE}), **UNPARSED)
-
-    @rows("path, params",
-          ("the near leg has it", "/channels", {"channelId": "{near}", "otherChannelId": "{id}"}),
-          ("the far leg has it", "/channels", {"channelId": "{id}", "otherChannelId": "{far}"}),
-          ("in the path", "/channels/{far}", {}),
-          ("both are the same", "/channels", {"channelId": "{id}", "otherChannelId": "{id}"}))
-    def test_are_made_for_an_id_that_is_in_use(self, ari, unanswered, path, params):
-        """409, the last of all (resource_channels.c, ari_channels_handle_originate_with_id)."""
-        names = dict(unanswered.names, id=ari.id("x"))
-        params = dict({"endpoint": "Local/1@{context}", "app": "{app}"}, **params)
-        expect(ari.post(filled(path, names), filled(params, names)), status=409,
-               json=message("Channel with given unique ID already exists"))
+    """Refusals (resource_channels.c)."""
 
     @rows("length, expected", ("149 bytes are taken", 149, {"status": 200}),
           ("150 bytes are not", 150, bad_request("Uniqueid length exceeds maximum of 149")))
@@ -5602,606 +5553,394 @@ class TestOriginateRefusals:
         expect(ari.post("/channels", {"endpoint": "Local/1@" + ari.context, "app": ari.app,
                                       "channelId": ari.id("x" * (length - len(ari.id(""))))}), **expected)
 
-    def test_are_not_made_for_the_format_none(self, ari, events):
-        """none is a format, so that what comes after it is told (format_cache.c, ast_format_none)."""
-        expect(ari.post("/channels", {"endpoint": "Nope/x", "app": ari.app, "formats": "none"}), **ALLOCATION_FAILED)
 
-    def test_are_not_made_for_variables_that_are_no_object(self, ari, events):
-        """Then there are none (resource_channels.c, json_to_ast_variables)."""
-        originated_call(ari, json={"variables": ["A"]})
-
-
+@script("""
+    returns the near leg [context] 200 with it as it was made: Down (ari_channels_handle_originate_with_id)
+        POST /channels/$n?endpoint=Local/100@{context}&app={app} -> 200 {"id": "$n", "name": "<Local/100@.+;1>", "state": "Down",
+            "dialplan": {"context": "{context}", "exten": "100", "priority": 1, "app_name": "AppDial2", "app_data": "(Outgoing Line)"}}
+    takes the id of the path [context] A channelId elsewhere is ignored then (ast_ari_channels_originate_with_id)
+        POST /channels/$path?endpoint=Local/1@{context}&app={app} {"channelId": "$body"} -> 200 {"id": "$path"}
+    has its parameters in [context] JSON over query over form (res_ari_channels.c)
+        POST /channels%1 %2 -> 200 {"id": "$x"}
+        | a query            | ?endpoint=Local/1@{context}&app={app}&channelId=$x
+        | JSON               |                             | {"endpoint": "Local/1@{context}", "app": "{app}", "channelId": "$x", "timeout": 5}
+        | JSON over a query  | ?app={app}&channelId=q      | {"endpoint": "Local/1@{context}", "channelId": "$x"}
+        | a form             |                             | form: endpoint=Local/1@{context}&app={app}&channelId=$x
+        | a form and a query | ?endpoint=Local/1@{context} | form: app={app}&channelId=$x
+    brings the far leg into the application [originated] It runs its context, here Stasis (core_local.c, local_call)
+        {far}: ChannelDialplan Stasis({app}) @ {context},100,1 Stasis({app}); ChannelVarset STASISSTATUS= @ {context},100,1 Stasis({app});
+            StasisStart @ {context},100,1 Stasis({app})
+    tells that it dials [originated] No status, what follows Local/ for a dial string, the near leg as peer, and no caller (dial.c)
+        await Dial {near} {"dialstatus": "", "dialstring": "100@{context}", "forward": "", "caller": "<nothing>"}
+    may have options that show in the dial string alone [context] With /n, /m and /j nothing else changes (core_local.c, local_alloc)
+        POST /channels?endpoint=Local/100@{context}%1&app={app}&channelId=$near -> 200
+        await Dial $near {"dialstring": "100@{context}%1"}
+        GET /channels/$near -> 200 {"name": "<Local/100@[^/]*;1>"}
+        | no optimisation | /n || music | /m || two of them | /nj
+    rings [unanswered] POST ring on the far leg: the near one is Ringing and tells so (core_local.c, local_indicate; dial.c)
+        POST /channels/{far}/ring -> 204
+        {near}: ChannelStateChange Ringing; Dial RINGING
+        GET /channels/{far} -> 200 {"state": "Ring"}
+    rings again with the dial event alone [unanswered] The state is the same then; ring stop tells nothing (dial.c, handle_frame)
+        POST /channels/{far}/ring -> 204
+        DELETE /channels/{far}/ring -> 204
+        POST /channels/{far}/ring -> 204
+        {near}: ChannelStateChange Ringing; Dial RINGING; Dial RINGING
+    is answered by the far leg [unanswered] Both are Up, and the near one enters the application without ChannelDialplan (dial.c; res_stasis.c)
+        POST /channels/{far}/answer -> 204
+        {far}: ChannelStateChange Up @ {context},100,1 Stasis({app})
+        {near}: ChannelStateChange Up @ {context},100,1 AppDial2((Outgoing Line)); Dial ANSWER @ {context},100,1 AppDial2((Outgoing Line));
+            ChannelVarset STASISSTATUS= @ {context},100,1 Stasis({app}); StasisStart @ {context},100,1 Stasis({app})
+    has arguments [context] The appArgs are split at commas for StasisStart of the near leg, empty ones kept (res_stasis.c)
+        do originated %1
+        await StasisStart {far} {"args": []}
+        POST /channels/{far}/answer -> 204
+        await StasisStart {near} {"args": [%2]}
+        | none || one | &appArgs=x | "x" || several | &appArgs=x,y | "x", "y" || empty ones too | &appArgs=,x,, | "", "x", "", ""
+    tells of progress before the answer by [unanswered] Media on the far leg while it is in Ring (dial.c, handle_frame)
+        POST /channels/{far}/%1 -> %2
+        {near}: Dial PROGRESS
+        | digits | dtmf?dtmf=1 | 204 || music | moh | 204 || silence | silence | 204 || a sound | play?media=sound:ref-one | 201
+    runs an extension when answered [dialplan, context] The near leg goes on there, and nobody is subscribed to it (pbx.c, pbx_outgoing_attempt)
+        open $watcher
+        POST /applications/$watcher/subscription?eventSource=channel: -> 200
+        read {app}
+        POST /channels?endpoint=Local/100@{context}&context=default&extension=answer&priority=2&channelId=$near&otherChannelId=$far -> 200
+        await StasisStart $far
+        POST /channels/$far/answer -> 204
+        read $watcher
+        await ChannelDialplan $near {"dialplan_app": "Wait", "dialplan_app_data": "30"}
+        read {app}
+        never about $near
+    prefers the application to an extension [context] When both are given (ari_channels_handle_originate_with_id)
+        do originated &extension=answer&context=none&priority=1
+        await StasisStart {far}
+        POST /channels/{far}/answer -> 204
+        await StasisStart {near}
+    ends with the answer for [context] It is no error of the request; the near leg ends when it is answered (pbx.c, pbx_outgoing_exec)
+        POST /channels?endpoint=Local/100@{context}&%1&channelId=$near&otherChannelId=$far -> 200
+        await StasisStart $far
+        POST /channels/$far/answer -> 204
+        await ChannelHangupRequest $far {"cause": 0}
+        await StasisEnd $far
+        | an unknown app | app=none-{app} || an unknown context | extension=1&context=none-{app}
+        | an unknown extension | extension=none&context=default
+    ends at once for 200, then ChannelDestroyed of the near leg with cause 0 and nothing else (core_local.c, local_call)
+        POST /channels?endpoint=Local/100@%1&app={app}&channelId=$near -> 200
+        $near: ChannelDestroyed 0
+        | a context that does not exist | none-{app} || the context of an application that does not exist | stasis-none-{app}
+    ends at once for the context of an inactive application [kept, context] STASISSTATUS is FAILED, and the dialplan comes to its end (app_stasis.c)
+        open $b
+        POST /applications/$b/subscription?eventSource=channel: -> 200
+        POST /channels?endpoint=Local/100@{context}&app=$b&channelId=$near&otherChannelId=$far -> 200
+        $far: ChannelCreated; ChannelDialplan Stasis({app}) @ {context},100,1 Stasis({app}); ChannelVarset STASISSTATUS=;
+            ChannelVarset STASISSTATUS=FAILED; ChannelHangupRequest 16 soft @ {context},100,2 ();
+            ChannelDialplan NoOp() @ {context},h,1 NoOp(); ChannelDestroyed 0
+    uses context default without one Local/100 is Local/100@default (core_local.c, local_alloc)
+        POST /channels?endpoint=Local/none-$x&app={app} -> 200 {"dialplan": {"context": "default"}, "name": "<Local/.*@default-.*;1>"}
+    gives up after its timeout [context] ChannelDestroyed with cause 0 after a second, and no more Dial (dial.c)
+        do originated &timeout=1
+        hasten 1 s
+        {near}: Dial; ChannelDestroyed 0
+        {far}: ChannelDialplan Stasis({app}); ChannelVarset STASISSTATUS=; StasisStart; ChannelHangupRequest 0; StasisEnd
+    into an application that nobody has ends when it is answered [dialplan] Both legs, with cause 0; the far one runs no further (pbx.c, pbx_builtin_answer)
+        open $all all
+        POST /channels?endpoint=Local/answer@default&app=$none&channelId=$near&otherChannelId=$far -> 200
+        hasten 0.5 s
+        $far: ChannelCreated; ChannelDialplan Answer(); ChannelStateChange Up; ChannelHangupRequest 0;
+            ChannelHangupRequest 16 soft @ default,answer,1 (); ChannelDestroyed 0
+        let 0.8 s pass
+        never about $far
+""")
 class TestOriginate:
-    def test_returns_the_near_leg(self, ari, events):
-        """200 with the near leg as it was made: Down (resource_channels.c, ari_channels_handle_originate_with_id)."""
-        reply = ari.post("/channels/" + ari.id("n"), {"endpoint": "Local/100@" + ari.context, "app": ari.app})
-        expect(reply, status=200, has={
-            "id": ari.id("n"), "name": re.compile(r"Local/100@.+;1"), "state": "Down",
-            "dialplan": {"context": ari.context, "exten": "100", "priority": 1, "app_name": "AppDial2",
-                         "app_data": "(Outgoing Line)"}})
-
-    def test_takes_the_id_of_the_path(self, ari, events):
-        """A channelId elsewhere is ignored then (resource_channels.c, ast_ari_channels_originate_with_id)."""
-        reply = ari.post("/channels/" + ari.id("path"), {"endpoint": "Local/1@" + ari.context, "app": ari.app},
-                         json={"channelId": ari.id("body")})
-        expect(reply, status=200, has={"id": ari.id("path")})
-
-    @rows("params, more",
-          ("a query", {"endpoint": "Local/1@{context}", "app": "{app}", "channelId": "{id}"}, {}),
-          ("JSON", {}, {"json": {"endpoint": "Local/1@{context}", "app": "{app}", "channelId": "{id}", "timeout": 5}}),
-          ("JSON over a query", {"app": "{app}", "channelId": "q"},
-           {"json": {"endpoint": "Local/1@{context}", "channelId": "{id}"}}),
-          ("a form", {}, {"form": "endpoint=Local/1@{context}&app={app}&channelId={id}"}),
-          ("a form and a query", {"endpoint": "Local/1@{context}"}, {"form": "app={app}&channelId={id}"}))
-    def test_has_its_parameters_in(self, ari, events, params, more):
-        """JSON over query over form (res_ari_channels.c)."""
-        names = {"app": ari.app, "context": ari.context, "id": ari.id("x")}
-        expect(ari.post("/channels", filled(params, names), **filled(more, names)), status=200, has={"id": ari.id("x")})
-
-    def test_brings_the_far_leg_into_the_application(self, ari, events):
-        """The far leg runs its context, here Stasis (core_local.c, local_call)."""
-        call = originated_call(ari)
-        expect_lines(events, call.far, [
-            "ChannelDialplan Stasis({app}) @ {context},100,1 Stasis({app})",
-            "ChannelVarset STASISSTATUS= @ {context},100,1 Stasis({app})",
-            "StasisStart @ {context},100,1 Stasis({app})"], call.names)
-
-    def test_tells_that_it_dials(self, ari, events):
-        """Dial without a status: what follows Local/ is the dial string, the peer is the near leg (dial.c)."""
-        call = originated_call(ari)
-        event = events.expect("Dial", peer=call.near)
-        wanted = {"dialstatus": "", "dialstring": "100@" + ari.context, "forward": ""}
-        if not matches(event, wanted, whole=False) or "caller" in event:
-            fail(events.request, shown(wanted), shown(event))
-
-    @rows("options", ("no optimisation", "/n"), ("music", "/m"), ("two of them", "/nj"))
-    def test_may_have_options_that_show_in_the_dial_string_alone(self, ari, events, options):
-        """/n, /m and /j change nothing else (core_local.c, local_alloc)."""
-        call = originated_call(ari, endpoint="Local/100@%s%s" % (ari.context, options))
-        events.expect("Dial", peer=call.near, dialstring="100@" + ari.context + options)
-        expect(ari.get("/channels/" + call.near), status=200, has={"name": re.compile(r"Local/100@[^/]*;1")})
-
-    def test_rings(self, ari, events, unanswered):
-        """ring on the far leg: the near one is Ringing and tells so (core_local.c, local_indicate; dial.c)."""
-        expect(ari.post("/channels/%s/ring" % unanswered.far), status=204)
-        expect_lines(events, unanswered.near, ["ChannelStateChange Ringing", "Dial RINGING"])
-        expect(ari.get("/channels/" + unanswered.far), status=200, has={"state": "Ring"})
-
-    def test_rings_again_with_dial_alone(self, ari, events, unanswered):
-        """The state is the same then; ring stop tells nothing (dial.c, handle_frame)."""
-        for method in ("POST", "DELETE", "POST"):
-            expect(ari.request(method, "/channels/%s/ring" % unanswered.far), status=204)
-        expect_lines(events, unanswered.near, ["ChannelStateChange Ringing", "Dial RINGING", "Dial RINGING"])
-
-    def test_is_answered_by_the_far_leg(self, ari, events, unanswered):
-        """Both legs are Up, and the near one enters the application without ChannelDialplan (dial.c; res_stasis.c)."""
-        expect(ari.post("/channels/%s/answer" % unanswered.far), status=204)
-        expect_lines(events, unanswered.far, ["ChannelStateChange Up @ {context},100,1 Stasis({app})"],
-                     unanswered.names)
-        expect_lines(events, unanswered.near, [
-            "ChannelStateChange Up @ {context},100,1 %s" % OUTGOING, "Dial ANSWER @ {context},100,1 %s" % OUTGOING,
-            "ChannelVarset STASISSTATUS= @ {context},100,1 Stasis({app})",
-            "StasisStart @ {context},100,1 Stasis({app})"], unanswered.names)
-
-    @rows("args, shown_args",
-          ("none", None, []), ("one", "x", ["x"]), ("several", "x,y", ["x", "y"]),
-          ("empty ones too", ",x,,", ["", "x", "", ""]))
-    def test_has_arguments(self, ari, events, args, shown_args):
-        """appArgs are split at commas for StasisStart of the near leg, empty ones kept (res_stasis.c)."""
-        call = originated_call(ari, appArgs=args)
-        events.expect("StasisStart", channel=call.far, args=[])
-        expect(ari.post("/channels/%s/answer" % call.far), status=204)
-        events.expect("StasisStart", channel=call.near, args=shown_args)
-
-    @rows("method, operation", ("digits", "POST", "dtmf?dtmf=1"), ("music", "POST", "moh"),
-          ("silence", "POST", "silence"),
-          ("a sound", "POST", "play?media=sound:ref-one"))
-    def test_tells_of_progress_before_the_answer_by(self, ari, events, unanswered, method, operation):
-        """Media on the far leg while it is in Ring: Dial PROGRESS on the near one (dial.c, handle_frame)."""
-        expect(ari.request(method, "/channels/%s/%s" % (unanswered.far, operation)))
-        expect_lines(events, unanswered.near, ["Dial PROGRESS"])
-
-    def test_runs_an_extension_when_answered(self, ari, events, dialplan):
-        """With extension the near leg goes on there, and nobody is subscribed to it (pbx.c, pbx_outgoing_attempt)."""
-        watcher = ari.events(ari.app + "-2")
-        expect(subscribe(ari, "channel:", app=watcher.app), status=200)
-        call = originated_call(ari, app=None, context="default", extension="answer", priority="2")
-        events.expect("StasisStart", channel=call.far)
-        expect(ari.post("/channels/%s/answer" % call.far), status=204)
-        watcher.expect("ChannelDialplan", channel=call.near, dialplan_app="Wait", dialplan_app_data="30")
-        if [event for event in events.waiting if call.near in subjects(event)]:
-            fail(events.request, "no event about %s" % call.near, shown(events.waiting))
-
-    def test_prefers_the_application_to_an_extension(self, ari, events):
-        """app wins when both are given (resource_channels.c, ari_channels_handle_originate_with_id)."""
-        call = originated_call(ari, extension="answer", context="none", priority="1")
-        events.expect("StasisStart", channel=call.far)
-        expect(ari.post("/channels/%s/answer" % call.far), status=204)
-        events.expect("StasisStart", channel=call.near)
-
-    @rows("params",
-          ("an unknown app", {"app": "none-{app}"}),
-          ("an unknown context", {"app": None, "extension": "1", "context": "none-{app}"}),
-          ("an unknown extension", {"app": None, "extension": "none", "context": "default"}))
-    def test_ends_with_the_answer_for(self, ari, events, params):
-        """It is no error of the request; the near leg ends when it is answered (pbx.c, pbx_outgoing_exec)."""
-        call = originated_call(ari, **filled(params, {"app": ari.app}))
-        events.expect("StasisStart", channel=call.far)
-        expect(ari.post("/channels/%s/answer" % call.far), status=204)
-        events.expect("ChannelHangupRequest", channel=call.far, cause=0)
-        events.expect("StasisEnd", channel=call.far)
-
-    @rows("endpoint", ("a context that does not exist", "Local/100@none-{app}"),
-          ("the context of an application that does not exist", "Local/100@stasis-none-{app}"))
-    def test_ends_at_once_for(self, ari, events, endpoint):
-        """200, then ChannelDestroyed of the near leg with cause 0 and nothing else (core_local.c, local_call)."""
-        call = originated_call(ari, endpoint=filled(endpoint, {"app": ari.app}))
-        expect_lines(events, call.near, ["ChannelDestroyed 0"])
-
-    def test_ends_at_once_for_the_context_of_an_inactive_application(self, ari, events):
-        """Stasis sets STASISSTATUS to FAILED there, and the dialplan comes to its end (app_stasis.c; res_stasis.c)."""
-        expect(subscribe(ari, "channel:"), status=200)
-        other, bridge = ari.events(ari.app + "-2"), ari.bridge()
-        expect(subscribe(ari, "bridge:" + bridge, app=other.app), status=200)
-        other.close()
-        context = promised(ari.server, "context").format(app=other.app)
-        call = originated_call(ari, endpoint="Local/100@" + context)
-        expect_lines(events, call.far, [
-            "ChannelCreated", "ChannelDialplan Stasis({other}) @ {place},100,1 Stasis({other})",
-            "ChannelVarset STASISSTATUS=", "ChannelVarset STASISSTATUS=FAILED",
-            "ChannelHangupRequest 16 soft @ {place},100,2 ()",
-            "ChannelDialplan NoOp() @ {place},h,1 NoOp()", "ChannelDestroyed 0"],
-                     {"other": other.app, "place": context})
-        expect(subscribe(ari, "bridge:" + bridge, app=other.app, method="DELETE"), status=200)
-
-    def test_uses_context_default_without_one(self, ari, events):
-        """Local/100 is Local/100@default (core_local.c, local_alloc)."""
-        reply = ari.post("/channels", {"endpoint": "Local/none-%s" % ari.id("x"), "app": ari.app})
-        expect(reply, status=200, has={"dialplan": {"context": "default"},
-                                       "name": re.compile(r"Local/.*@default-.*;1")})
-
-    def test_gives_up_after_its_timeout(self, ari, events):
-        """timeout=1: ChannelDestroyed with cause 0 after a second, and no more Dial (dial.c; timeout in seconds)."""
-        call = originated_call(ari, timeout="1")
-        ari.hasten(1)
-        expect_lines(events, call.near, ["Dial", "ChannelDestroyed 0"])
-        expect_lines(events, call.far, [
-            "ChannelDialplan Stasis({app})", "ChannelVarset STASISSTATUS=", "StasisStart", "ChannelHangupRequest 0",
-            "StasisEnd"], call.names)
-
-    def test_into_an_application_that_nobody_has_ends_when_it_is_answered(self, ari, dialplan):
-        """Both legs, with cause 0; the dialplan of the far one does not go on (app_stasis.c; pbx.c, pbx_builtin_answer)."""
-        everybody = ari.events(ari.app + "-all", subscribe_all=True)
-        call = originated_call(ari, endpoint="Local/answer@default", app=ari.id("none"))
-        ari.hasten(0.5)
-        expect_lines(everybody, call.far, ["ChannelCreated", "ChannelDialplan Answer()", "ChannelStateChange Up", "ChannelHangupRequest 0",
-                                           "ChannelHangupRequest 16 soft @ default,answer,1 ()", "ChannelDestroyed 0"])
-        ari.let_pass(0.8)
-        everybody.marker()
-        if [event for event in everybody.waiting if call.far in subjects(event)]:
-            fail(everybody.request, "nothing behind ChannelDestroyed", shown(everybody.waiting[-1]))
+    """A call is made (resource_channels.c)."""
 
 
+@script("""
+    are set on the near leg [context] Those of the JSON body (ari_channels_handle_originate_with_id)
+        POST /channels?endpoint=Local/100@{context}&app={app}&channelId=$near {"variables": {"X": "1", "Y": ""}} -> 200
+        GET /channels/$near/variable?variable=X -> 200 = {"value": "1"}
+        GET /channels/$near/variable?variable=Y -> 200 = {"value": ""}
+    are copied to the far leg newest first [context] All of them, the last one first (core_unreal.c, ast_unreal_call_setup)
+        POST /channels?endpoint=Local/100@{context}&app={app}&channelId=$near&otherChannelId=$far
+            {"variables": {"A": "1", "_B": "2", "__C": "3"}} -> 200
+        $far: ChannelVarset __C=3 @ {context},100,1 (); ChannelVarset _B=2; ChannelVarset A=1; ChannelDialplan Stasis({app})
+    of an originator are inherited [call] The prefix _ is for one generation, __ for ever (channel.c, ast_channel_inherit_variables)
+        POST /channels/{far}/variable?variable=%1&value=v -> 204
+        await ChannelVarset {"variable": "%1"}
+        POST /channels?endpoint=Local/100@{context}&app={app}&channelId=$child&originator={far} -> 200
+        GET /channels/{far}/variable?variable=X -> 200
+        GET /channels/$child/variable?variable=X -> %2
+        | with an underscore | _X | 200 || with two | __X | 200 || but not without one | X | 404 Variable Not Found
+    show in the channel [channelvar, context] Those of channelvars (stasis_channels.c)
+        POST /channels?endpoint=Local/100@{context}&app={app}&channelId=$near&otherChannelId=$far {"variables": {"{channelvar}": "seen"}} -> 200
+        await StasisStart {"channel": {"id": "$far", "channelvars": {"{channelvar}": "seen"}}}
+    may be the caller id [context] With CALLERID(num), the near leg's caller; the far leg has it as connected line (core_unreal.c)
+        POST /channels?endpoint=Local/100@{context}&app={app}&channelId=$near&otherChannelId=$far {"variables": {"CALLERID(num)": "77"}} -> 200
+        GET /channels/$near -> 200 {"caller": {"name": "", "number": "77"}}
+        await ChannelConnectedLine {"channel": {"id": "$far", "connected": {"number": "77"}, "caller": {"number": ""}}}
+""")
 class TestOriginateVariables:
-    def test_are_set_on_the_near_leg(self, ari, events):
-        """variables of the JSON body (resource_channels.c, ari_channels_handle_originate_with_id)."""
-        call = originated_call(ari, json={"variables": {"X": "1", "Y": ""}})
-        expect(ari.get("/channels/%s/variable?variable=X" % call.near), status=200, json={"value": "1"})
-        expect(ari.get("/channels/%s/variable?variable=Y" % call.near), status=200, json={"value": ""})
-
-    def test_are_copied_to_the_far_leg_newest_first(self, ari, events):
-        """The far leg gets all of them, the last one first (core_unreal.c, ast_unreal_call_setup)."""
-        call = originated_call(ari, json={"variables": {"A": "1", "_B": "2", "__C": "3"}})
-        expect_lines(events, call.far, ["ChannelVarset __C=3 @ {context},100,1 ()", "ChannelVarset _B=2",
-                                        "ChannelVarset A=1",
-                                        "ChannelDialplan Stasis({app})"], call.names)
-
-    @rows("name, near, child",
-          ("a plain one", "X", 200, 404), ("one with an underscore", "_X", 200, 200), ("one with two", "__X", 200, 200))
-    def test_of_an_originator_are_inherited(self, ari, events, call, name, near, child):
-        """_X is inherited for one generation, __X for ever, X not (channel.c, ast_channel_inherit_variables)."""
-        expect(ari.post("/channels/%s/variable" % call.far, {"variable": name, "value": "v"}), status=204)
-        events.expect("ChannelVarset", variable=name)
-        originated = originated_call(ari, "child", originator=call.far)
-        expect(ari.get("/channels/%s/variable?variable=X" % call.far), status=near)
-        expect(ari.get("/channels/%s/variable?variable=X" % originated.near), status=child,
-               phrase=None if child == 200 else "Variable Not Found")
-
-    def test_show_in_the_channel(self, ari, events, channelvars):
-        """Those of channelvars (stasis_channels.c)."""
-        name = channelvars[0]
-        call = originated_call(ari, json={"variables": {name: "seen"}})
-        events.expect("StasisStart", channel={"id": call.far, "channelvars": {name: "seen"}})
-
-    def test_may_be_the_caller_id(self, ari, events):
-        """CALLERID(num) sets the near leg's caller; the far leg has it as connected line (core_unreal.c)."""
-        call = originated_call(ari, json={"variables": {"CALLERID(num)": "77"}})
-        expect(ari.get("/channels/" + call.near), status=200, has={"caller": {"name": "", "number": "77"}})
-        events.expect("ChannelConnectedLine", channel={"id": call.far, "connected": {"number": "77"},
-                                                       "caller": {"number": ""}})
+    """The variables of a call (resource_channels.c)."""
 
 
+@script("""
+    is read from [context] Name and number of caller and of connected line (callerid.c, ast_callerid_split)
+        POST /channels?endpoint=Local/100@{context}&app={app}&channelId=$near {"callerId": "%1"} -> 200
+        GET /channels/$near -> 200 {"caller": {"name": "%2", "number": "%3"}, "connected": {"name": "%2", "number": "%3"}}
+        | name and number | Bob <12> | Bob | 12 || a quoted name | \\"Bob Ray\\" <555-1234> | Bob Ray | 5551234
+        | a number alone | 123 | | 123 || a number with blanks and signs | (555) 12-34.5 | | 55512345 || a star and a hash | *12# | | *12#
+        | a name alone | Bob | Bob || a quoted number, which is a name | \\"123\\" | 123 || a number in brackets alone | <99> | | 99
+        | other text in brackets | A <x-y> | A | x-y || blanks in brackets | A <1 2> | A | 1 2 || nothing
+    travels to the far leg [context] ChannelCallerId, then ChannelConnectedLine, before it runs its dialplan (core_unreal.c)
+        do originated &callerId=Bob%20%3C12%3E
+        {far}: ChannelCallerId Bob <12> @ {context},100,1 (); ChannelConnectedLine Bob <12> @ {context},100,1 (); ChannelDialplan Stasis({app})
+    of an originator is the connected line [call] The near leg is connected to who caused it, and the far leg is called by that
+        POST /channels/{far}/variable?variable=CALLERID(all)&value=Ora%20%3C5%3E -> 204
+        await ChannelCallerId {far}
+        POST /channels?endpoint=Local/100@{context}&app={app}&channelId=$child&otherChannelId=$other&originator={far} -> 200
+        GET /channels/$child -> 200 {"connected": {"name": "Ora", "number": "5"}, "caller": {"name": "", "number": ""}}
+        await ChannelCallerId {"channel": {"id": "$other", "caller": {"name": "Ora", "number": "5"}}}
+""")
 class TestOriginateCallerId:
-    @rows("written, name, number",
-          ("name and number", "Bob <12>", "Bob", "12"),
-          ("a quoted name", '"Bob Ray" <555-1234>', "Bob Ray", "5551234"),
-          ("a number alone", "123", "", "123"),
-          ("a number with blanks and signs", "(555) 12-34.5", "", "55512345"),
-          ("a star and a hash", "*12#", "", "*12#"),
-          ("a name alone", "Bob", "Bob", ""),
-          ("a quoted number is a name", '"123"', "123", ""),
-          ("a number in brackets alone", "<99>", "", "99"),
-          ("other text in brackets", "A <x-y>", "A", "x-y"),
-          ("blanks in brackets", "A <1 2>", "A", "1 2"),
-          ("nothing", "", "", ""))
-    def test_is_read_from(self, ari, events, written, name, number):
-        """Name and number of caller and of connected line (callerid.c, ast_callerid_split)."""
-        call = originated_call(ari, callerId=written)
-        both = {"name": name, "number": number}
-        expect(ari.get("/channels/" + call.near), status=200, has={"caller": both, "connected": both})
-
-    def test_travels_to_the_far_leg(self, ari, events):
-        """ChannelCallerId, then ChannelConnectedLine, before it runs its dialplan (core_unreal.c)."""
-        call = originated_call(ari, callerId="Bob <12>")
-        expect_lines(events, call.far, [
-            "ChannelCallerId Bob <12> @ {context},100,1 ()", "ChannelConnectedLine Bob <12> @ {context},100,1 ()",
-            "ChannelDialplan Stasis({app})"], call.names)
-
-    def test_of_an_originator_is_the_connected_line(self, ari, events, call):
-        """The near leg is connected to who caused it, and the far leg is called by that (resource_channels.c)."""
-        expect(ari.post("/channels/%s/variable" % call.far, {"variable": "CALLERID(all)", "value": "Ora <5>"}),
-               status=204)
-        events.expect("ChannelCallerId", channel=call.far)
-        child = originated_call(ari, "child", originator=call.far)
-        expect(ari.get("/channels/" + child.near), status=200,
-               has={"connected": {"name": "Ora", "number": "5"}, "caller": {"name": "", "number": ""}})
-        events.expect("ChannelCallerId", channel={"id": child.far, "caller": {"name": "Ora", "number": "5"}})
+    """The caller id of a call (resource_channels.c)."""
 
 
+@script("""
+    hears a new channel when it is of all [context] ChannelCreated and the first ChannelDialplan come before anybody could subscribe (stasis/app.c)
+        POST /applications/{app}/subscription?eventSource=channel: -> 200
+        do originated
+        {near}: ChannelCreated @ {context},100,1 (); ChannelDialplan AppDial2((Outgoing Line)); Dial
+    of who originates does not hear it [originated] The application is subscribed after the channel was made
+        await StasisStart {far}
+        never ChannelCreated
+        never ChannelDialplan {near}
+    by originating lasts beyond the application [call] Who originated hears the channel until it is destroyed
+        DELETE /channels/{near} -> 204
+        {near}: ChannelHangupRequest 32 soft; StasisEnd; ChannelVarset STASISSTATUS=SUCCESS; ChannelDestroyed 16
+    by being in the application ends with it [context] Who did not originate hears from StasisStart to StasisEnd (res_stasis.c, stasis_app_exec)
+        open $caller
+        POST /channels?endpoint=Local/1@{context}&app=$caller&channelId=$near&otherChannelId=$far -> 200
+        read {app}
+        await StasisStart $far
+        DELETE /channels/$far -> 204
+        await StasisEnd $far
+        read $caller
+        await ChannelDestroyed $far
+        read {app}
+        never ChannelDestroyed $far
+""")
 class TestChannelSubscription:
-    def test_hears_a_new_channel_when_it_is_of_all(self, ari, events):
-        """ChannelCreated and the first ChannelDialplan come before anybody could subscribe (stasis/app.c)."""
-        expect(subscribe(ari, "channel:"), status=200)
-        call = originated_call(ari)
-        expect_lines(events, call.near, ["ChannelCreated @ {context},100,1 ()",
-                                         "ChannelDialplan AppDial2((Outgoing Line))", "Dial"], call.names)
+    """Who hears of a channel (resource_channels.c)."""
 
-    def test_of_who_originates_does_not_hear_it(self, ari, events):
-        """The application is subscribed after the channel was made (resource_channels.c)."""
-        call = originated_call(ari)
-        events.expect("StasisStart", channel=call.far)
-        if events.find("ChannelCreated") or events.find("ChannelDialplan", channel=call.near):
-            fail(events.request, "no ChannelCreated, and no ChannelDialplan of the near leg", shown(events.waiting))
 
-    def test_by_originating_lasts_beyond_the_application(self, ari, events, call):
-        """Who originated hears the channel until it is destroyed (resource_channels.c)."""
-        expect(ari.delete("/channels/" + call.near), status=204)
-        expect_lines(events, call.near, ["ChannelHangupRequest 32 soft", "StasisEnd",
-                                         "ChannelVarset STASISSTATUS=SUCCESS",
-                                         "ChannelDestroyed 16"])
-
-    def test_by_being_in_the_application_ends_with_it(self, ari, events):
-        """Who did not originate hears from StasisStart to StasisEnd (res_stasis.c, stasis_app_exec)."""
-        other = ari.events(ari.app + "-2")
-        far = originated_call(ari, endpoint="Local/1@" + promised(ari.server, "context").format(app=other.app)).far
-        other.expect("StasisStart", channel=far)
-        expect(ari.delete("/channels/" + far), status=204)
-        other.expect("StasisEnd", channel=far)
-        events.expect("ChannelDestroyed", channel=far)
-        other.expect_none("ChannelDestroyed", channel=far)
 # --- channels: how they end ---
 
+@script("""
+    by hanging up the near leg is told of both [call] It goes first, and takes the other with it (channel.c, ast_hangup; core_local.c)
+        DELETE /channels/{near} -> 204
+        {near}: ChannelHangupRequest 32 soft @ {context},100,1 Stasis({app}); StasisEnd @ {context},100,1 Stasis({app});
+            ChannelVarset STASISSTATUS=SUCCESS; ChannelDestroyed 16 @ {context},100,1 AppDial2((Outgoing Line))
+        {far}: ChannelHangupRequest 16 @ {context},100,1 Stasis({app}); StasisEnd @ {context},100,1 Stasis({app});
+            ChannelVarset STASISSTATUS=SUCCESS; ChannelHangupRequest 16 soft @ {context},100,1 ();
+            ChannelDialplan NoOp() @ {context},h,1 NoOp(); ChannelDestroyed 16 @ {context},h,2 ()
+    by hanging up the far leg is told of both [call] The other way round (channel.c, ast_hangup; core_local.c)
+        DELETE /channels/{far} -> 204
+        {far}: ChannelHangupRequest 32 soft; StasisEnd; ChannelVarset STASISSTATUS=SUCCESS; ChannelHangupRequest 16 soft @ {context},100,1 ();
+            ChannelDialplan NoOp() @ {context},h,1 NoOp(); ChannelDestroyed 16 @ {context},h,2 ()
+        {near}: ChannelHangupRequest 16; StasisEnd; ChannelVarset STASISSTATUS=SUCCESS;
+            ChannelDestroyed 16 @ {context},100,1 AppDial2((Outgoing Line))
+    of an unanswered call is told when [unanswered] The near leg: Dial with a status, then ChannelDestroyed (dial.c)
+        DELETE /channels/{%1} -> 204
+        {near}: %2; Dial NOANSWER; ChannelDestroyed 16
+        | it is hung up | near | ChannelHangupRequest 32 soft || the far leg is hung up | far | ChannelHangupRequest 16
+    of the far leg of an unanswered call is told [unanswered] As of an answered one, in state Ring (res_stasis.c; pbx.c)
+        DELETE /channels/{near} -> 204
+        {far}: ChannelHangupRequest 16; StasisEnd; ChannelVarset STASISSTATUS=SUCCESS; ChannelHangupRequest 16 soft;
+            ChannelDialplan NoOp(); ChannelDestroyed 16
+    has the cause of [unanswered] The reason is a cause of Q.850, and decides the status of Dial (ast_ari_channels_hangup; dial.c)
+        DELETE /channels/{far}%1 -> 204
+        await ChannelHangupRequest {near} {"cause": %2}
+        await Dial {near} {"dialstatus": "%4"}
+        await ChannelDestroyed {near} {"cause": %2, "cause_txt": "%3"}
+        | nothing | | 16 | Normal Clearing | NOANSWER || an empty reason | ?reason= | 16 | Normal Clearing | NOANSWER
+        | normal | ?reason=normal | 16 | Normal Clearing | NOANSWER || busy | ?reason=busy | 17 | User busy | BUSY
+        | congestion | ?reason=congestion | 34 | Circuit/channel congestion | CONGESTION
+        | no_answer | ?reason=no_answer | 19 | User alerting, no answer | NOANSWER
+        | timeout | ?reason=timeout | 18 | No user responding | NOANSWER || rejected | ?reason=rejected | 21 | Call Rejected | NOANSWER
+        | unallocated | ?reason=unallocated | 1 | Unallocated (unassigned) number | NOANSWER
+        | normal_unspecified | ?reason=normal_unspecified | 31 | Normal, unspecified | NOANSWER
+        | number_incomplete | ?reason=number_incomplete | 28 | Invalid number format | NOANSWER
+        | codec_mismatch | ?reason=codec_mismatch | 58 | Bearer capability not available | NOANSWER
+        | interworking | ?reason=interworking | 127 | Interworking, unspecified | NOANSWER
+        | failure | ?reason=failure | 38 | Network out of order | NOANSWER
+        | answered_elsewhere | ?reason=answered_elsewhere | 26 | Answered elsewhere | NOANSWER
+    takes its reason from a body [call] JSON as well as a query (res_ari_channels.c)
+        DELETE /channels/{near} {"reason": "busy"} -> 204
+        await ChannelDestroyed {near} {"cause": 17}
+    always asks with the same flag [call] The cause beside soft is a flag, 32, and not the reason (channel.c, ast_softhangup)
+        DELETE /channels/{near}?reason=busy -> 204
+        await ChannelHangupRequest {near} {"cause": 32, "soft": true}
+    is refused for [unanswered] 404, then 400 with a phrase of its own (ast_ari_channels_hangup)
+        DELETE /channels/%1?reason=%2 -> %3
+        | an unknown reason               | {near} | zzz  | 400 Invalid Reason "Invalid reason for hangup provided"
+        | a reason in another case        | {near} | Busy | 400 Invalid Reason "Invalid reason for hangup provided"
+        | an unknown channel, before that | $none  | zzz  | 404 "Channel not found"
+    may be asked for a channel that is [unanswered] Any channel can be hung up (ast_ari_channels_hangup)
+        DELETE /channels/%1 -> 204 empty
+        | in no application | {near} || in an application | {far}
+""")
 class TestEndOfChannel:
-    @rows("leg, lines",
-          ("the near leg", "near", [
-              "ChannelHangupRequest 32 soft @ {context},100,1 Stasis({app})",
-              "StasisEnd @ {context},100,1 Stasis({app})",
-              "ChannelVarset STASISSTATUS=SUCCESS", "ChannelDestroyed 16 @ {context},100,1 AppDial2((Outgoing Line))"]),
-          ("the far leg", "far", [
-              "ChannelHangupRequest 16 @ {context},100,1 Stasis({app})", "StasisEnd @ {context},100,1 Stasis({app})",
-              "ChannelVarset STASISSTATUS=SUCCESS", "ChannelHangupRequest 16 soft @ {context},100,1 ()",
-              "ChannelDialplan NoOp() @ {context},h,1 NoOp()", "ChannelDestroyed 16 @ {context},h,2 ()"]))
-    def test_by_hanging_up_the_near_leg_is_told_of(self, ari, events, call, leg, lines):
-        """DELETE of the near leg: it goes first, and takes the other with it (channel.c, ast_hangup; core_local.c)."""
-        expect(ari.delete("/channels/" + call.near), status=204)
-        expect_lines(events, getattr(call, leg), lines, call.names)
-
-    @rows("leg, lines",
-          ("the far leg", "far", [
-              "ChannelHangupRequest 32 soft", "StasisEnd", "ChannelVarset STASISSTATUS=SUCCESS",
-              "ChannelHangupRequest 16 soft @ {context},100,1 ()", "ChannelDialplan NoOp() @ {context},h,1 NoOp()",
-              "ChannelDestroyed 16 @ {context},h,2 ()"]),
-          ("the near leg", "near", [
-              "ChannelHangupRequest 16", "StasisEnd", "ChannelVarset STASISSTATUS=SUCCESS",
-              "ChannelDestroyed 16 @ {context},100,1 AppDial2((Outgoing Line))"]))
-    def test_by_hanging_up_the_far_leg_is_told_of(self, ari, events, call, leg, lines):
-        """DELETE of the far leg, the other way round (channel.c, ast_hangup; core_local.c)."""
-        expect(ari.delete("/channels/" + call.far), status=204)
-        expect_lines(events, getattr(call, leg), lines, call.names)
-
-    @rows("leg, first", ("it is hung up", "near", "ChannelHangupRequest 32 soft"),
-          ("the far leg is hung up", "far", "ChannelHangupRequest 16"))
-    def test_of_an_unanswered_call_is_told_when(self, ari, events, unanswered, leg, first):
-        """The near leg: Dial with a status, then ChannelDestroyed (dial.c)."""
-        expect(ari.delete("/channels/" + getattr(unanswered, leg)), status=204)
-        expect_lines(events, unanswered.near, [first, "Dial NOANSWER", "ChannelDestroyed 16"])
-
-    def test_of_the_far_leg_of_an_unanswered_call_is_told(self, ari, events, unanswered):
-        """As of an answered one, in state Ring (res_stasis.c; pbx.c)."""
-        expect(ari.delete("/channels/" + unanswered.near), status=204)
-        expect_lines(events, unanswered.far, ["ChannelHangupRequest 16", "StasisEnd",
-                                              "ChannelVarset STASISSTATUS=SUCCESS",
-                                              "ChannelHangupRequest 16 soft", "ChannelDialplan NoOp()",
-                                              "ChannelDestroyed 16"])
-
-    @rows("reason, cause, text, status",
-          ("nothing", None, 16, "Normal Clearing", "NOANSWER"),
-          ("an empty reason", "", 16, "Normal Clearing", "NOANSWER"),
-          ("normal", "normal", 16, "Normal Clearing", "NOANSWER"),
-          ("busy", "busy", 17, "User busy", "BUSY"),
-          ("congestion", "congestion", 34, "Circuit/channel congestion", "CONGESTION"),
-          ("no_answer", "no_answer", 19, "User alerting, no answer", "NOANSWER"),
-          ("timeout", "timeout", 18, "No user responding", "NOANSWER"),
-          ("rejected", "rejected", 21, "Call Rejected", "NOANSWER"),
-          ("unallocated", "unallocated", 1, "Unallocated (unassigned) number", "NOANSWER"),
-          ("normal_unspecified", "normal_unspecified", 31, "Normal, unspecified", "NOANSWER"),
-          ("number_incomplete", "number_incomplete", 28, "Invalid number format", "NOANSWER"),
-          ("codec_mismatch", "codec_mismatch", 58, "Bearer capability not available", "NOANSWER"),
-          ("interworking", "interworking", 127, "Interworking, unspecified", "NOANSWER"),
-          ("failure", "failure", 38, "Network out of order", "NOANSWER"),
-          ("answered_elsewhere", "answered_elsewhere", 26, "Answered elsewhere", "NOANSWER"))
-    def test_has_the_cause_of(self, ari, events, unanswered, reason, cause, text, status):
-        """The reason of DELETE is a cause of Q.850, and decides the status of Dial (resource_channels.c; dial.c)."""
-        expect(ari.delete("/channels/" + unanswered.far, {"reason": reason} if reason is not None else {}), status=204)
-        events.expect("ChannelHangupRequest", channel=unanswered.near, cause=cause)
-        events.expect("Dial", peer=unanswered.near, dialstatus=status)
-        events.expect("ChannelDestroyed", channel=unanswered.near, cause=cause, cause_txt=text)
-
-    def test_takes_its_reason_from_a_body(self, ari, events, call):
-        """JSON as well as a query (res_ari_channels.c)."""
-        expect(ari.delete("/channels/" + call.near, json={"reason": "busy"}), status=204)
-        events.expect("ChannelDestroyed", channel=call.near, cause=17)
-
-    def test_always_asks_with_the_same_flag(self, ari, events, call):
-        """cause beside soft is a flag, 32, and not the reason (channel.c, ast_softhangup)."""
-        expect(ari.delete("/channels/" + call.near, {"reason": "busy"}), status=204)
-        events.expect("ChannelHangupRequest", channel=call.near, cause=32, soft=True)
-
-    @rows("channel, reason, expected",
-          ("an unknown reason", "{near}", "zzz", {"status": 400, "phrase": "Invalid Reason",
-                                                  "json": message("Invalid reason for hangup provided")}),
-          ("a reason in another case", "{near}", "Busy", {"status": 400, "phrase": "Invalid Reason",
-                                                          "json": message("Invalid reason for hangup provided")}),
-          ("an unknown channel before that", "none-{near}", "zzz", NO_CHANNEL))
-    def test_is_refused_for(self, ari, unanswered, channel, reason, expected):
-        """404, then 400 with a phrase of its own (resource_channels.c, ast_ari_channels_hangup)."""
-        expect(ari.delete("/channels/" + filled(channel, unanswered.names), {"reason": reason}), **expected)
-
-    @rows("leg", ("in no application", "near"), ("in an application", "far"))
-    def test_may_be_asked_for_a_channel_that_is(self, ari, events, unanswered, leg):
-        """Any channel can be hung up (resource_channels.c, ast_ari_channels_hangup)."""
-        expect(ari.delete("/channels/" + getattr(unanswered, leg)), status=204, body=b"")
+    """A channel ends (resource_channels.c)."""
 
 
 # --- channels: create and dial ---
 
+@script("""
+    are made for [unanswered] In this order (ast_ari_channels_create)
+        POST /channels/create%1 -> %2
+        | a variable that is no text, before all else | ?originator=a&formats=b {"variables": {"A": 5}} | 400 "Only string values in the 'variables' object allowed"
+        | originator and formats, before a missing endpoint | ?app={app}&originator=a&formats=b | 400 "Originator and formats can't both be specified"
+        | no endpoint | ?app={app} | 400 "Endpoint must be specified" || an empty endpoint | ?app={app}&endpoint= | 400 "Endpoint must be specified"
+        | an endpoint without a slash, before a bad format | ?endpoint=Local&app={app}&formats=b | 400 "Invalid endpoint specified"
+        | an endpoint without a resource | ?endpoint=Local/&app={app} | 400 "Invalid endpoint specified"
+        | an unknown format, before an unknown technology | ?endpoint=Nope/x&app={app}&formats=b | 400 "Provided format (b) was not found"
+        | an unknown technology | ?endpoint=Nope/x&app={app} | 500 = {"error": "Allocation failed"}
+    are made for an id that is in use [unanswered] 409 (ast_ari_channels_create)
+        POST /channels/create?endpoint=Local/1@{context}&app={app}&channelId=%1&otherChannelId=%2 -> 409 "Channel with given unique ID already exists"
+        | as the near one | {near} | $x || as the far one | $x | {far}
+    are not made for [context] 200 all the same (ast_ari_channels_create)
+        x = xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx
+        POST /channels/create?endpoint=Local/1@{context}&channelId=$x%1 -> 200 {"id": "$x"}
+        | an unknown originator | &app={app}&originator=none || an application that is not there | &app=none-{app} || no application
+        | an id of more than 149 bytes | &app={app}&otherChannelId=$o{x}{x}{x}
+""")
 class TestCreateRefusals:
-    @rows("params, json, expected",
-          ("a variable that is no text, before all else", {"originator": "a", "formats": "b"}, {"variables": {"A": 5}},
-           ONLY_TEXTS),
-          ("originator and formats, before a missing endpoint", {"app": "{app}", "originator": "a", "formats": "b"}, {},
-           bad_request("Originator and formats can't both be specified")),
-          ("no endpoint", {"app": "{app}"}, {}, bad_request("Endpoint must be specified")),
-          ("an empty endpoint", {"app": "{app}", "endpoint": ""}, {}, bad_request("Endpoint must be specified")),
-          ("an endpoint without a slash, before a bad format", {"endpoint": "Local", "app": "{app}", "formats": "b"},
-           {},
-           bad_request("Invalid endpoint specified")),
-          ("an endpoint without a resource", {"endpoint": "Local/", "app": "{app}"}, {},
-           bad_request("Invalid endpoint specified")),
-          ("an unknown format, before an unknown technology", {"endpoint": "Nope/x", "app": "{app}", "formats": "b"},
-           {},
-           bad_request("Provided format (b) was not found")),
-          ("an unknown technology", {"endpoint": "Nope/x", "app": "{app}"}, {}, ALLOCATION_FAILED),
-          ("a near id that is in use", {"endpoint": "Local/1@{context}", "app": "{app}", "channelId": "{near}",
-                                        "otherChannelId": "x{far}"}, {},
-           {"status": 409, "json": message("Channel with given unique ID already exists")}),
-          ("a far id that is in use", {"endpoint": "Local/1@{context}", "app": "{app}", "channelId": "x{near}",
-                                       "otherChannelId": "{far}"}, {},
-           {"status": 409, "json": message("Channel with given unique ID already exists")}))
-    def test_are_made_for(self, ari, unanswered, params, json, expected):
-        """In this order (resource_channels.c, ast_ari_channels_create)."""
-        names = unanswered.names
-        expect(ari.post("/channels/create", filled(params, names), **({"json": json} if json else {})), **expected)
-
-    @rows("params",
-          ("an unknown originator", {"app": "{app}", "originator": "none"}),
-          ("an application that is not there", {"app": "none-{app}"}),
-          ("no application", {}),
-          ("an id of 150 bytes", {"app": "{app}", "otherChannelId": "{id}" + "x" * 150}))
-    def test_are_not_made_for(self, ari, events, params):
-        """200 all the same (resource_channels.c, ast_ari_channels_create)."""
-        names = {"app": ari.app, "id": ari.id("")}
-        params = dict(filled(params, names), endpoint="Local/1@" + ari.context, channelId=ari.id("x"))
-        expect(ari.post("/channels/create", params), status=200, has={"id": ari.id("x")})
+    """Refusals (resource_channels.c)."""
 
 
+@script("""
+    returns the near leg without an application [context] 200 with it: Down, at the place of its endpoint (ast_ari_channels_create)
+        POST /channels/create?endpoint=Local/100@{context}&app={app}&channelId=$x -> 200 {"id": "$x", "state": "Down",
+            "dialplan": {"context": "{context}", "exten": "100", "priority": 1, "app_name": "", "app_data": ""}}
+    brings the near leg into the application [context] At once, and Down as it is (stasis_app_exec_call_thread)
+        POST /channels/create?endpoint=Local/100@{context}&app={app}&channelId=$x&appArgs=q,r -> 200
+        $x: ChannelDialplan Stasis({app},q,r) @ {context},100,1 Stasis({app},q,r); ChannelVarset STASISSTATUS=
+        await StasisStart {"args": ["q", "r"], "channel": {"id": "$x", "state": "Down"}}
+        never about $x
+    leaves the far leg alone [created] It is there, in no application (core_local.c, local_request)
+        GET /channels/{far} -> 200 {"state": "Ring", "dialplan": {"exten": "100", "app_name": ""}}
+    subscribes to the near leg alone [created] Not to the far one (ast_ari_channels_create)
+        GET /applications/{app} -> 200 {"channel_ids": ["{near}"]}
+    sets variables in order [context] Those of the body, functions too, before it enters the application
+        POST /channels/create?endpoint=Local/1@{context}&app={app}&channelId=$x
+            {"variables": {"A": "1", "CALLERID(name)": "Zed", "CALLERID(num)": "33", "B": "2"}}
+            -> 200 {"caller": {"name": "Zed", "number": "33"}}
+        $x: ChannelVarset A=1; ChannelCallerId Zed <>; ChannelCallerId Zed <33>; ChannelVarset B=2; ChannelDialplan Stasis({app})
+    ends with the near leg [created] ChannelDestroyed shows no application; the far leg goes without a word
+        DELETE /channels/{near} -> 204
+        {near}: ChannelHangupRequest 32 soft; StasisEnd; ChannelVarset STASISSTATUS=SUCCESS; ChannelDestroyed 16 @ {context},100,1 ()
+        eventually GET /channels/{far} -> 404 "Channel not found"
+    does not end with the idle leg [created] DELETE of the far leg that nobody called is 204 and does nothing (channel.c, ast_softhangup)
+        DELETE /channels/{far} -> 204
+        never StasisEnd {near}
+        GET /channels/{near} -> 200
+    dies at once without an active application [context] The request is 200; then the channel goes (stasis_app_exec_call_thread)
+        POST /channels/create?endpoint=Local/1@{context}&app=$none&channelId=$x -> 200
+        eventually GET /channels/$x -> 404 "Channel not found"
+    may be [created] While it is Down
+        POST /channels/{near}/%1 -> %2
+        | given a variable | variable?variable=X&value=1 | 204 || moved | move?app={app} | 204 || snooped | snoop?spy=both&app={app} | 200
+""")
 class TestCreate:
-    def test_returns_the_near_leg_without_an_application(self, ari, events):
-        """200 with the near leg: Down, at the place of its endpoint (resource_channels.c, ast_ari_channels_create)."""
-        reply = ari.post("/channels/create", {"endpoint": "Local/100@" + ari.context, "app": ari.app,
-                                              "channelId": ari.id("x")})
-        expect(reply, status=200, has={"id": ari.id("x"), "state": "Down", "dialplan": {
-            "context": ari.context, "exten": "100", "priority": 1, "app_name": "", "app_data": ""}})
-
-    def test_brings_the_near_leg_into_the_application(self, ari, events):
-        """At once, and Down as it is (resource_channels.c, stasis_app_exec_call_thread)."""
-        params = {"endpoint": "Local/100@" + ari.context, "app": ari.app, "channelId": ari.id("x"), "appArgs": "q,r"}
-        expect(ari.post("/channels/create", params), status=200)
-        start = expect_lines(events, ari.id("x"), [
-            "ChannelDialplan Stasis({app},q,r) @ {context},100,1 Stasis({app},q,r)", "ChannelVarset STASISSTATUS=",
-            "StasisStart q,r"], {"app": ari.app, "context": ari.context})[-1]
-        if start["channel"]["state"] != "Down":
-            fail(events.request, "a channel that is Down", shown(start))
-
-    def test_leaves_the_far_leg_alone(self, ari, created):
-        """The far leg is there, in no application (core_local.c, local_request)."""
-        expect(ari.get("/channels/" + created.far), status=200, has={"state": "Ring", "dialplan": {
-            "exten": "100", "app_name": ""}})
-
-    def test_subscribes_to_the_near_leg_alone(self, ari, created):
-        """Not to the far one (resource_channels.c, ast_ari_channels_create)."""
-        expect(ari.application(), has={"channel_ids": [created.near]})
-
-    def test_sets_variables_in_order(self, ari, events):
-        """Those of the body, functions too, before it enters the application (resource_channels.c)."""
-        params = {"endpoint": "Local/1@" + ari.context, "app": ari.app, "channelId": ari.id("x")}
-        variables = {"A": "1", "CALLERID(name)": "Zed", "CALLERID(num)": "33", "B": "2"}
-        expect(ari.post("/channels/create", params, json={"variables": variables}), status=200,
-               has={"caller": {"name": "Zed", "number": "33"}})
-        expect_lines(events, ari.id("x"), ["ChannelVarset A=1", "ChannelCallerId Zed <>", "ChannelCallerId Zed <33>",
-                                           "ChannelVarset B=2", "ChannelDialplan Stasis({app})"], {"app": ari.app})
-
-    def test_ends_with_the_near_leg(self, ari, events, created):
-        """ChannelDestroyed shows no application; the far leg goes without a word (resource_channels.c)."""
-        expect(ari.delete("/channels/" + created.near), status=204)
-        expect_lines(events, created.near, [
-            "ChannelHangupRequest 32 soft", "StasisEnd", "ChannelVarset STASISSTATUS=SUCCESS",
-            "ChannelDestroyed 16 @ {context},100,1 ()"], created.names)
-        ari.eventually("/channels/" + created.far, **NO_CHANNEL)
-
-    def test_does_not_end_with_the_idle_leg(self, ari, events, created):
-        """DELETE of the far leg that nobody called is 204 and does nothing (channel.c, ast_softhangup)."""
-        expect(ari.delete("/channels/" + created.far), status=204)
-        events.expect_none("StasisEnd", channel=created.near)
-        expect(ari.get("/channels/" + created.near), status=200)
-
-    def test_dies_at_once_without_an_active_application(self, ari, events):
-        """The request is 200; then the channel goes (resource_channels.c, stasis_app_exec_call_thread)."""
-        params = {"endpoint": "Local/1@" + ari.context, "app": ari.id("none"), "channelId": ari.id("x")}
-        expect(ari.post("/channels/create", params), status=200)
-        ari.eventually("/channels/" + ari.id("x"), **NO_CHANNEL)
-
-    @rows("operation", ("given a variable", "variable?variable=X&value=1"), ("moved", "move?app={app}"),
-          ("snooped", "snoop?spy=both&app={app}"))
-    def test_may_be(self, ari, created, operation):
-        """While it is Down (resource_channels.c)."""
-        reply = ari.post("/channels/%s/%s" % (created.near, filled(operation, created.names)))
-        expect(reply, status=200 if "snoop" in operation else 204)
+    """A channel is made and not dialled (resource_channels.c)."""
 
 
+@script("""
+    calls the far leg [created] Dial with the whole dial string on the near leg; the far one starts (ast_ari_channels_dial; core_local.c)
+        POST /channels/{near}/dial -> 204
+        await Dial {near} {"dialstatus": "", "dialstring": "100@{context}"}
+        await StasisStart {"channel": {"id": "{far}", "state": "Ring"}}
+    tells of [dialled] Dial with a status; no second StasisStart (res_stasis.c)
+        POST /channels/{far}/%1 -> 204
+        hasten 0.5 s
+        {near}: %2
+        never StasisStart {near}
+        | ringing | ring | ChannelStateChange Ringing; Dial RINGING || progress | dtmf?dtmf=1 | Dial PROGRESS; ChannelDtmfReceived 1
+        | the answer | answer | ChannelStateChange Up; Dial ANSWER
+    tells the dial string no more with [dialled] It is empty beside a status
+        POST /channels/{far}/%1 -> 204
+        await Dial {near} {"dialstatus": "%2", "dialstring": ""}
+        | ringing | ring | RINGING || progress | dtmf?dtmf=1 | PROGRESS || the answer | answer | ANSWER
+    shows the application only its own part of the far leg [dialled] StasisStart to StasisEnd: nothing before or after (res_stasis.c)
+        DELETE /channels/{near} -> 204
+        {far}: ChannelHangupRequest 16; StasisEnd
+        eventually GET /channels/{far} -> 404 "Channel not found"
+        never ChannelDestroyed {far}
+    ends when the far leg refuses [dialled] The near leg ends with its cause, and without a last Dial
+        DELETE /channels/{far}?reason=busy -> 204
+        {near}: ChannelHangupRequest 17; StasisEnd; ChannelVarset STASISSTATUS=SUCCESS; ChannelDestroyed 17 @ {context},100,1 ()
+    ends when there is nowhere to go No ChannelHangupRequest, cause 16 (core_local.c)
+        POST /channels/create?endpoint=Local/1@none-{app}&app={app}&channelId=$x -> 200
+        await StasisStart $x
+        forget
+        POST /channels/$x/dial -> 204
+        $x: StasisEnd; ChannelVarset STASISSTATUS=SUCCESS; ChannelDestroyed 16
+    ends after its timeout [created] A second later the near leg is hung up as by DELETE (app_control_dial)
+        POST /channels/{near}/dial?timeout=1 -> 204
+        hasten 1 s
+        {near}: Dial; ChannelHangupRequest 32 soft; StasisEnd; ChannelVarset STASISSTATUS=SUCCESS; ChannelDestroyed 16
+    takes variables and connected line of a caller [call] What it lets inherit, and its caller id (ast_ari_channels_dial)
+        POST /channels/{far}/variable?variable=__X&value=1 -> 204
+        POST /channels/{far}/variable?variable=CALLERID(all)&value=Ora%20%3C5%3E -> 204
+        await ChannelCallerId {far}
+        POST /channels/create?endpoint=Local/100@{context}&app={app}&channelId=$x -> 200
+        await StasisStart $x
+        forget
+        POST /channels/$x/dial?caller={far} -> 204
+        $x: ChannelVarset __X=1; ChannelConnectedLine Ora <5>; Dial
+    ignores an unknown caller [created] 204 (ast_ari_channels_dial)
+        POST /channels/{near}/dial?caller=$none -> 204
+        await StasisStart {far}
+    refuses a channel that [unanswered] 409 (ast_ari_channels_dial)
+        %2
+        %3
+        POST /channels/%1/dial -> 409 "Channel is not in the 'Down' state"
+        | is in Ring | {far} || is Up | {near} | POST /channels/{far}/answer -> 204 | await StasisStart {near}
+    refuses a second time [departure, dialled] A channel that is being dialled is refused; it ends an Asterisk 16
+        POST /channels/{near}/dial -> 409 "Channel is not in the 'Down' state"
+    counts its timeout from its turn and not from the request [near_recorded] It rings when the recording is over; an answer takes the timer back
+        POST /channels/{near}/dial?timeout=1 -> 204
+        let 0.6 s pass
+        POST /recordings/live/$r/stop -> 204
+        await StasisStart {far}
+        let 0.6 s pass
+        POST /channels/{far}/answer -> 204
+        {near}: RecordingFinished done; Dial; ChannelStateChange Up; Dial ANSWER
+        let 1.1 s pass
+        GET /channels/{near} -> 200
+    is not done when its channel has gone [near_recorded] No Dial, and nobody is called (res_stasis.c, control_dispatch_all)
+        POST /channels/{near}/dial -> 204
+        DELETE /channels/{near} -> 204
+        {near}: ChannelHangupRequest 32 soft; RecordingFinished done; StasisEnd; ChannelVarset STASISSTATUS=SUCCESS; ChannelDestroyed 16
+        never Dial
+        never StasisStart
+""")
 class TestDial:
-    def test_calls_the_far_leg(self, ari, events, created):
-        """Dial with the whole dial string on the near leg; the far one starts (resource_channels.c; core_local.c)."""
-        expect(ari.post("/channels/%s/dial" % created.near), status=204)
-        events.expect("Dial", peer=created.near, dialstatus="", dialstring="100@" + ari.context)
-        events.expect("StasisStart", channel={"id": created.far, "state": "Ring"})
+    """A channel that was created is dialled (control.c)."""
 
-    @rows("operation, lines",
-          ("ringing", "ring", ["ChannelStateChange Ringing", "Dial RINGING"]),
-          ("progress", "dtmf?dtmf=1", ["Dial PROGRESS", "ChannelDtmfReceived 1"]),
-          ("the answer", "answer", ["ChannelStateChange Up", "Dial ANSWER"]))
-    def test_tells_of(self, ari, events, dialled, operation, lines):
-        """Dial with a status and an empty dial string; no second StasisStart (res_stasis.c; control.c)."""
-        expect(ari.post("/channels/%s/%s" % (dialled.far, operation)), status=204)
-        ari.hasten(0.5)
-        for event in expect_lines(events, dialled.near, lines):
-            if event.get("dialstring"):
-                fail(events.request, "an empty dialstring", shown(event))
-        events.expect_none("StasisStart", channel=dialled.near)
-
-    def test_shows_the_application_only_its_own_part_of_the_far_leg(self, ari, events, dialled):
-        """StasisStart to StasisEnd: nothing before or after (res_stasis.c)."""
-        expect(ari.delete("/channels/" + dialled.near), status=204)
-        expect_lines(events, dialled.far, ["ChannelHangupRequest 16", "StasisEnd"])
-        events.expect_none("ChannelDestroyed", channel=dialled.far,
-                           after=lambda: ari.eventually("/channels/" + dialled.far, **NO_CHANNEL) and events.marker())
-
-    def test_ends_when_the_far_leg_refuses(self, ari, events, dialled):
-        """The near leg ends with its cause, and without a last Dial (control.c)."""
-        expect(ari.delete("/channels/" + dialled.far, {"reason": "busy"}), status=204)
-        expect_lines(events, dialled.near, ["ChannelHangupRequest 17", "StasisEnd",
-                                            "ChannelVarset STASISSTATUS=SUCCESS",
-                                            "ChannelDestroyed 17 @ {context},100,1 ()"], dialled.names)
-
-    def test_ends_when_there_is_nowhere_to_go(self, ari, events):
-        """No ChannelHangupRequest, cause 16 (control.c; core_local.c)."""
-        call = create(ari, events, endpoint="Local/1@none-" + ari.app)
-        expect(ari.post("/channels/%s/dial" % call.near), status=204)
-        expect_lines(events, call.near, ["StasisEnd", "ChannelVarset STASISSTATUS=SUCCESS", "ChannelDestroyed 16"])
-
-    def test_ends_after_its_timeout(self, ari, events, created):
-        """timeout=1: a second later the near leg is hung up as by DELETE (control.c, app_control_dial)."""
-        expect(ari.post("/channels/%s/dial" % created.near, {"timeout": 1}), status=204)
-        ari.hasten(1)
-        expect_lines(events, created.near, ["Dial", "ChannelHangupRequest 32 soft", "StasisEnd",
-                                            "ChannelVarset STASISSTATUS=SUCCESS", "ChannelDestroyed 16"])
-
-    def test_takes_variables_and_connected_line_of_a_caller(self, ari, events, call):
-        """caller=ID: what it lets inherit, and its caller id (resource_channels.c, ast_ari_channels_dial)."""
-        for variable, value in (("__X", "1"), ("CALLERID(all)", "Ora <5>")):
-            expect(ari.post("/channels/%s/variable" % call.far, {"variable": variable, "value": value}), status=204)
-        events.expect("ChannelCallerId", channel=call.far)
-        made = create(ari, events)
-        expect(ari.post("/channels/%s/dial" % made.near, {"caller": call.far}), status=204)
-        expect_lines(events, made.near, ["ChannelVarset __X=1", "ChannelConnectedLine Ora <5>", "Dial"])
-
-    def test_ignores_an_unknown_caller(self, ari, events, created):
-        """204 (resource_channels.c, ast_ari_channels_dial)."""
-        expect(ari.post("/channels/%s/dial" % created.near, {"caller": ari.id("none")}), status=204)
-        events.expect("StasisStart", channel=created.far)
-
-    @rows("leg", ("is in Ring", "far"), ("is Up", "near"))
-    def test_refuses_a_channel_that(self, ari, events, unanswered, leg):
-        """409 (resource_channels.c, ast_ari_channels_dial)."""
-        if leg == "near":
-            expect(ari.post("/channels/%s/answer" % unanswered.far), status=204)
-            events.expect("StasisStart", channel=unanswered.near)
-        expect(ari.post("/channels/%s/dial" % getattr(unanswered, leg)), status=409,
-               json=message("Channel is not in the 'Down' state"))
-
-    def test_refuses_a_second_time(self, departure, ari, dialled):
-        """A channel that is being dialled is refused; it ends an Asterisk 16."""
-        expect(ari.post("/channels/%s/dial" % dialled.near), status=409,
-               json=message("Channel is not in the 'Down' state"))
-
-    def test_counts_its_timeout_from_its_turn_and_not_from_the_request(self, ari, events, created):
-        """A dial behind a recording rings when that is over, and an answer takes its timer back (control.c, app_control_dial)."""
-        name = record(ari, "/channels/" + created.near)
-        events.expect("RecordingStarted", recording=name)
-        expect(ari.post("/channels/%s/dial" % created.near, {"timeout": 1}), status=204)
-        ari.let_pass(0.6)
-        expect(ari.post("/recordings/live/%s/stop" % name), status=204)
-        events.expect("StasisStart", channel=created.far)
-        ari.let_pass(0.6)
-        expect(ari.post("/channels/%s/answer" % created.far), status=204)
-        expect_lines(events, created.near, ["RecordingFinished done", "Dial", "ChannelStateChange Up", "Dial ANSWER"])
-        ari.let_pass(1.1)
-        expect(ari.get("/channels/" + created.near), status=200)
-
-    def test_is_not_done_when_its_channel_has_gone(self, ari, events, created):
-        """No Dial, and nobody is called (res_stasis.c, control_dispatch_all)."""
-        name = record(ari, "/channels/" + created.near)
-        events.expect("RecordingStarted", recording=name)
-        expect(ari.post("/channels/%s/dial" % created.near), status=204)
-        expect(ari.delete("/channels/" + created.near), status=204)
-        expect_lines(events, created.near, ["ChannelHangupRequest 32 soft", "RecordingFinished done", "StasisEnd",
-                                            "ChannelVarset STASISSTATUS=SUCCESS", "ChannelDestroyed 16"])
-        events.expect_none("Dial")
-        events.expect_none("StasisStart")
-
-    def test_is_done_once_however_often_it_is_asked_for(self, departure, ari, events, created):
+    def test_is_done_once_however_often_it_is_asked_for(self, departure, ari, events, near_recorded):
         """Behind a recording the channel is still Down: a further dial is refused, or does nothing in its turn."""
-        name = record(ari, "/channels/" + created.near)
-        events.expect("RecordingStarted", recording=name)
+        near, far = near_recorded.near, near_recorded.far
         for _ in range(3):
-            ari.post("/channels/%s/dial" % created.near, {"timeout": 1})
-        expect(ari.post("/recordings/live/%s/stop" % name), status=204)
-        events.expect("StasisStart", channel=created.far)
-        expect(ari.post("/channels/%s/answer" % created.far), status=204)
-        expect_lines(events, created.near, ["RecordingFinished done", "Dial", "ChannelStateChange Up", "Dial ANSWER"])
+            ari.post("/channels/%s/dial" % near, {"timeout": 1})
+        expect(ari.post("/recordings/live/%s/stop" % ari.id("r")), status=204)
+        events.expect("StasisStart", channel=far)
+        expect(ari.post("/channels/%s/answer" % far), status=204)
+        expect_lines(events, near, ["RecordingFinished done", "Dial", "ChannelStateChange Up", "Dial ANSWER"])
         ari.let_pass(1.2)
-        events.expect_none("Dial", peer=created.near)
-        expect(ari.get("/channels/" + created.near), status=200)
+        events.expect_none("Dial", peer=near)
+        expect(ari.get("/channels/" + near), status=200)
 
 
 # --- channels: operations ---
