@@ -232,25 +232,31 @@ class TestConfiguration:
         """As auth_realm shows."""
         assert read_config(tmp_path, USER + "[general]\n" + text + "\n").auth_realm == realm
 
-    @rows("text, line",
-        ("a zero write timeout", "[general]\nwebsocket_write_timeout = 0", 2),
-        ("one with a unit", "[general]\nwebsocket_write_timeout = 100ms", 2),
-        ("one over 31 bits", "[general]\nwebsocket_write_timeout = 2147483648", 2),
-        ("an unknown option of general", "[general]\nnope = 1", 2), ("an unknown option of a user", USER + "nope = 1", 4),
-        ("a section without a type", "[u]\npassword = p", 1),
-        ("a first type that is no user, whatever follows", "[u]\ntype = peer\ntype = user", 2),
-        ("a bad value that a later line corrects", USER + "password_format = md5\npassword_format = plain", 4),
-        ("an option before the first section", "pretty = yes", 1), ("an unclosed bracket", "[general", 1),
-        ("an unclosed parenthesis", "[a](b", 1), ("an unknown template", "[a](b)", 1),
-        ("a continued section that is not there", "[a](+)", 1),
-        ("a continued section that is a template", "[a](!)\ntype = user\n[a](+)", 3),
-        ("a missing include", "[general]\n#include none", 2),
-        ("an include whose quote does not end", "[general]\n#include \"ari.conf", 2))
-    def test_refuses(self, tmp_path, text, line):
-        """The whole file, and tells the line."""
+    NO_TIMEOUT = "websocket_write_timeout must be a whole number from 1 to 2147483647, not "
+
+    @rows("text, line, problem",
+        ("a zero write timeout", "[general]\nwebsocket_write_timeout = 0", 2, NO_TIMEOUT + "'0'"),
+        ("one with a unit", "[general]\nwebsocket_write_timeout = 100ms", 2, NO_TIMEOUT + "'100ms'"),
+        ("one over 31 bits", "[general]\nwebsocket_write_timeout = 2147483648", 2, NO_TIMEOUT + "'2147483648'"),
+        ("an unknown option of general", "[general]\nnope = 1", 2, "unknown option 'nope'"),
+        ("an unknown option of a user", USER + "nope = 1", 4, "unknown option 'nope'"),
+        ("a section without a type", "[u]\npassword = p", 1, "[u] needs type = user"),
+        ("a first type that is no user, whatever follows", "[u]\ntype = peer\ntype = user", 2, "[u] needs type = user"),
+        ("a bad value that a later line corrects", USER + "password_format = md5\npassword_format = plain", 4,
+         "password_format must be plain or crypt, not 'md5'"),
+        ("an option before the first section", "pretty = yes", 1, "an option before the first [section]"),
+        ("an unclosed bracket", "[general", 1, "a '[' without its ']'"),
+        ("an unclosed parenthesis", "[a](b", 1, "a '(' without its ')'"),
+        ("an unknown template", "[a](b)", 1, "no section [b] before this line"),
+        ("a continued section that is not there", "[a](+)", 1, "no section [a] before this line"),
+        ("a continued section that is a template", "[a](!)\ntype = user\n[a](+)", 3, "no section [a] before this line"),
+        ("a missing include", "[general]\n#include none", 2, "the included file none is not there"),
+        ("an include whose quote does not end", "[general]\n#include \"ari.conf", 2, 'the included file "ari.conf is not there'))
+    def test_refuses(self, tmp_path, text, line, problem):
+        """The whole file, and tells line and problem."""
         with pytest.raises(ari_ref.ConfigError) as caught:
             read_config(tmp_path, text + "\n")
-        assert caught.value.args[0] == "%s:%d" % (tmp_path / "ari.conf", line)
+        assert caught.value.args == ("%s:%d" % (tmp_path / "ari.conf", line), problem)
 
     @rows("text, user",
         ("a password keeps colons and inner blanks", USER + "password = a: b", "a: b"),
@@ -310,7 +316,8 @@ class TestHttpConf:
         """Who it says it is, and where it listens."""
         config = self.read("enabled = yes\nbindaddr = ::1\nbindport = 8200\ntlsenable = yes\nservername = <me>\nprefix = pbx\n")
         page = ari_ref.status_page("GET", config).content[2].decode()
-        assert all(words in page for words in ("&lt;me&gt;", "/pbx", "http ::1:8200, https ::1:8089"))
+        assert "<h1>&lt;me&gt;</h1>" in page
+        assert "<p>ARI is served below /pbx/ari; listening, as configured, on http ::1:8200, https ::1:8089.</p>" in page
 
     def test_has_defaults(self):
         found = self.read("")
@@ -401,6 +408,7 @@ class TestExtensionsConf:
         ("an application that is not known", "exten => 1,1,Dial(SIP/x)", "the application Dial is not known"),
         ("what is no step", "exten => 1", "no EXTEN,PRIORITY"), ("a hint", "exten => 1,hint,SIP/x", "no EXTEN,PRIORITY"),
         ("a step of nothing", "same => n,NoOp()", "no EXTEN,PRIORITY"),
+        ("an include at some times", "include => d,9:00-17:00,mon-fri", "the times of an include have no effect here, it always counts"),
         ("another line", "switch => Realtime", "switch has no effect"))
     def test_warns_of(self, text, words):
         assert any("extensions.conf:2: " + words in warning for warning in plan_of(text).warnings)
@@ -969,11 +977,21 @@ class TestSoundFiles:
         """In ms, None for a sound that does not exist."""
         assert sounds.length_ms(name, language) == length
 
+    @rows("name, language, found",
+        ("by its language", "half", "en", ("en/half.ulaw", "ulaw")), ("by the language of a region", "half", "en_GB", ("en/half.ulaw", "ulaw")),
+        ("in French by that of a region", "only", "fr_CA", None), ("in English else", "deep/one", "fr", ("en/deep/one.wav", "wav")),
+        ("but not where a telephone can not speak it", "odd", "en", None), ("nor where there is none", "none", "en", None))
+    def test_are_found_to_be_said(self, sounds, name, language, found):
+        """The path and the suffix of a file."""
+        assert sounds.file(name, language) == (found and (os.path.join(sounds.folder, found[0]), found[1]))
+
     def test_list(self, sounds):
         """Every file is listed with its codec; a description goes with its sound."""
         assert sorted(sounds.listed()) == [
             ("deep/one", "en", "slin"), ("half", "en", "ulaw"), ("odd", "en", "g722"), ("only", "fr", "gsm")]
         assert sounds.texts == {"half": "Half a second."}
+        assert ari_ref.sounds_json(stasis_with(sounds=sounds), "en", "ulaw") == {
+            "half": {"id": "half", "text": "Half a second.", "formats": [{"language": "en", "format": "ulaw"}]}}
 
     @rows("uri, language, outcome",
         ("a number succeeds at once in another language", "number:7", "fr", ("succeeds", 0)),
@@ -8298,14 +8316,16 @@ class TestShape:
                      for api in ari_ref.described_resource(name)["apis"] for operation in api["operations"]]
         assert sorted(described) == sorted(served) and (len(served), len(ari_ref.OPERATIONS)) == (98, 68)
 
-    @rows("place, handler",
-          ("an argument without a kind that is not in the path", "GET /new/{id}", lambda other: None),
-          ("a method that its path has already", "GET /channels", lambda stasis: None))
-    def test_a_declaration_does_not_fit_its_function_with(self, place, handler):
+    @rows("place, handler, problem",
+          ("an argument without a kind that is not in the path", "GET /new/{id}", lambda other: None, "other has no kind, and is not in /new/{id}"),
+          ("a part of the path that is no argument", "GET /new/{id}", lambda stasis: None, "/new/{id} has parts that x_y does not name"),
+          ("a method that its path has already", "GET /channels", lambda stasis: None, "GET /channels is declared twice"))
+    def test_a_declaration_does_not_fit_its_function_with(self, place, handler, problem):
         """It is an error at import."""
         handler.__name__ = "x_y"
-        with pytest.raises(TypeError):
+        with pytest.raises(TypeError) as caught:
             ari_ref.operation(place)(handler)
+        assert str(caught.value) == problem
 
 
 def run(*arguments):
@@ -8579,6 +8599,10 @@ class TestCommandLine:
         ("ari.conf", "ari.conf:2: allowed_origins: an origin is scheme://host", "allowed_origins = localhost:3000"),
         ("ari.conf", "ari.conf:2: allowed_origins: an origin is scheme://host", "allowed_origins = http://a/"),
         ("ari.conf", "ari.conf:2: allowed_origins: a browser sends an origin in small letters", "allowed_origins = http://A"),
+        ("ari.conf", "and without a usual port", "allowed_origins = http://a:80"),
+        ("ari.conf", "and without a usual port", "allowed_origins = https://a:443"),
+        ("http.conf", "http.conf:2: prefix: no path holds that", "prefix = a b"),
+        ("http.conf", "http.conf:2: prefix: it begins with a slash of its own", "prefix = /a"),
         ("ari.conf", "ari.conf:2: pretty: it is neither yes nor no", "pretty = maybe"),
         ("ari.conf", "ari.conf:2: auth_realm: ${...} is not replaced", "auth_realm = ${REALM}"),
         ("ari.conf", "ari.conf:2: auth_realm: its quotation mark ends", 'auth_realm = a"b'),
@@ -8845,6 +8869,41 @@ class TestLimits:
                 for more in iter(lambda: sock.recv(65536), b""):
                     data += more
         return data
+
+    def test_bytes_that_wait_are_those_that_were_not_sent(self, monkeypatch):
+        """Who reads may be sent more than may wait (MAX_QUEUED_BYTES)."""
+        monkeypatch.setattr(ari_ref, "MAX_QUEUED_BYTES", 20_000)
+        with hosting("reads") as (_, client):
+            events = client.events()
+            for number in range(40):
+                expect(client.user_event("e%d" % number, json={"variables": {"text": "x" * 2000}}), status=204)
+                events.expect("ChannelUserevent", eventname="e%d" % number)
+
+    def test_states_of_a_telephone_that_may_be_waited_for(self, plain, monkeypatch):
+        """The newest are kept (MAX_REACHED)."""
+        monkeypatch.setattr(ari_ref, "MAX_REACHED", 3)
+        phone = plain.phone("PJSIP/alice", context="nowhere")
+        reached = plain.stasis.endpoints["PJSIP/alice"].reached
+        reached.extend((number, "Up") for number in range(5))
+        assert [number for number, _ in reached] == [2, 3, 4] and phone.show()["state"] == "NOT_INUSE"
+
+    def test_the_end_of_a_connection_is_seen_at_once(self, plain, monkeypatch):
+        """However long the server still reads (LINGER_SECONDS)."""
+        monkeypatch.setattr(ari_ref, "LINGER_SECONDS", 60.0)
+        assert self.talk(plain, b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n").startswith(b"HTTP/1.1 404")
+
+    def test_device_states_of_applications_that_are_gone(self, plain, monkeypatch):
+        """Those that went last keep what they follow (MAX_IDLE_APPLICATIONS)."""
+        monkeypatch.setattr(ari_ref, "MAX_IDLE_APPLICATIONS", 2)
+        with Client(ServerUnderTest(plain.url, plain), "gone") as client:
+            for name in "abc":
+                events = client.events(name)
+                expect(client.post("/applications/%s/subscription?eventSource=deviceState:%s" % (name, name)), status=200)
+                events.close()
+            client.events("d")
+            for name, kept in (("a", []), ("b", ["b"]), ("c", ["c"])):
+                client.events(name)
+                expect(client.get("/applications/" + name), has={"device_names": kept})
 
     @rows("begin, line, most, more", ("a head", b"GET / HTTP/1.1\r\nConnection: close\r\n", b"x\r\n", b"404", b"413"),
           ("trailers", CHUNKED + b"Connection: close\r\n\r\n2\r\n{}\r\n0\r\n", b"a: b\r\n", b"401", b"400"))
@@ -9362,6 +9421,9 @@ class Hosted:
         | an application that nobody hears | sockets/none | DELETE | 404
         | an event that is none | events/{app} [] | POST | 400 || an event for nobody | events/none {} | POST | 404
         | nothing of that name | nothing | POST | 404 || a method that it has not | quiet | POST | 405
+    takes flags in any case, and any text
+        POST /control/faults?path=/bridges&status=500&message=a%0Ab -> 200 {"message": "a\\nb"}
+        POST /control/faults?path=/bridges&drop=TRUE -> 200
     takes null as not given In JSON
         PUT /control/phones/PJSIP/x {"context": null, "answers": null} -> 200
         GET /control/phones/PJSIP/x -> 200 {"context": "default"}
@@ -9849,10 +9911,10 @@ class TestVoices:
             bot.program.sock.sendto(short, bot.program.place)
         for first, payload in (
                 (b"\x40\0", b"x"), (b"\x8f\0", b"x"), (b"\x90\0", b"\0\0\xff\xff"), (b"\xa0\0", b"\xff"), (b"\x80\0", b""),
-                (b"\x80\x65", b"\5\n\0\xa0"), (b"\x80\x8d", b"x"), (b"\xb1\0", b"CSRC\0\0\0\1EXTEgood\0\0\3")):
+                (b"\x80\x65", b"\5\n\0\xa0"), (b"\x80\x8d", b"x"), (b"\xb1\0", b"CSRC\0\0\0\1EXTEgood\0\0\3"), (b"\x81\0", b"CSRCfine")):
             bot.program.sock.sendto(first + struct.pack(">HII", 1, 2, 3) + payload, bot.program.place)
-        until(lambda: bot.server.received(bot.media))
-        assert bot.server.received(bot.media) == b"good"
+        until(lambda: len(bot.server.received(bot.media)) >= 8)
+        assert bot.server.received(bot.media) == b"goodfine"
 
     def test_a_line_without_its_channel_is_closed(self, bot, monkeypatch):
         """Its socket goes with the channel; one that never got a channel after a while (UNUSED_SECONDS)."""
@@ -9994,6 +10056,10 @@ class TestVoices:
         PUT {alice} -> 200
         DELETE /channels/{call} -> 204
         GET {alice} -> 200 {"state": "NOT_INUSE"}
+    is unavailable as a device before it was ever registered
+        PUT /control/phones/PJSIP/new?registered=false -> 200
+        GET /deviceStates/PJSIP%2Fnew -> 200 {"state": "UNAVAILABLE"}
+        GET /endpoints/PJSIP/new -> 200 {"state": "offline"}
     has a device state [phones] Computed at its first ring, its answer, its end (chan_pjsip.c, chan_pjsip_devicestate)
         GET {alice} -> 200 {"state": "NOT_INUSE"}
         POST /channels?endpoint=PJSIP/alice&app={app} -> 200
