@@ -2728,6 +2728,8 @@ SLASH = "ARI URLs do not end with a slash. Try /ari%s"
 
 
 class TestRequestLine:
+    """The first line of a request (http.c)."""
+
     @rows("line",
           ("as RFC 9112 has it", "GET {path} HTTP/1.1"),
           ("method in small letters", "get {path} HTTP/1.1"),
@@ -2737,17 +2739,17 @@ class TestRequestLine:
           ("blanks before and between", "  GET   {path}   HTTP/1.1"),
           ("tabs instead of blanks", "GET\t{path}\tHTTP/1.1"))
     def test_is_understood(self, ari, line):
-        """Method and target end at blanks; the rest is not looked at (http.c, httpd_process_request)."""
+        """Method and target end at blanks; the rest is not looked at (httpd_process_request)."""
         reply = ari.raw(head(line.format(path=ari.ping), ari.authorization))
         expect(reply, status=200, has={"ping": "pong"}, closes=False)
         assert reply.version == "HTTP/1.1"
 
     def test_may_end_with_a_bare_line_feed(self, ari):
-        """LF ends a line as CR LF does (http.c, httpd_process_request)."""
+        """LF ends a line as CR LF does (httpd_process_request)."""
         expect(ari.raw("GET %s HTTP/1.1\n%s\n\n" % (ari.ping, ari.authorization)), status=200)
 
     def test_needs_no_host(self, ari):
-        """A request without Host is answered (http.c, httpd_process_request)."""
+        """A request without Host is answered (httpd_process_request)."""
         expect(ari.raw(head("GET %s HTTP/1.1" % ari.ping, ari.authorization)), status=200)
 
     @rows("line",
@@ -2756,7 +2758,7 @@ class TestRequestLine:
           ("empty line", ""),
           ("blanks alone", "   "))
     def test_without_a_target_is_refused(self, ari, line):
-        """No second word: HTML 400 at once, before any header is read (http.c, httpd_process_request)."""
+        """No second word: HTML 400 at once, before any header is read (httpd_process_request)."""
         expect(ari.raw(line + "\r\n"), status=400, page="Invalid Request", closes=True)
 
     @rows("target",
@@ -2770,37 +2772,39 @@ class TestRequestLine:
           ("longer first segment", "/arix/asterisk/ping"),
           ("root of the server", "/"))
     def test_with_a_target_outside_ari_is_not_found(self, ari, target):
-        """What does not start with /ari is HTML 404 (http.c, handle_uri)."""
+        """What does not start with /ari is HTML 404 (handle_uri)."""
         line = "GET" + ari.ping if target is None else "GET " + target.format(path=ari.ping, bare=ari.ping[1:])
         expect(ari.raw(head(line + " HTTP/1.1", ari.authorization)), closes=False, **NOT_HERE)
 
     @rows("method", ("POST", "POST"), ("OPTIONS", "OPTIONS"), ("HEAD", "HEAD"), ("an unknown method", "PATCH"))
     def test_outside_ari_is_not_found_for_any_method(self, ari, method):
-        """Outside /ari neither method nor credentials matter (http.c, handle_uri)."""
+        """Outside /ari neither method nor credentials matter (handle_uri)."""
         expect(ari.request(method, target="/nothing-here?x=y", auth=None), headers={"WWW-Authenticate": None,
                "Allow": None}, **NOT_HERE)
 
     @rows("line_end, fill", ("with CR LF", "\r\n", 1), ("with LF", "\n", 0))
     def test_may_have_4095_bytes(self, ari, line_end, fill):
-        """4095 bytes with the line end are read (http.c, MAX_HTTP_LINE_LENGTH)."""
+        """4095 bytes with the line end are read (MAX_HTTP_LINE_LENGTH)."""
         line = "GET %s?x= HTTP/1.1" % ari.ping
         line = line.replace("x=", "x=" + "y" * (4094 - fill - len(line)))
         expect(ari.raw(line + line_end + head(ari.authorization)), status=200)
 
     @rows("length", ("by one byte", 4096), ("by far", 9000))
     def test_beyond_4095_bytes_is_refused(self, ari, length):
-        """More is HTML 400 and the end of the connection, before headers are read (http.c, httpd_process_request)."""
+        """More is HTML 400 and the end of the connection, before headers are read (httpd_process_request)."""
         line = "GET %s?x= HTTP/1.1" % ari.ping
         expect(ari.raw(head(line.replace("x=", "x=" + "y" * (length - 2 - len(line))))), status=400,
                page="Request line too long", closes=True)
 
     @rows("text", ("nothing at all was sent but a word", "GET"), ("the target has begun", "GET /ari/asterisk"))
     def test_that_ends_with_the_connection_is_a_timeout(self, ari, text):
-        """End of the stream inside the line is told as silence is: HTML 400 Timeout (http.c, httpd_process_request)."""
+        """End of the stream inside the line is told as silence is: HTML 400 Timeout (httpd_process_request)."""
         expect(ari.raw(text, half_close=True), status=400, page="Timeout", closes=True)
 
 
 class TestHeaderLines:
+    """The fields of a head (http.c)."""
+
     @rows("lines",
           ("name in odd case, blanks around the value", "aUTHORIZATION:   {basic}   \r\n\r\n"),
           ("blank before the colon", "Authorization :{basic}\r\n\r\n"),
@@ -2811,7 +2815,7 @@ class TestHeaderLines:
            "garbage\r\n: value\r\nEmpty:\r\nAuthorization: {basic}\r\n\r\n"),
           ("another field that is folded", "Authorization: {basic}\r\nX-Folded: one\r\n two\r\n\tthree: four\r\n\r\n"))
     def test_are_understood(self, ari, lines):
-        """Name before the first colon, value trimmed, other lines skipped (http.c, http_request_headers_get)."""
+        """Name before the first colon, value trimmed, other lines skipped (http_request_headers_get)."""
         lines = lines.replace("{basic}", basic(setting("ARI_AUTH")))
         expect(ari.raw("GET %s HTTP/1.1\r\n%s" % (ari.ping, lines)), status=200, closes=False)
 
@@ -2819,48 +2823,50 @@ class TestHeaderLines:
           ("a blank before the name", " Authorization: {basic}\r\n\r\n"),
           ("a value folded to the next line", "Authorization: Basic\r\n {token}\r\n\r\n"))
     def test_do_not_hold_credentials_with(self, ari, lines):
-        """A leading blank belongs to the name, and there is no folding (http.c, http_request_headers_get)."""
+        """A leading blank belongs to the name, and there is no folding (http_request_headers_get)."""
         value = basic(setting("ARI_AUTH"))
         lines = lines.replace("{basic}", value).replace("{token}", value.split()[1])
         expect(ari.raw("GET %s HTTP/1.1\r\n%s" % (ari.ping, lines)), **UNAUTHORIZED)
 
     def test_may_be_100_fields(self, ari):
-        """100 fields are read (http.c, MAX_HTTP_REQUEST_HEADERS)."""
+        """100 fields are read (MAX_HTTP_REQUEST_HEADERS)."""
         fields = ["X-%d: v" % number for number in range(99)]
         expect(ari.raw(head("GET %s HTTP/1.1" % ari.ping, ari.authorization, *fields)), status=200)
 
     @rows("outside", ("a resource of ARI", False), ("a target outside ARI", True))
     def test_beyond_100_fields_are_refused_for(self, ari, outside):
-        """The 101st field is HTML 413 and the end, whatever was asked for (http.c, httpd_process_request)."""
+        """The 101st field is HTML 413 and the end, whatever was asked for (httpd_process_request)."""
         fields = ["X-%d: v" % number for number in range(101)]
         expect(ari.raw(head("GET %s HTTP/1.1" % ("/nothing" if outside else ari.ping), *fields)), status=413,
                page="Too many headers", closes=True)
 
     def test_that_are_no_fields_do_not_count(self, ari):
-        """Only name, colon and value make a field of the 100 (http.c, http_request_headers_get)."""
+        """Only name, colon and value make a field of the 100 (http_request_headers_get)."""
         lines = ["X-%d: v" % number for number in range(99)] + ["nothing", ": value", "Empty:"] * 3
         expect(ari.raw(head("GET %s HTTP/1.1" % ari.ping, ari.authorization, *lines)), status=200)
 
     def test_may_have_4095_bytes(self, ari):
-        """4095 bytes with CR LF are read (http.c, MAX_HTTP_LINE_LENGTH)."""
+        """4095 bytes with CR LF are read (MAX_HTTP_LINE_LENGTH)."""
         expect(ari.raw(head("GET %s HTTP/1.1" % ari.ping, ari.authorization, "X-Long: " + "z" * 4085)), status=200)
 
     @rows("length", ("by one byte", 4086), ("by far", 6000))
     def test_beyond_4095_bytes_are_refused(self, ari, length):
-        """A longer header line is HTML 400 and the end of the connection (http.c, http_request_headers_get)."""
+        """A longer header line is HTML 400 and the end of the connection (http_request_headers_get)."""
         expect(ari.raw("GET %s HTTP/1.1\r\nX-Long: %s\r\n" % (ari.ping, "z" * length)), status=400,
                page="Header line too long", closes=True)
 
     def test_that_end_with_the_connection_are_a_timeout(self, ari):
-        """End of the stream inside the head is HTML 400 Timeout (http.c, http_request_headers_get)."""
+        """End of the stream inside the head is HTML 400 Timeout (http_request_headers_get)."""
         expect(ari.raw("GET %s HTTP/1.1\r\nHost: x" % ari.ping, half_close=True), status=400, page="Timeout",
                closes=True)
 
 
 class TestTransferEncoding:
+    """Codings of a body (http.c)."""
+
     @rows("value", ("identity", "identity"), ("Identity", "Identity"))
     def test_that_changes_nothing_is_taken(self, ari, value):
-        """`identity` is as no Transfer-Encoding (http.c, get_transfer_encoding); ari_ref refuses it: a departure."""
+        """`identity` is as no Transfer-Encoding (get_transfer_encoding); ari_ref refuses it: a departure."""
         if STRICT:
             pytest.skip("a departure: refused by ari_ref, see TestAmbiguousFraming")
         expect(ari.raw(head("GET %s HTTP/1.1" % ari.ping, ari.authorization, "Transfer-Encoding: " + value)),
@@ -2869,7 +2875,7 @@ class TestTransferEncoding:
     @rows("target, value",
           ("gzip", "PING", "gzip"), ("a list", "PING", "gzip, chunked"), ("outside ARI", "/nothing", "deflate"))
     def test_that_is_not_known_is_501(self, ari, target, value):
-        """Another coding is HTML 501, before credentials and target are looked at (http.c, httpd_process_request)."""
+        """Another coding is HTML 501, before credentials and target are looked at (httpd_process_request)."""
         target = target.replace("PING", ari.ping)
         expect(ari.raw(head("GET %s HTTP/1.1" % target, "Transfer-Encoding: " + value)), status=501,
                phrase="Unimplemented", page="Unsupported Transfer-Encoding.", closes=True)
@@ -2877,22 +2883,24 @@ class TestTransferEncoding:
     @rows("field", ("that is bad", "Content-Length: bad"), ("with a blank before the colon", "Content-Length : 2"),
           ("that is empty", "Content-Length:"))
     def test_is_looked_at_before_the_length(self, ari, field):
-        """An unknown coding is told before a Content-Length (http.c, httpd_process_request)."""
+        """An unknown coding is told before a Content-Length (httpd_process_request)."""
         expect(ari.raw(head("GET %s HTTP/1.1" % ari.ping, field, "Transfer-Encoding: x")), status=501,
                phrase="Unimplemented", closes=True)
 
 
 class TestContentLength:
+    """The length of a body (http.c)."""
+
     @rows("target, value",
           ("letters", "PING", "abc"), ("below zero", "PING", "-5"), ("above 31 bits", "PING", "2147483648"),
           ("letters, outside ARI", "/nothing", "abc"))
     def test_that_is_no_number_is_refused(self, ari, target, value):
-        """No digits, or a negative number of 32 bits: HTML 400 before credentials (http.c, get_content_length)."""
+        """No digits, or a negative number of 32 bits: HTML 400 before credentials (get_content_length)."""
         expect(ari.raw(head("GET %s HTTP/1.1" % target.replace("PING", ari.ping), "Content-Length: " + value)),
                **BAD_LENGTH)
 
     def test_may_have_leading_zeros(self, ari):
-        """025 is 25 (http.c, get_content_length)."""
+        """025 is 25 (get_content_length)."""
         expect(ari.raw(head("POST %s HTTP/1.1" % ari.path(PROBE), ari.authorization, "Content-Type: application/json",
                             "Content-Length: 025") + '{"maxDurationSeconds":-1}'), **NEGATIVE)
 
@@ -2901,7 +2909,7 @@ class TestContentLength:
           ("no type", "PING", None, {"status": 200}),
           ("a target outside ARI", "/nothing", "application/json", NOT_HERE))
     def test_of_a_body_that_nobody_reads_is_skipped(self, ari, target, content_type, expected):
-        """A body of no use is thrown away and the connection goes on after it (http.c, ast_http_body_discard)."""
+        """A body of no use is thrown away and the connection goes on after it (ast_http_body_discard)."""
         fields = ["Content-Type: " + content_type] if content_type else []
         request = head("GET %s HTTP/1.1" % target.replace("PING", ari.ping), ari.authorization, "Content-Length: 10",
                        *fields)
@@ -2909,6 +2917,8 @@ class TestContentLength:
 
 
 class TestAmbiguousFraming:
+    """A head that two readers could read differently: departure 2."""
+
     @rows("fields",
           ("a plus sign", ["Content-Length: +2"]),
           ("text after the number", ["Content-Length: 2abc"]),
@@ -2952,25 +2962,29 @@ class TestAmbiguousFraming:
 # --- HTTP: connections and answers ---
 
 class TestStatusPage:
+    """The page of the server itself (http.c)."""
+
     @rows("target", ("its name", "/httpstatus"), ("any case", "/HttpStatus"), ("a slash behind it", "/httpstatus/"), ("a query", "/httpstatus?a=b"))
     def test_is_there_by(self, ari, target):
-        """200 with a page, for whoever asks, and without a type (http.c, httpstatus_callback)."""
+        """200 with a page, for whoever asks, and without a type (httpstatus_callback)."""
         reply = ari.raw(head("GET %s%s HTTP/1.1" % (ari.path("").rpartition("/ari")[0], target)))
         expect(reply, status=200, closes=False)
         assert b"<html>" in reply.body and "content-type" not in {name.lower() for name, _ in reply.headers}
 
     @rows("method", ("POST", "POST"), ("PUT", "PUT"), ("DELETE", "DELETE"), ("OPTIONS", "OPTIONS"))
     def test_has_no_other_method(self, ari, method):
-        """501 and a page (http.c, httpstatus_callback)."""
+        """501 and a page (httpstatus_callback)."""
         expect(ari.raw(head("%s %s/httpstatus HTTP/1.1" % (method, ari.path("").rpartition("/ari")[0]), "Content-Length: 0")), status=501,
                page="Attempt to use unimplemented / unsupported method", closes=False)
 
     def test_is_all_there_is(self, ari):
-        """Nothing is below it (http.c, handle_uri)."""
+        """Nothing is below it (handle_uri)."""
         expect(ari.raw(head("GET %s/httpstatus/x HTTP/1.1" % ari.path("").rpartition("/ari")[0])), status=404, closes=False)
 
 
 class TestConnection:
+    """A connection, and when it ends (http.c)."""
+
     @rows("line, fields, expected",
           ("a success", "GET PING HTTP/1.1", ["AUTH"], {"status": 200}),
           ("HTTP/1.0", "GET PING HTTP/1.0", ["AUTH"], {"status": 200}),
@@ -2983,7 +2997,7 @@ class TestConnection:
           ("an unknown method", "PATCH PING HTTP/1.1", ["AUTH"], {"status": 405, "json": message("Invalid method")}),
           ("a target outside ARI", "GET /nothing HTTP/1.1", [], NOT_HERE))
     def test_stays_open_after(self, ari, line, fields, expected):
-        """Only a first Connection field that is exactly close ends it (http.c, httpd_process_request)."""
+        """Only a first Connection field that is exactly close ends it (httpd_process_request)."""
         line = line.replace("PING", ari.ping).replace("ARI", ari.path(""))
         expect(ari.raw(head(line, *[field.replace("AUTH", ari.authorization) for field in fields])), closes=False,
                **expected)
@@ -3002,7 +3016,7 @@ class TestConnection:
           ("an unknown resource", "GET ARI/nothing HTTP/1.1", ["AUTH", "Connection: close"], NO_RESOURCE),
           ("a target outside ARI", "GET /nothing HTTP/1.1", ["Connection: close"], NOT_HERE))
     def test_ends_when_asked_to_with(self, ari, line, fields, expected):
-        """Connection: close is answered in kind, and the connection ends (http.c, ast_http_send)."""
+        """Connection: close is answered in kind, and the connection ends (ast_http_send)."""
         line = line.replace("PING", ari.ping).replace("ARI", ari.path(""))
         expect(ari.raw(head(line, *[field.replace("AUTH", ari.authorization) for field in fields])), closes=True,
                **expected)
@@ -3017,13 +3031,13 @@ class TestConnection:
             expect(connection.reply("4 requests at once: " + ", ".join(lines)), status=status, has=state)
 
     def test_drops_what_follows_a_closing_answer(self, ari):
-        """After Connection: close later requests are not answered (http.c, httpd_helper_thread)."""
+        """After Connection: close later requests are not answered (httpd_helper_thread)."""
         again = head("GET %s HTTP/1.1" % ari.ping, ari.authorization)
         expect(ari.raw(head("GET %s HTTP/1.1" % ari.ping, ari.authorization, "Connection: close") + again), status=200,
                closes=True)
 
     def test_goes_on_right_after_a_body_that_was_read(self, ari):
-        """The next request starts at the byte after the body (http.c, http_body_read_contents)."""
+        """The next request starts at the byte after the body (http_body_read_contents)."""
         first = head("POST %s HTTP/1.1" % ari.path(PROBE), ari.authorization, "Content-Type: application/json",
                      "Content-Length: 25") + '{"maxDurationSeconds":-1}'
         reply = ari.raw(first + head("GET %s HTTP/1.1" % ari.ping, ari.authorization))
@@ -3031,7 +3045,7 @@ class TestConnection:
         expect(reply.connection.reply("the second request of a pair"), status=200)
 
     def test_takes_a_line_end_after_a_body_for_a_request(self, ari):
-        """CR LF after a body is the next, empty, request line: HTML 400 (http.c, httpd_process_request)."""
+        """CR LF after a body is the next, empty, request line: HTML 400 (httpd_process_request)."""
         first = head("POST %s HTTP/1.1" % ari.path(PROBE), ari.authorization, "Content-Type: application/json",
                      "Content-Length: 25") + '{"maxDurationSeconds":-1}\r\n'
         reply = ari.raw(first)
@@ -3039,16 +3053,18 @@ class TestConnection:
         expect(reply.connection.reply("CR LF after the body"), status=400, page="Invalid Request", closes=True)
 
     def test_that_is_half_closed_after_a_request_gets_its_answer(self, ari):
-        """End of the stream after a whole request does not matter to it (http.c, httpd_process_request)."""
+        """End of the stream after a whole request does not matter to it (httpd_process_request)."""
         expect(ari.raw(head("GET %s HTTP/1.1" % ari.ping, ari.authorization), half_close=True), status=200)
 
     def test_that_is_half_closed_inside_a_body_gets_400(self, ari):
-        """A body that does not come is 400 and the end of the connection (http.c, http_body_read_contents)."""
+        """A body that does not come is 400 and the end of the connection (http_body_read_contents)."""
         expect(ari.raw(head("POST %s HTTP/1.1" % ari.path(PROBE), ari.authorization, "Content-Type: application/json",
                             "Content-Length: 25") + '{"max', half_close=True), closes=True, **UNPARSED)
 
 
 class TestAnswer:
+    """What every answer has (http.c)."""
+
     @rows("asked, expected, fields",
           ("a success", ("GET", "/asterisk/ping"), {"status": 200}, {"Content-type": "application/json"}),
           ("no content", ("DELETE", "/deviceStates/Stasis:none"), {"status": 204, "body": b""}, {"Content-Length": "0",
@@ -3057,7 +3073,7 @@ class TestAnswer:
           ("an unknown method", ("HEAD", "/channels"), {"status": 405, "json": message("Invalid method")},
            {"Content-type": "application/json", "Allow": "OPTIONS,GET,POST"}))
     def test_says_who_when_and_that_it_is_not_to_be_kept(self, ari, asked, expected, fields):
-        """Server, Date and Cache-Control are on every answer; a type only with a body (http.c, ast_http_send)."""
+        """Server, Date and Cache-Control are on every answer; a type only with a body (ast_http_send)."""
         date = re.compile(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT")
         fields = dict(fields, Date=date, Server=re.compile(r"\S.*"), **{"Cache-Control": "no-cache, no-store"})
         expect(ari.request(*asked), headers=fields, **expected)
@@ -3067,7 +3083,7 @@ class TestAnswer:
           ("404", "/nothing", UNSET, NO_RESOURCE),
           ("401", "/channels", None, UNAUTHORIZED))
     def test_to_head_carries_the_body_of_the_error(self, ari, path, auth, expected):
-        """Errors have their body for HEAD too, and no resource has HEAD (http.c, ast_http_send)."""
+        """Errors have their body for HEAD too, and no resource has HEAD (ast_http_send)."""
         expect(ari.request("HEAD", path, auth=auth), closes=False, **expected)
 
     @rows("asked, names",
@@ -3076,13 +3092,13 @@ class TestAnswer:
           ("an unknown method", ("PATCH", "/channels"), "Server Date Cache-Control Allow Content-type Content-Length"),
           ("options", ("OPTIONS", "/channels"), "Server Date Cache-Control Allow Content-Length"))
     def test_has_its_fields_in_order(self, ari, asked, names):
-        """Names in this case and order (http.c, ast_http_send)."""
+        """Names in this case and order (ast_http_send)."""
         reply = expect(ari.request(*asked), grade="exact")
         if [name for name, _ in reply.headers] != names.split():
             fail(reply.request, names, " ".join(name for name, _ in reply.headers))
 
     def test_that_refuses_credentials_has_its_fields_in_order(self, ari, allowed_origin):
-        """The challenge comes after the CORS fields and before the type (http.c, ast_http_send)."""
+        """The challenge comes after the CORS fields and before the type (ast_http_send)."""
         names = ("Server Date Connection Cache-Control Access-Control-Allow-Origin Access-Control-Allow-Credentials "
                  "WWW-Authenticate Content-type Content-Length")
         reply = expect(ari.get("/channels", auth=None, headers=[("Origin", allowed_origin), ("Connection", "close")]),
@@ -3091,7 +3107,7 @@ class TestAnswer:
             fail(reply.request, names, " ".join(name for name, _ in reply.headers))
 
     def test_that_is_an_error_page_has_these_bytes(self, ari):
-        """The page of an error outside ARI (http.c, ast_http_create_response)."""
+        """The page of an error outside ARI (ast_http_create_response)."""
         reply = expect(ari.request("GET", target="/nothing-here"), grade="exact", status=404)
         lines = ('<!DOCTYPE HTML PUBLIC "-//IETF//DTD HTML 2.0//EN">', "<html><head>", "<title>404 Not Found</title>",
                  "</head><body>", "<h1>Not Found</h1>", "<p>The requested URL was not found on this server.</p>",
@@ -3375,15 +3391,17 @@ def example(path):
 
 
 class TestResource:
+    """The resources and their methods (res_ari.c)."""
+
     @pytest.mark.parametrize("path", RESOURCES, ids=lambda path: path or "/ari")
     def test_tells_its_methods(self, ari, path):
-        """OPTIONS is 204 with OPTIONS first, then GET, POST, HEAD, PUT, DELETE (res_ari.c, handle_options)."""
+        """OPTIONS is 204 with OPTIONS first, then GET, POST, HEAD, PUT, DELETE (handle_options)."""
         expect(ari.options(example(path)), status=204, body=b"",
                headers={"Allow": ",".join(["OPTIONS"] + methods_of(path))})
 
     @pytest.mark.parametrize("path", RESOURCES, ids=lambda path: path or "/ari")
     def test_refuses_the_methods_that_it_has_not(self, ari, path):
-        """405 with Allow for every other method, known or not (res_ari.c, ast_ari_invoke)."""
+        """405 with Allow for every other method, known or not (ast_ari_invoke)."""
         allow = ",".join(["OPTIONS"] + methods_of(path))
         for method in METHODS_IN_ALLOW + ("PATCH", "TRACE", "CONNECT", "X"):
             if method not in methods_of(path) and (path, method) != ("/events", "GET"):
@@ -3392,7 +3410,7 @@ class TestResource:
 
     @pytest.mark.parametrize("path", [path for path in RESOURCES if path])
     def test_does_not_end_with_a_slash(self, ari, path):
-        """Any resource with a slash behind is 404 (res_ari.c, remove_trailing_slash)."""
+        """Any resource with a slash behind is 404 (remove_trailing_slash)."""
         expect(ari.get(example(path) + "/"), status=404, json=message(SLASH % example(path)))
 
 
@@ -3405,6 +3423,8 @@ NEGATIVE_FORM = "maxDurationSeconds=-1"
 
 
 class TestContentType:
+    """How a body is read (http.c)."""
+
     @rows("fields, body",
           ("application/json", ["Content-Type: application/json"], NEGATIVE_JSON),
           ("in capitals", ["content-type: APPLICATION/JSON"], NEGATIVE_JSON),
@@ -3414,7 +3434,7 @@ class TestContentType:
           ("form", ["Content-Type: application/x-www-form-urlencoded"], NEGATIVE_FORM),
           ("form with a charset", ["Content-Type: Application/X-WWW-Form-URLencoded; charset=utf-8"], NEGATIVE_FORM))
     def test_makes_a_body_be_read(self, ari, fields, body):
-        """JSON and form by the type before the semicolon, in any case (http.c, get_content_type)."""
+        """JSON and form by the type before the semicolon, in any case (get_content_type)."""
         expect(ari.raw(head("POST %s HTTP/1.1" % ari.path(PROBE), ari.authorization, "Content-Length: %d" % len(body),
                             *fields) + body), closes=False, **NEGATIVE)
 
@@ -3431,12 +3451,12 @@ class TestContentType:
           ("form without a type", [], NEGATIVE_FORM),
           ("JSON sent as a form", ["Content-Type: application/x-www-form-urlencoded"], NEGATIVE_JSON))
     def test_otherwise_leaves_it_unread(self, ari, fields, body):
-        """Any other type: the body is skipped without a word (http.c, get_content_type)."""
+        """Any other type: the body is skipped without a word (get_content_type)."""
         expect(ari.raw(head("POST %s HTTP/1.1" % ari.path(PROBE), ari.authorization, "Content-Length: %d" % len(body),
                             *fields) + body), closes=False, **NOT_NEGATIVE)
 
     def test_is_believed(self, ari):
-        """A form that is sent as JSON is bad JSON (http.c, ast_http_get_json)."""
+        """A form that is sent as JSON is bad JSON (ast_http_get_json)."""
         expect(ari.post(PROBE, body=NEGATIVE_FORM, headers={"Content-Type": JSON_TYPE}), **UNPARSED)
 
     @rows("method, path, expected",
@@ -3448,12 +3468,14 @@ class TestContentType:
 
 
 class TestBodySize:
+    """How long a body may be (http.c)."""
+
     @rows("kind, body, expected",
           ("JSON of 40960 bytes is read", JSON_TYPE, " " * 40960, UNPARSED),
           ("form of 40960 bytes is read", FORM_TYPE, "x" * 40960, NOT_NEGATIVE),
           ("another type may be longer", "text/plain", "x" * 60000, NOT_NEGATIVE))
     def test_within_the_limit(self, ari, kind, body, expected):
-        """40960 bytes are read, what nobody reads has no limit (http.c, MAX_CONTENT_LENGTH)."""
+        """40960 bytes are read, what nobody reads has no limit (MAX_CONTENT_LENGTH)."""
         expect(ari.post(PROBE, body=body, headers={"Content-Type": kind}), closes=False, **expected)
 
     @rows("path, kind, length, auth",
@@ -3462,22 +3484,24 @@ class TestBodySize:
           ("JSON by far", PROBE, JSON_TYPE, 2147483647, UNSET),
           ("JSON for an unknown resource, without credentials", "/nothing", JSON_TYPE, 40961, None))
     def test_beyond_the_limit_is_413(self, ari, path, kind, length, auth):
-        """Content-Length alone decides, before credentials (http.c, ast_http_get_contents)."""
+        """Content-Length alone decides, before credentials (ast_http_get_contents)."""
         fields = ["Content-Type: " + kind, "Content-Length: %d" % length] + [ari.authorization] * (auth is UNSET)
         expect(ari.raw(head("POST %s HTTP/1.1" % ari.path(path), *fields)), **TOO_LARGE)
 
     def test_beyond_the_limit_in_chunks_is_413(self, ari):
-        """The chunk size that takes the sum over the limit decides (http.c, http_body_get_chunk_length)."""
+        """The chunk size that takes the sum over the limit decides (http_body_get_chunk_length)."""
         expect(ari.raw(head("POST %s HTTP/1.1" % ari.path(PROBE), ari.authorization, "Content-Type: " + JSON_TYPE,
                             "Transfer-Encoding: chunked") + '5\r\n{"a":\r\na000\r\n'), **TOO_LARGE)
 
     def test_outside_ari_has_no_limit(self, ari):
-        """A body for a target outside ARI is skipped (http.c, ast_http_body_discard)."""
+        """A body for a target outside ARI is skipped (ast_http_body_discard)."""
         expect(ari.request("POST", target="/nothing", body="x" * 60000, headers={"Content-Type": JSON_TYPE}),
                **NOT_HERE)
 
 
 class TestChunkedBody:
+    """A body in chunks (http.c)."""
+
     @rows("chunks",
           ("one chunk", "19\r\n%s\r\n0\r\n\r\n" % NEGATIVE_JSON),
           ("three chunks", '3\r\n{"m\r\n11\r\naxDurationSeconds\r\n5\r\n":-1}\r\n0\r\n\r\n'),
@@ -3485,7 +3509,7 @@ class TestChunkedBody:
            '19;ext=1;b="c"\r\n%s\r\n0;last\r\nTrailer: x\r\nOther: y\r\n\r\n' % NEGATIVE_JSON),
           ("leading zeros", "0019\r\n%s\r\n000\r\n\r\n" % NEGATIVE_JSON))
     def test_is_put_together(self, ari, chunks):
-        """Hexadecimal sizes, extensions and trailers as in RFC 9112 7.1 (http.c, http_body_get_chunk_length)."""
+        """Hexadecimal sizes, extensions and trailers as in RFC 9112 7.1 (http_body_get_chunk_length)."""
         expect(ari.raw(head("POST %s HTTP/1.1" % ari.path(PROBE), ari.authorization, "Content-Type: " + JSON_TYPE,
                             "transfer-encoding: CHUNKED") + chunks), closes=False, **NEGATIVE)
 
@@ -3494,7 +3518,7 @@ class TestChunkedBody:
           ("no JSON at all", JSON_TYPE, "0\r\n\r\n", NOT_NEGATIVE),
           ("a type that nobody reads", "text/plain", "4\r\nwhat\r\n4\r\never\r\n0\r\n\r\n", NOT_NEGATIVE))
     def test_may_be(self, ari, kind, chunks, expected):
-        """Chunks carry any body; only the last chunk is an empty one (http.c, http_body_read_contents)."""
+        """Chunks carry any body; only the last chunk is an empty one (http_body_read_contents)."""
         expect(ari.raw(head("POST %s HTTP/1.1" % ari.path(PROBE), ari.authorization, "Content-Type: " + kind,
                             "Transfer-Encoding: chunked") + chunks), closes=False, **expected)
 
@@ -3509,7 +3533,7 @@ class TestChunkedBody:
           ("a size that is too small", "18\r\n%s\r\n0\r\n\r\n" % NEGATIVE_JSON),
           ("data ended by LF alone", "19\r\n%s\n0\r\n\r\n\r\n" % NEGATIVE_JSON))
     def test_is_refused_with(self, ari, chunks):
-        """A fault in the chunks is 400 and the end of the connection (http.c, http_body_get_chunk_length)."""
+        """A fault in the chunks is 400 and the end of the connection (http_body_get_chunk_length)."""
         expect(ari.raw(head("POST %s HTTP/1.1" % ari.path(PROBE), ari.authorization, "Content-Type: " + JSON_TYPE,
                             "Transfer-Encoding: chunked") + chunks), closes=True, **UNPARSED)
 
@@ -3520,12 +3544,14 @@ class TestChunkedBody:
 
     @rows("target, expected", ("a resource", None, NOT_NEGATIVE), ("a target outside ARI", "/nothing", NOT_HERE))
     def test_with_a_fault_that_nobody_reads_ends_the_connection_after_the_answer_of(self, ari, target, expected):
-        """The usual answer with Connection: close when a body can not be skipped (http.c, ast_http_body_discard)."""
+        """The usual answer with Connection: close when a body can not be skipped (ast_http_body_discard)."""
         expect(ari.raw(head("POST %s HTTP/1.1" % (target or ari.path(PROBE)), ari.authorization,
                             "Transfer-Encoding: chunked") + "zz\r\n"), closes=True, **expected)
 
 
 class TestJsonBody:
+    """A body of JSON."""
+
     @rows("body",
           ("an object", "{}"), ("a list", "[]"), ("blanks around", " \r\n\t{} \n"), ("no body", ""),
           ("an exponent", '{"a":1e5}'), ("a surrogate pair", r'{"a":"\ud83d\ude00"}'),
@@ -3627,6 +3653,8 @@ ALL_ENDPOINTS, ALL_DEVICES = "__AST_ENDPOINT_ALL_TOPIC", "__AST_DEVICE_STATE_ALL
 
 
 class TestBooleanParameter:
+    """A flag."""
+
     @rows("word", ("yes", "yes"), ("true, in capitals", "TRUE"), ("y", "y"), ("t", "t"), ("1", "1"), ("on", "on"),
           ("the last of two", "no&subscribeAll=True"))
     def test_is_true_for(self, ari, word):
@@ -3682,6 +3710,8 @@ def expect_text(events, wanted):
 
 
 class TestJsonText:
+    """The bytes of JSON."""
+
     @rows("written, text",
           ("a slash as it is", "a%2Fb", '"a/b"'),
           ("quote and backslash", "%22%5C", r'"\"\\"'),
@@ -3715,6 +3745,8 @@ class TestJsonText:
 
 
 class TestPrettyJson:
+    """JSON with pretty = yes."""
+
     def test_has_a_member_a_line(self, pretty_ari):
         """Two blanks a level, "key": value, no line end at the end (res_ari.c, ast_ari_json_format)."""
         expect(pretty_ari.get(DEVICE + "Stasis:x"), grade="exact",
@@ -3761,6 +3793,8 @@ def base64_of(text):
 
 
 class TestBasicCredentials:
+    """User and password in a field."""
+
     @rows("change",
           ("user and password", lambda user, password: "Basic " + base64_of(user + ":" + password)),
           ("the user's name in capitals", lambda user, password: "Basic " + base64_of(user.upper() + ":" + password)),
@@ -4057,6 +4091,8 @@ def codes_notation(operation):
 
 
 class TestApiDescription:
+    """The API description, as client generators read it (res_ari.c)."""
+
     @pytest.mark.parametrize("operation", OPERATION_ROWS, ids=lambda row: "%s %s" % (row.method, row.path))
     def test_declares(self, documents, operation):
         """Nickname, reply and parameters as in Asterisk 16's rest-api (rest-api/api-docs/*.json)."""
@@ -4149,12 +4185,12 @@ class TestApiDescription:
           ("the Host field without a port", ["Host: ari.example"], "http://ari.example/ari"),
           ("the first of two Host fields", ["Host: a", "Host: b"], "http://a/ari"))
     def test_has_a_base_path_from(self, ari, fields, base):
-        """basePath is http://<Host>/ari (res_ari.c, ast_ari_get_docs)."""
+        """basePath is http://<Host>/ari (ast_ari_get_docs)."""
         expect(ari.raw(head("GET %s HTTP/1.1" % ari.path("/api-docs/sounds.json"), ari.authorization, *fields)),
                status=200, has={"basePath": base})
 
     def test_has_no_base_path_without_a_host(self, ari):
-        """Without Host the key is left out (res_ari.c, ast_ari_get_docs)."""
+        """Without Host the key is left out (ast_ari_get_docs)."""
         reply = ari.raw(head("GET %s HTTP/1.1" % ari.path("/api-docs/sounds.json"), ari.authorization))
         expect(reply, status=200)
         assert "basePath" not in reply.json
@@ -4163,7 +4199,7 @@ class TestApiDescription:
           ("a query", "/api-docs/resources.json?x=y"), ("an empty segment", "/api-docs//resources.json"),
           ("a dot", "/api-docs/./resources.json"))
     def test_is_found_with(self, ari, path):
-        """Queries, empty segments and dots are harmless (res_ari.c, ast_ari_get_docs)."""
+        """Queries, empty segments and dots are harmless (ast_ari_get_docs)."""
         expect(ari.get(path), status=200, has={"apis": list})
 
     @rows("path, expected",
@@ -4182,18 +4218,18 @@ class TestApiDescription:
           ("the folder itself", "/api-docs/.", {"status": 403, "json": message("Invalid access")}),
           ("a slash", "/api-docs/", {"status": 404, "json": message(SLASH % "/api-docs")}))
     def test_is_not_found(self, ari, path, expected):
-        """Only the documents of the folder, by their exact names (res_ari.c, ast_ari_get_docs)."""
+        """Only the documents of the folder, by their exact names (ast_ari_get_docs)."""
         expect(ari.get(path), **expected)
 
     @rows("method", *[(method, method) for method in ("POST", "PUT", "DELETE", "OPTIONS", "HEAD", "PATCH")])
     def test_can_only_be_read_not(self, ari, method):
-        """405 without Allow, before the name is looked at (res_ari.c, ast_ari_get_docs)."""
+        """405 without Allow, before the name is looked at (ast_ari_get_docs)."""
         expect(ari.request(method, "/api-docs/nope.json"), status=405, json=message("Unsupported method"),
                headers={"Allow": None})
 
     @rows("method", ("POST", "POST"), ("OPTIONS", "OPTIONS"))
     def test_without_a_document_is_an_unknown_resource_for(self, ari, method):
-        """/api-docs alone is none (res_ari.c, ast_ari_invoke)."""
+        """/api-docs alone is none (ast_ari_invoke)."""
         expect(ari.request(method, "/api-docs"), **NO_RESOURCE)
 
 
@@ -4210,6 +4246,8 @@ def accept_of(key):
 
 
 class TestHandshake:
+    """How an event socket is opened (res_http_websocket.c)."""
+
     def test_is_answered_with_101_and_the_accept_key(self, ari):
         """The key of RFC 6455 1.3 gives s3pPLMBiTxaQ9kYGzzhZRbK+xOo= (RFC 6455 4.2.2)."""
         expect(ari.handshake(), status=101, headers={"Upgrade": "websocket", "Connection": "Upgrade",
@@ -4217,7 +4255,7 @@ class TestHandshake:
                "Sec-WebSocket-Extensions": None})
 
     def test_has_these_fields_in_order(self, ari):
-        """Upgrade, Connection, Accept, Protocol, and no Server or Date (res_http_websocket.c)."""
+        """Upgrade, Connection, Accept, Protocol, and no Server or Date."""
         reply = expect(ari.handshake(change={"Sec-WebSocket-Protocol": "ari"}), grade="exact", status=101)
         names = ["Upgrade", "Connection", "Sec-WebSocket-Accept", "Sec-WebSocket-Protocol"]
         if [name for name, _ in reply.headers] != names:
@@ -4239,11 +4277,11 @@ class TestHandshake:
           ("both Key1 and Key2 without a protocol", {"Sec-WebSocket-Key1": "a", "Sec-WebSocket-Key2": "b"}, []),
           ("Key1 alone with a protocol", {"Sec-WebSocket-Protocol": "ari", "Sec-WebSocket-Key1": "a"}, []))
     def test_succeeds_with(self, ari, change, more):
-        """Connection, origin and extensions are not looked at; the last field counts (res_http_websocket.c)."""
+        """Connection, origin and extensions are not looked at; the last field counts."""
         expect(ari.handshake(change=change, more=more), status=101, headers={"Sec-WebSocket-Extensions": None})
 
     def test_repeats_the_upgrade_as_it_was_written(self, ari):
-        """The client's value in the client's case (res_http_websocket.c, ast_websocket_uri_cb)."""
+        """The client's value in the client's case (ast_websocket_uri_cb)."""
         expect(ari.handshake(change={"Upgrade": "WebSocket"}), status=101, headers={"Upgrade": "WebSocket"})
 
     @rows("change, more",
@@ -4254,29 +4292,29 @@ class TestHandshake:
           ("another protocol", {"Upgrade": "h2c"}, []),
           ("another protocol last", {}, ["Upgrade: h2c"]))
     def test_needs_an_upgrade_to_websocket_not(self, ari, change, more):
-        """Upgrade must be websocket, in any case: else 426 (res_http_websocket.c, ast_websocket_uri_cb)."""
+        """Upgrade must be websocket, in any case: else 426 (ast_websocket_uri_cb)."""
         expect(ari.handshake(change=change, more=more), closes=False, **UPGRADE_REQUIRED)
 
     @rows("key", ("one letter", "x"), ("no base64", "not base64 at all!"), ("a long text", "a" * 100))
     def test_takes_any_key(self, ari, key):
-        """The accept key is computed over the text as sent (res_http_websocket.c, websocket_combine_key)."""
+        """The accept key is computed over the text as sent (websocket_combine_key)."""
         expect(ari.handshake(change={"Sec-WebSocket-Key": key}), status=101,
                headers={"Sec-WebSocket-Accept": accept_of(key)})
 
     def test_takes_the_last_of_two_keys(self, ari):
-        """A field sent twice: the last counts (res_http_websocket.c, ast_websocket_uri_cb)."""
+        """A field sent twice: the last counts (ast_websocket_uri_cb)."""
         expect(ari.handshake(more=["Sec-WebSocket-Key: BBBBBBBBBBBBBBBBBBBBBB=="]), status=101,
                headers={"Sec-WebSocket-Accept": accept_of("BBBBBBBBBBBBBBBBBBBBBB==")})
 
     @rows("key", ("no key", None), ("an empty key", ""))
     def test_needs_a_key_not(self, ari, key):
-        """No key: 400 with the versions and no body (res_http_websocket.c, websocket_bad_request)."""
+        """No key: 400 with the versions and no body (websocket_bad_request)."""
         expect(ari.handshake(change={"Sec-WebSocket-Key": key}), closes=False, **VERSION_REFUSED)
 
     @rows("version", ("13", "13"), ("8", "8"), ("7", "7"), ("with leading zeros", "0013"), ("with letters", "13abc"),
           ("first of a list", "13, 12"), ("with a fraction", "8.5"))
     def test_takes_version(self, ari, version):
-        """The leading number is 7, 8 or 13 (res_http_websocket.c, sscanf)."""
+        """The leading number is 7, 8 or 13 (sscanf)."""
         expect(ari.handshake(change={"Sec-WebSocket-Version": version}), status=101)
 
     @rows("version", ("6", "6"), ("14", "14"), ("0", "0"), ("none", None), ("letters", "abc"), ("12 first", "12, 13"))
@@ -4288,24 +4326,24 @@ class TestHandshake:
           ("ari", "ari", "ari"), ("in capitals", "ARI", "ARI"), ("second of a list", "foo,ari", "ari"),
           ("first of a list", "ari, foo", "ari"))
     def test_chooses_the_protocol(self, ari, protocol, chosen):
-        """The first member that is ari, in any case, in the client's spelling (res_http_websocket.c)."""
+        """The first member that is ari, in any case, in the client's spelling."""
         expect(ari.handshake(change={"Sec-WebSocket-Protocol": protocol}), status=101,
                headers={"Sec-WebSocket-Protocol": chosen})
 
     @rows("protocol, line",
           ("kept before", "foo, ari", " ari"), ("dropped behind", "foo,  Ari , bar", "  Ari"))
     def test_blanks_around_the_protocol_are(self, ari, protocol, line):
-        """Blanks before the member come back, those behind do not (res_http_websocket.c, ast_websocket_uri_cb)."""
+        """Blanks before the member come back, those behind do not (ast_websocket_uri_cb)."""
         expect(ari.handshake(change={"Sec-WebSocket-Protocol": protocol}), grade="exact", status=101,
                headers={"Sec-WebSocket-Protocol": line})
 
     def test_needs_no_protocol(self, ari):
-        """An empty list is as none (res_http_websocket.c)."""
+        """An empty list is as none."""
         expect(ari.handshake(change={"Sec-WebSocket-Protocol": ""}), status=101,
                headers={"Sec-WebSocket-Protocol": None})
 
     def test_takes_the_last_of_two_protocol_fields(self, ari):
-        """A field sent twice: the last counts (res_http_websocket.c)."""
+        """A field sent twice: the last counts."""
         expect(ari.handshake(change={"Sec-WebSocket-Protocol": "foo"}, more=["Sec-WebSocket-Protocol: ari"]),
                status=101)
 
@@ -4316,7 +4354,7 @@ class TestHandshake:
           ("ari with Key1 and Key2", {"Sec-WebSocket-Protocol": "ari", "Sec-WebSocket-Key1": "a",
                                       "Sec-WebSocket-Key2": "b"}, []))
     def test_refuses_protocol(self, ari, change, more):
-        """A list without ari is 400; so are the fields of the draft before RFC 6455 (res_http_websocket.c)."""
+        """A list without ari is 400; so are the fields of the draft before RFC 6455."""
         expect(ari.handshake(change=change, more=more), closes=False, **VERSION_REFUSED)
 
     @rows("options, expected",
@@ -4331,7 +4369,7 @@ class TestHandshake:
           ("the version before app", dict(query="x=y", change={"Sec-WebSocket-Version": "5"}), VERSION_REFUSED),
           ("the key before app", dict(query="x=y", change={"Sec-WebSocket-Key": None}), VERSION_REFUSED))
     def test_is_checked_in_order(self, ari, options, expected):
-        """Credentials, slash, Upgrade, protocol, version, key, app (res_http_websocket.c, ast_websocket_uri_cb)."""
+        """Credentials, slash, Upgrade, protocol, version, key, app (ast_websocket_uri_cb)."""
         options = dict(options)
         target = ari.path("/events" + options.pop("slash", ""))
         expect(ari.handshake(target=target, **options), closes=False, **expected)
@@ -4392,11 +4430,13 @@ class TestHandshake:
             "WWW-Authenticate": 'Basic realm="%s"' % realm}, **UNAUTHORIZED)
 
     def test_has_no_cors_fields(self, ari, allowed_origin):
-        """101 names no origin (res_http_websocket.c)."""
+        """101 names no origin."""
         expect(ari.handshake(change={"Origin": allowed_origin}), status=101, headers=NO_CORS)
 
 
 class TestApplicationNames:
+    """The parameter app of an event socket."""
+
     @rows("query, name",
           ("the last app counts", "app=x&app={app}", "{app}"),
           ("an empty earlier app does not matter", "app=&app={app}", "{app}"),
@@ -4425,6 +4465,8 @@ class TestApplicationNames:
 # --- event socket: frames ---
 
 class TestFrames:
+    """Frames as Asterisk and RFC 6455 agree on them."""
+
     @rows("payload", ("a word", b"hi"), ("nothing", b""), ("any bytes", b"\x00\xff\x80"), ("125 bytes", b"x" * 125))
     def test_a_ping_is_answered_with(self, events, payload):
         """A pong with the same payload (RFC 6455 5.5.3)."""
@@ -4503,6 +4545,8 @@ class TestFrames:
 
 
 class TestFramesByTheRfc:
+    """Frames that RFC 6455 judges: departure 1."""
+
     @rows("data, code",
           ("an unmasked text", frame_bytes(TEXT, b"{}", mask=None), 1002),
           ("an unmasked ping", frame_bytes(PING, b"x", mask=None), 1002),
@@ -4563,6 +4607,8 @@ class TestFramesByTheRfc:
 
 
 class TestClosing:
+    """How an event socket ends."""
+
     @rows("code", *[(str(code), code) for code in (1000, 1001, 1002, 1003, 1007, 1011, 1014, 3000, 4999)])
     def test_is_answered_in_kind_with(self, events, code):
         """The same code without the reason, then TCP ends (RFC 6455 5.5.1 and 7.4)."""
@@ -4628,6 +4674,8 @@ def stuck(ari):
 
 
 class TestWriteTimeout:
+    """A reader that does not read."""
+
     @pytest.fixture
     def ari(self, narrow_server):
         """The client of this case on a server that soon notices who does not read."""
@@ -5143,13 +5191,13 @@ class TestFilteredEvents:
                                       "disallowed": [{"type": "ChannelUserevent"}]}),
           ("allowed in another case", {"allowed": [{"type": "channeluserevent"}, {"type": "BridgeDestroyed"}]}))
     def test_do_not_come_when(self, ari, events, after, body):
-        """Sent if not disallowed, and allowed is empty or has it (stasis/app.c, stasis_app_event_allowed)."""
+        """Sent if not disallowed, and allowed is empty or has it (stasis_app_event_allowed)."""
         expect(set_filter(ari, body), status=200)
         expect(ari.user_event("hidden"), status=204)
         events.expect_none("ChannelUserevent", after=after)
 
     def test_may_be_those_of_the_life_cycle(self, ari, events):
-        """ApplicationReplaced is filtered like any other (stasis/app.c, app_send)."""
+        """ApplicationReplaced is filtered like any other (app_send)."""
         expect(set_filter(ari, {"disallowed": [{"type": "ApplicationReplaced"}]}), status=200)
         ari.events()
         events.send(PING, b"after")
@@ -5262,7 +5310,7 @@ class TestUserEvent:
     """A user event, and what it shows (res_stasis.c, stasis_app_user_event)."""
 
     def test_is_sent_to_the_application(self, ari, events):
-        """ChannelUserevent with its name, and the name again among the variables (res_stasis.c)."""
+        """ChannelUserevent with its name, and the name again among the variables."""
         expect(ari.user_event("hello"), status=204, body=b"")
         event = events.expect("ChannelUserevent", eventname="hello", application=ari.app, timestamp=TIMESTAMP)
         wanted = {"type": "ChannelUserevent", "timestamp": str, "eventname": "hello",
@@ -5283,7 +5331,7 @@ class TestUserEvent:
           ("characters of all kinds", '{"variables":{"u":"\u00e9\u20ac\U0001f600","q":"\\"\\\\/\\n\\t\\u0001"}}',
            {"u": "\u00e9\u20ac\U0001f600", "q": "\"\\/\n\t\x01"}))
     def test_has_variables_as_they_are_written(self, ari, events, body, userevent):
-        """variables of the JSON body, with their types; eventname is always the name (res_stasis.c)."""
+        """variables of the JSON body, with their types; eventname is always the name."""
         expect(ari.user_event("e", body=body, headers={"Content-Type": JSON_TYPE}), status=204)
         event = events.expect("ChannelUserevent", eventname="e")
         if not matches(event["userevent"], dict(userevent, eventname="e")):
@@ -5304,7 +5352,7 @@ class TestUserEvent:
             fail(events.request, "no channel, bridge or endpoint", shown(event))
 
     def test_goes_to_no_subscriber_of_its_source(self, ari, events):
-        """It goes to the named application only (res_stasis.c, stasis_app_user_event)."""
+        """It goes to the named application only (stasis_app_user_event)."""
         bridge = ari.bridge()
         watcher = ari.events(ari.app + "-2")
         expect(subscribe(ari, "bridge:" + bridge, app=watcher.app), status=200)
@@ -5313,7 +5361,7 @@ class TestUserEvent:
         watcher.expect_none("ChannelUserevent", eventname="private")
 
     def test_come_in_the_order_in_which_they_were_asked_for(self, ari, events):
-        """One queue per application (res_stasis.c)."""
+        """One queue per application."""
         names = ["n%d" % number for number in range(20)]
         for name in names:
             expect(ari.user_event(name), status=204)
@@ -5322,7 +5370,7 @@ class TestUserEvent:
             fail(events.request, " ".join(names), " ".join(seen))
 
     def test_of_a_call_comes_after_what_the_call_before_it_made(self, ari, events):
-        """What a call does itself is queued before its reply (res_stasis.c): the bridge first, then the user event."""
+        """What a call does itself is queued before its reply: the bridge first, then the user event."""
         expect(subscribe(ari, "bridge:"), status=200)
         ari.bridge()
         expect(ari.user_event("second"), status=204)
@@ -5335,6 +5383,8 @@ class TestUserEvent:
 
 
 class TestEnvelope:
+    """What stands around every event."""
+
     def test_names_the_server_the_same_everywhere(self, ari, events):
         """asterisk_id is that of /asterisk/ping and the entity_id of /asterisk/info (stasis/app.c, app_send)."""
         entity = ari.get("/asterisk/ping").json["asterisk_id"]
@@ -6488,6 +6538,8 @@ class Program:
 
 
 class TestRtp:
+    """Media of a channel as packets."""
+
     @rows("name, payload_type, silence, step",
           ("ulaw", "ulaw", 0, b"\xff" * 160, 160), ("alaw", "alaw", 8, b"\xd5" * 160, 160), ("slin, as ulaw", "slin", 0, b"\xff" * 160, 160),
           ("slin16", "slin16", 118, bytes(640), 320), ("slin48", "slin48", 126, bytes(1920), 960), ("slin12", "slin12", 122, bytes(480), 240))
@@ -10388,6 +10440,8 @@ def left_over(stasis):
 
 @in_process
 class TestStorm:
+    """All operations at random."""
+
     @rows("scheme", ("over TCP", "http"), ("over TLS", "https"))
     def test_leaves_everybody_served_and_nothing_behind(self, tmp_path, monkeypatch, caplog, request, scheme):
         """No fault in a thread or the log, no reply or event that Asterisk would not give, and an empty server at the end."""
@@ -10786,19 +10840,29 @@ def heading(name):
 
 
 class Sentences:
-    """What is collected, as a specification: a chapter, a class, a sentence with its rule."""
+    """What is collected, as a specification: a chapter, a class, a sentence with its rule, the rows that end it."""
 
     def pytest_collection_finish(self, session):
-        chapter = section = None
+        chapter = section = case = None
         for item in session.items:
             if REPORT.chapter_of(item.location) != chapter:
                 chapter = REPORT.chapter_of(item.location)
                 print("\n" + chapter)
             if item.cls is not section:
                 section = item.cls
-                print("  " + heading(section.__name__ if section else ""))
-            rule = " ".join((item.obj.__doc__ or "").split("\n\n")[0].split())
-            print("    %s%s" % (item.name[5:].replace("_", " "), rule and ": " + rule))
+                print("  " + with_rule(heading(section.__name__ if section else ""), section))
+            sentence, _, row = item.name[5:].partition("[")
+            if (section, sentence) != case:
+                case = section, sentence
+                print("    " + with_rule(sentence.replace("_", " ") + (row and " ..."), item.obj))
+            if row:
+                print("      " + row[:-1])
+
+
+def with_rule(words, documented):
+    """Words, and the first paragraph of a docstring."""
+    rule = " ".join((documented.__doc__ or "").split("\n\n")[0].split())
+    return words + (rule and ": " + rule)
 
 
 def exported():
