@@ -21,7 +21,7 @@ The contract: what a server under test offers is the table CONTRACT, each with t
 the first case a table tells what of it is missing and for how many cases; those are skipped, unless a variable promises it.
 
     ARI_EXACT=1        also the cases graded "exact": order and case of header fields, white space of JSON and pages
-    ARI_STRICT=1       also the departures: where ari_ref refuses what Asterisk takes (some of them end an Asterisk)
+    ARI_STRICT=1       also the departures: where ari_ref refuses what Asterisk takes (some of them crash an Asterisk)
     ARI_DEADLINE=5     seconds that a reply or an event may take
 
 The server need not be empty: a case makes ids of its own, asserts only about those, and cleans up.  What stays: applications
@@ -2687,6 +2687,8 @@ def script(text):
             settings = ["self." + name if hasattr(cls, name) else name for name in settings]       # a fixture of the class comes first
             case = script_case(settings, [] if table else steps_of(steps))
             case.__doc__, case.__name__, case.settings = rule, "test_" + re.sub(r"\W+", "_", sentence), settings
+            case.sentence, case.text = sentence, steps + [
+                line for number, each in enumerate(tables) for line in ["x"] * bool(number) + ["| " + " | ".join(row).strip() for row in each]]
             case.__code__ = case.__code__.replace(co_firstlineno=first + number)
             assert not hasattr(cls, case.__name__), "two cases are called " + sentence
             for words, told in table or [("", steps_of(steps))]:
@@ -3171,7 +3173,7 @@ DEVICE = "/deviceStates/"       # GET answers with the name that it understood
         | no escape: %zz stays | a%zzb | a%zzb || no escape: % at the end stays | a% | a% || no escape: one digit at the end stays | a%4 | a%4
         | one digit and a letter: both go | a%1gb | a\\u0001b || % before an escape stays | %%41 | %A
         | a question mark, escaped | a%3Fb | a?b || %00 ends the segment | a%00b | a
-    case /ari in any case, all else exact after decoding (http.c, handle_uri; ast_ari_invoke)
+    is compared exactly, but for /ari itself Behind decoding (http.c, handle_uri; ast_ari_invoke)
         GET ~%1 -> %2
         | of ari does not matter | /ARI/asterisk/ping | 200 || of a fixed segment matters | /ari/ASTERISK/ping | 404 "Resource not found"
         | of a fixed segment, escaped letter | /ari/%61sterisk/ping | 200
@@ -3694,7 +3696,7 @@ class TestListParameter:
           ("127", "eventSource=" + ",".join(["x:"] * 127), "Invalid event source URI scheme"),
           ("128", "eventSource=" + ",".join(["x:"] * 128), "Too many values for event_source"),
           ("128, replaced by one", "eventSource=" + ",".join(["x:"] * 128) + "&eventSource=x:", "Too many values for event_source"))
-    def test_may_have_127_values_not(self, ari, events, query, expected):
+    def test_of_128_values_is_refused_and_not_of_127(self, ari, events, query, expected):
         """128 values are 400, even if a later repetition is short (res_ari_applications.c, MAX_VALS)."""
         expect(ari.post("/applications/%s/subscription" % ari.app, query), status=400, json=message(expected))
 
@@ -3835,7 +3837,7 @@ class TestBasicCredentials:
         expect(with_token(ari, change(user, password)), closes=False,
                headers={"WWW-Authenticate": 'Basic realm="%s"' % realm}, **UNAUTHORIZED)
 
-    def test_are_asked_for(self, ari, realm):
+    def test_that_are_missing_are_401(self, ari, realm):
         """No credentials: 401 with the realm (res_ari.c, ast_ari_callback)."""
         expect(ari.get("/asterisk/ping", auth=None), closes=False,
                headers={"WWW-Authenticate": 'Basic realm="%s"' % realm}, **UNAUTHORIZED)
@@ -4641,7 +4643,7 @@ class TestClosing:
         ari.eventually("/applications/" + ari.app, status=404, json=message("Application not found"))
 
 
-# --- event socket: a reader that does not read ---
+# --- event socket: a slow reader ---
 
 ATTEMPTS = 1 if STRICT else 6       # Asterisk leaves one of ten half dead: its close frame still fitted into the buffer
 DROP_SECONDS = 2 * DEADLINE_SECONDS if STRICT else 2.5
@@ -4673,7 +4675,7 @@ def stuck(ari):
          "websocket_write_timeout drops a socket that does not read (res_http_websocket.c, ast_websocket_write)")
 
 
-class TestWriteTimeout:
+class TestSlowReader:
     """A reader that does not read."""
 
     @pytest.fixture
@@ -4830,7 +4832,7 @@ kept = scene("kept")
         never ApplicationReplaced
         DELETE /bridges/{bridge} -> 204
         await BridgeDestroyed {bridge}
-    goes when the next comes after its last subscription [kept] It is swept out when any application registers next (res_stasis.c, cleanup)
+    goes when any application registers after its last subscription has ended [kept] It is swept out when any application registers next (res_stasis.c, cleanup)
         DELETE /applications/{app}/subscription?eventSource=bridge:{bridge} -> 200 = application {"name": "{app}"}
         open $next
         GET /applications/{app} -> 404 "Application not found"
@@ -4842,7 +4844,7 @@ kept = scene("kept")
         close
         open
         never StasisStart {near}
-    leaves device states to the next of its name Device state subscriptions are kept by name (res_stasis_device_state.c)
+    leaves device states to a later application of its name Device state subscriptions are kept by name (res_stasis_device_state.c)
         POST /applications/{app}/subscription?eventSource=deviceState:Stasis:$d -> 200
         close
         open
@@ -4850,7 +4852,7 @@ kept = scene("kept")
         PUT /deviceStates/Stasis:$d?deviceState=BUSY -> 204
         await DeviceStateChanged {"device_state": "Stasis:$d"}
         DELETE /applications/{app}/subscription?eventSource=deviceState:Stasis:$d -> 200
-    leaves no filter to the next of its name Filters go with the application
+    leaves no filter to a later application of its name Filters go with the application
         PUT /applications/{app}/eventFilter {"disallowed": [{"type": "ChannelUserevent"}]} -> 200
         close
         open
@@ -4880,10 +4882,10 @@ class TestInactiveApplication:
         POST /applications/{app}/subscription?eventSource=bridge:{bridge} -> 200
         open
         GET /applications/{app} -> 200 = application {"name": "{app}", "bridge_ids": ["{bridge}"]}
-    does not subscribe to all It counts only when the application is made (app_create)
+    does not subscribe to all The parameter subscribeAll counts only when the application is made (app_create)
         open {app} all
         GET /applications/{app} -> 200 = application {"name": "{app}"}
-    does not lose its subscription to all Nor does it go without (app_update)
+    does not lose its subscription to all A new socket without subscribeAll leaves it (app_update)
         open $all all
         open $all
         GET /applications/$all -> 200 = everything {"name": "$all"}
@@ -4974,7 +4976,7 @@ class TestReplacedApplication:
         POST /applications/{app}/subscription?eventSource=bridge:{bridge} -> 200
         DELETE /applications/{app}/subscription?eventSource=bridge:{bridge},bridge:{bridge} -> 422 "Event source was not subscribed to"
         GET /applications/{app} -> 200 = application {"name": "{app}"}
-    do not take [departure] Members that are no texts are bad URIs; they end an Asterisk 16
+    do not take [departure] Members that are no texts are bad URIs; they crash an Asterisk 16
         %2 /applications/{app}/subscription {"eventSource": %1} -> 400 "Invalid event source URI scheme"
         | a number | 5 || a list of a number | [1] || a list of null | [null]
         x
@@ -5064,17 +5066,17 @@ class TestSubscriptionRefusals:
         POST /applications/{app}/subscription?eventSource=deviceState: -> 200
         PUT /deviceStates/Stasis:$d?deviceState=BUSY -> 204
         await DeviceStateChanged {"device_state": {"name": "Stasis:$d", "state": "BUSY"}}
-    to all ends with what is shown for it That is an id, which can be left, once (app_unsubscribe)
+    to all ends, once, by the id that is shown for it Though it cannot be ended by channel: alone (app_unsubscribe)
         POST /applications/{app}/subscription?eventSource=%1: -> 200
         DELETE /applications/{app}/subscription?eventSource=%1:__AST_%2_ALL_TOPIC -> 200 = application {"name": "{app}"}
         DELETE /applications/{app}/subscription?eventSource=%1:__AST_%2_ALL_TOPIC -> 422 "Event source was not subscribed to"
         | channels | channel | CHANNEL || bridges | bridge | BRIDGE || endpoints | endpoint | ENDPOINT
-    to one of all changes nothing [bridge] With all of a kind a single one is taken and not shown
+    to one more beside all of its kind is taken and not shown [bridge] 200, and nothing to unsubscribe from
         POST /applications/{app}/subscription?eventSource=bridge: -> 200
         POST /applications/{app}/subscription?eventSource=bridge:{bridge} -> 200
             = application {"name": "{app}", "bridge_ids": ["__AST_BRIDGE_ALL_TOPIC"]}
         DELETE /applications/{app}/subscription?eventSource=bridge:{bridge} -> 422 "Event source was not subscribed to"
-    to one that is none of all is refused With all of a kind a missing one is still missing (res_stasis.c, app_subscribe)
+    to one that does not exist is refused beside all of its kind, too 422 (res_stasis.c, app_subscribe)
         POST /applications/{app}/subscription?eventSource=bridge: -> 200
         POST /applications/{app}/subscription?eventSource=bridge:$none -> 422 "Event source does not exist"
     to all device states can be left without effect for 200, and nothing changes (res_stasis_device_state.c)
@@ -5082,7 +5084,7 @@ class TestSubscriptionRefusals:
         DELETE /applications/{app}/subscription?eventSource=deviceState:%1 -> 200
             = application {"name": "{app}", "device_names": ["__AST_DEVICE_STATE_ALL_TOPIC"]}
         | one | x || all
-    to everything is all four The subscribeAll=true subscribes to every kind (app_create)
+    to everything is all four With subscribeAll=true it subscribes to every kind (app_create)
         open $all all
         GET /applications/$all -> 200 = everything {"name": "$all"}
     is not made by making a bridge [bridge] Who makes it hears nothing of it without subscribing (ari/resource_bridges.c)
@@ -5247,7 +5249,7 @@ USUAL["userevent"] = {"eventname": "e"}
         | a name is missing | POST /events/user -> 405 | header Allow: OPTIONS
         | a name is missing, with a slash | POST /events/user/ -> 404 "ARI URLs do not end with a slash. Try /ari/events/user"
         | the method is another | DELETE /events/user/x -> 405 | header Allow: OPTIONS,POST
-    do not take a source that is [departure] Sources that are no texts are bad URIs; they end an Asterisk 16
+    do not take a source that is [departure] Sources that are no texts are bad URIs; they crash an Asterisk 16
         POST /events/user/x?application={app} {"source": %1} -> 400 "Invalid event source URI scheme"
         | a number | 5 || a list of a number | [1] || a list of null | [null]
     do not take a name that is not utf8 [departure] The name is sent in an event, so it must be UTF-8; Asterisk loses the event
@@ -5289,7 +5291,7 @@ class TestUserEventRefusals:
         POST /events/user/e?application={app}%1 %2 -> 204
         await ChannelUserevent {"eventname": "e"} = userevent {}
         | a query | &variables=y || a form | | form: variables=y
-    shows a bridge [bridge] The source=bridge:ID adds the bridge
+    shows a bridge [bridge] With source=bridge:ID it adds the bridge
         POST /events/user/x?application={app}&source=bridge:{bridge} -> 204
         await ChannelUserevent {"eventname": "x", "bridge": "{bridge}"}
     shows a channel [call] The source=channel:ID adds the channel
@@ -5730,11 +5732,11 @@ class TestOriginateCallerId:
 
 
 @script("""
-    hears a new channel when it is of all [context] ChannelCreated and the first ChannelDialplan come before anybody could subscribe (stasis/app.c)
+    to all channels brings new ones [context] ChannelCreated and the first ChannelDialplan come before anybody could subscribe (stasis/app.c)
         POST /applications/{app}/subscription?eventSource=channel: -> 200
         do originated
         {near}: ChannelCreated @ {context},100,1 (); ChannelDialplan AppDial2((Outgoing Line)); Dial
-    of who originates does not hear it [originated] The application is subscribed after the channel was made
+    by originating comes too late for ChannelCreated [originated] The application is subscribed after the channel was made
         await StasisStart {far}
         never ChannelCreated
         never ChannelDialplan {near}
@@ -5930,7 +5932,7 @@ class TestCreate:
         %3
         POST /channels/%1/dial -> 409 "Channel is not in the 'Down' state"
         | is in Ring | {far} || is Up | {near} | POST /channels/{far}/answer -> 204 | await StasisStart {near}
-    refuses a second time [departure, dialled] A channel that is being dialled is refused; it ends an Asterisk 16
+    refuses a second time [departure, dialled] A channel that is being dialled is refused; it crashes an Asterisk 16
         POST /channels/{near}/dial -> 409 "Channel is not in the 'Down' state"
     counts its timeout from its turn and not from the request [near_recorded] It rings when the recording is over; an answer takes the timer back
         POST /channels/{near}/dial?timeout=1 -> 204
@@ -5976,7 +5978,7 @@ scenes("""
 
 
 @script("""
-    can not Channel, application, state (find_control, channel_state_invalid)
+    can not Channel, application, state: 404, 409, 412 (find_control, channel_state_invalid)
         %3
         %1 /channels/%4/%2 -> %5
         | be answered | POST | answer || ring | POST | ring || stop ringing | DELETE | ring || be held | POST | hold || be unheld | DELETE | hold
@@ -5988,7 +5990,7 @@ scenes("""
         | where there is no channel | | $none | 404 "Channel not found"
         | outside an application | do unanswered | {near} | 409 "Channel not in Stasis application"
         | down | do created | {near} | 412 "Channel in invalid state" || ringing | do ringing | {near} | 412 "Channel in invalid state"
-    can in any state, but not Channel, application (find_control)
+    whatever its state can not Channel, application: 404, then 409 (find_control)
         %2
         POST /channels/%3/%1 -> %4
         | be moved | move?app=x || be dialled | dial || be given a variable | variable?variable=X&value=1 || be recorded | record?name=$x&format=wav
@@ -6112,16 +6114,16 @@ scenes("""
             "caller_presentation": 0, "caller_presentation_txt": "Presentation Allowed, Not Screened"}
         never ChannelVarset {near}
         | name and number | all | New%20%3C12%3E | New | 12 || the number | num | 99 | Old | 99 || the name | name | New | New | 1
-    may read of the caller id [bobs] Functions for reading (func_callerid.c)
+    may be a part of the caller id [bobs] Functions for reading (func_callerid.c)
         GET /channels/{near}/variable?variable=%1 -> 200 = {"value": "%2"}
         | name and number | CALLERID(all) | \\"Bob\\" <12> || the number | CALLERID(num) | 12 || the name | CALLERID(name) | Bob
         | the connected number | CONNECTEDLINE(num) | 12 || the connected name | CONNECTEDLINE(name) | Bob
         | both of the connected line | CONNECTEDLINE(all) | \\"Bob\\" <12> || nothing of an item that is not known | CALLERID(nope)
-    may read of half a caller id Quotes and brackets stand there all the same (func_callerid.c, party_id_read)
+    may be half a caller id Quotes and brackets stand there all the same (func_callerid.c, party_id_read)
         do pair near far &callerId=%1
         GET /channels/{near}/variable?variable=CALLERID(all) -> 200 = {"value": "%2"}
         | a number alone | %3C12%3E | \\"\\" <12> || a name alone | Bob | \\"Bob\\" <>
-    may read of a channel [call] Items of CHANNEL(), in any case (func_channel.c)
+    may be an item of the channel [call] Items of CHANNEL(), in any case (func_channel.c)
         GET /channels/{far}/variable?variable=CHANNEL(%1) -> 200 = {"value": "%3"}
         GET /channels/{far}/variable?variable=CHANNEL(%2) -> 200 = {"value": "%3"}
         | what runs | appname | APPNAME | Stasis || the kind | channeltype | CHANNELTYPE | Local || no group | callgroup | CALLGROUP
@@ -6212,7 +6214,7 @@ class TestChannelVariable:
         POST /asterisk/variable?variable=%0 -> 204
         | ENTITYID || SYSTEMNAME || ASTETCDIR
 """)
-class TestKeptItem:
+class TestDialplanFunctions:
     """What functions keep, and what is built in."""
 
 
@@ -6230,7 +6232,7 @@ class TestKeptItem:
         {far}: ChannelDtmfReceived 5; ChannelDtmfReceived 6; ChannelDtmfReceived 7; ChannelDtmfReceived 8; ChannelDtmfReceived 9
         {far}: ChannelDtmfReceived *; ChannelDtmfReceived #; ChannelDtmfReceived A; ChannelDtmfReceived B; ChannelDtmfReceived C
         {far}: ChannelDtmfReceived D; ChannelDtmfReceived a; ChannelDtmfReceived b; ChannelDtmfReceived c; ChannelDtmfReceived d
-    skip [call] What is no digit is left out
+    give no event for [call] What is no digit (it may take time, see below)
         POST /channels/{near}/dtmf {"dtmf": "1%1x2", "between": 1} -> 204
         hasten 1 s
         {far}: ChannelDtmfReceived 1; ChannelDtmfReceived 2
@@ -6285,7 +6287,7 @@ class TestDigits:
 # --- channels: continue, move ---
 
 @script("""
-    goes to an extension of the same context [call] StasisEnd shows the new place one priority early; then the dialplan runs (ast_explicit_goto)
+    goes to an extension of the same context [call] StasisEnd shows the new place with priority 0, one early; then the dialplan runs (ast_explicit_goto)
         POST /channels/{far}/continue?extension=200 -> 204
         {far}: StasisEnd @ {context},200,0 Stasis({app}); ChannelVarset STASISSTATUS=SUCCESS @ {context},100,1 Stasis({app})
         {far}: ChannelDialplan Stasis({app}) @ {context},200,1 Stasis({app}); ChannelVarset STASISSTATUS= @ {context},200,1 Stasis({app})
@@ -6300,7 +6302,7 @@ class TestDigits:
         POST /channels/{far}/continue -> 204
         {far}: StasisEnd @ {context},100,1 Stasis({app}); ChannelVarset STASISSTATUS=SUCCESS
         {far}: ChannelHangupRequest 16 soft @ {context},100,2 (); ChannelDialplan NoOp() @ {context},h,1 NoOp(); ChannelDestroyed 0
-    ends where there is nothing [call] A missing place: the soft request stands there, and there is no h (__ast_pbx_run)
+    to a place that is not there ends the channel [call] The soft request stands at that place, and extension h is not run (__ast_pbx_run)
         POST /channels/{far}/continue?context=none -> 204
         {far}: StasisEnd @ none,s,0 Stasis({app}); ChannelVarset STASISSTATUS=SUCCESS @ {context},100,1 Stasis({app})
         {far}: ChannelHangupRequest 16 soft @ none,s,1 (); ChannelDestroyed 0 @ none,s,1 ()
@@ -6366,7 +6368,7 @@ scenes("""
     does not mind the state [created] No 412 (resource_channels.c, ast_ari_channels_move)
         POST /channels/{%1}/move?app={app} -> %2
         | of a created leg | near | 204 || but of the far leg of it | far | 409 "Channel not in Stasis application"
-    needs an application [departure, call] It is required: 400; it ends an Asterisk 16
+    needs an application [departure, call] It is required: 400; it crashes an Asterisk 16
         POST /channels/{far}/move -> 400 "Application name is required"
 """)
 class TestMove:
@@ -6760,7 +6762,7 @@ class TestAddAndRemoveChannelRefusals:
         {b}: ChannelEnteredBridge {bridge} simple_bridge; ChannelVarset BRIDGEPEER={A}
     of a third makes a softmix [crowd] More than two members: softmix (bridge.c, smart_bridge_operation)
         eventually GET /bridges/{bridge} -> 200 {"technology": "softmix", "channels": ["{a}", "{b}", "{c}"]}
-    of a third is told with the technology before [third] It comes before the switch (bridge_channel.c, bridge_channel_internal_push_full)
+    of a third is told with the technology of before [third] The event comes before the switch (bridge_channel.c, bridge_channel_internal_push_full)
         POST /bridges/{bridge}/addChannel?channel={c} -> 204
         {c}: ChannelEnteredBridge {bridge} simple_bridge
     of a third puts it first among the peers [third] The switch to softmix moves it to the head of the list (bridge.c, set_bridge_peer_vars)
@@ -6769,7 +6771,7 @@ class TestAddAndRemoveChannelRefusals:
         {c}: ChannelVarset BRIDGEPEER={A},{B}
         {a}: ChannelVarset BRIDGEPEER={C},{B}
         {b}: ChannelVarset BRIDGEPEER={C},{A}
-    leaves first the bridge before [alone] ChannelLeftBridge, then ChannelEnteredBridge (res_stasis.c, control_swap_channel_in_bridge)
+    into another bridge, or the same again, leaves the old one first [alone] ChannelLeftBridge, then ChannelEnteredBridge (res_stasis.c, control_swap_channel_in_bridge)
         %1
         POST /bridges/%2/addChannel?channel={a} -> 204
         {a}: ChannelLeftBridge {bridge} simple_bridge; ChannelEnteredBridge %2 simple_bridge
@@ -7235,22 +7237,22 @@ class TestMedia:
 
 
 @script("""
-    can, to one that is playing [playing] 204 (operations)
+    takes, while it plays [playing] 204 (operations)
         POST /playbacks/$p/control?operation=%0 -> 204 empty
         eventually GET /playbacks/$p -> 200 {"state": "%1"}
         | restart | playing || pause | paused || unpause | playing || reverse | playing || forward | playing
-    can, to one that is paused [paused] 204 (operations)
+    takes, while it is paused [paused] 204 (operations)
         POST /playbacks/$p/control?operation=%0 -> 204 empty
         eventually GET /playbacks/$p -> 200 {"state": "%1"}
         | pause | paused || unpause | playing
-    can not, to one that is paused [paused] 409 in the wrong state (operations)
+    refuses, while it is paused [paused] 409 in the wrong state (operations)
         POST /playbacks/$p/control?operation=%0 -> 409 "Can only %0 while media is playing"
         | restart || reverse || forward
-    can restart one that is queued [playing] 204 (operations)
+    takes restart while it is queued [playing] 204 (operations)
         POST /channels/{far}/play/$q?media=tone:ring -> 201
         POST /playbacks/$q/control?operation=restart -> 204 empty
         GET /playbacks/$q -> 200 {"state": "queued"}
-    can not, to one that is queued [playing] 409 in the wrong state (operations)
+    refuses, while it is queued [playing] 409 in the wrong state (operations)
         POST /channels/{far}/play/$q?media=tone:ring -> 201
         POST /playbacks/$q/control?operation=%0 -> 409 "Can only %0 while media is playing"
         | pause || unpause || reverse || forward
@@ -7315,19 +7317,19 @@ class TestPlaybackControl:
 
 
 @script("""
-    plays one after the other [busy, no_sound] Playbacks of a channel wait for each other (stasis_app_exec; control.c)
+    lets playbacks begin one after the other [busy, no_sound] Playbacks of a channel wait for each other (stasis_app_exec; control.c)
         POST /channels/{far}/play/$q?media={no_sound} -> 201
         GET /playbacks/$q -> 200 {"state": "queued"}
         DELETE /playbacks/$p -> 204 empty
         {far}: PlaybackFinished tone:ring done; PlaybackStarted {no_sound} playing; PlaybackFinished {no_sound} failed
-    of a bridge plays one after the other [alone, no_sound] One announcer with a queue of its own (resource_bridges.c)
+    of a bridge lets playbacks begin one after the other [alone, no_sound] One announcer with a queue of its own (resource_bridges.c)
         POST /bridges/{bridge}/play/$p?media=tone:ring -> 201
         POST /bridges/{bridge}/play/$q?media={no_sound} -> 201
         $p: PlaybackStarted tone:ring playing
         DELETE /playbacks/$p -> 204 empty
         $p: PlaybackFinished tone:ring done
         $q: PlaybackStarted {no_sound} playing; PlaybackFinished {no_sound} failed
-    plays on both legs at once [busy] Each channel has its own (control.c)
+    of each leg is its own [busy] Each channel has its own (control.c)
         POST /channels/{near}/play/$q?media=tone:ring -> 201
         await PlaybackStarted $q
         GET /playbacks/$p -> 200 {"state": "playing"}
@@ -7336,16 +7338,16 @@ class TestPlaybackControl:
         GET /channels/{far}/variable?variable=Q -> 404 Variable Not Found "Provided variable was not found"
         DELETE /playbacks/$p -> 204 empty
         {far}: PlaybackFinished tone:ring done; ChannelVarset Q=v
-    does not hold a bridge back [departure, busy, bridge] Asterisk waits for the playback
+    does not hold a bridge back [departure, busy, bridge] In Asterisk the bridge waits for the playback
         POST /bridges/{bridge}/addChannel?channel={far} -> 204
         await ChannelEnteredBridge {far}
-    is empty when a command is answered [departure, call] With nothing before it, it has taken effect; Asterisk takes up to 200 ms
+    with nothing in it lets a command take effect before its reply [departure, call] Asterisk takes up to 200 ms
         POST /channels/{far}/variable?variable=Q&value=v -> 204
         GET /channels/{far}/variable?variable=Q -> 200 = {"value": "v"}
     does not hold a hangup back [busy] DELETE of the channel does not wait (resource_channels.c, ast_ari_channels_hangup)
         DELETE /channels/{far} -> 204
         await ChannelDestroyed {far}
-    is empty before the channel enters the dialplan by [dialplan, busy, no_sound] All that is queued is done first (stasis_app_exec)
+    is worked off before the channel enters the dialplan by [dialplan, busy, no_sound] All that is queued is done first (stasis_app_exec)
         POST /channels/{far}/%1 -> 204
         %2
         POST /channels/{far}/play/$q?media={no_sound} -> 201
@@ -7357,7 +7359,7 @@ class TestPlaybackControl:
         | the last of two continues | continue?context=default&extension=app | POST /channels/{far}/continue?context=default&extension=answer -> 204
         | continue rather than a move before it | move?app={app} | POST /channels/{far}/continue?context=default&extension=answer -> 204
         | continue rather than a move behind it | continue?context=default&extension=answer | POST /channels/{far}/move?app={app} -> 204
-    is empty before the channel enters an application by [dialplan, busy, no_sound] All that is queued is done first (stasis_app_exec)
+    is worked off before the channel enters an application by [dialplan, busy, no_sound] All that is queued is done first (stasis_app_exec)
         %1
         POST /channels/{far}/move?app={app}&appArgs=x -> 204
         POST /channels/{far}/play/$q?media={no_sound} -> 201
@@ -7715,7 +7717,7 @@ class TestStoredRecording:
         expect(ari.get("/recordings/stored/%s/file" % ari.id("r")), status=200, body=b"", headers={"Content-Type": "audio/sln"})
 
 
-# --- departures: text that is kept and is not UTF-8 ---
+# --- text that is kept and is not UTF-8 ---
 
 @script("""
     is refused as [departure, stored] What is kept or told must be UTF-8: else 400, after the other checks; Asterisk breaks replies with it
@@ -7775,7 +7777,7 @@ scenes("""
     in json can not be A value that is no text is as none (res_ari_device_states.c)
         PUT /deviceStates/Stasis:$d {"deviceState": %1} -> 500 "Unknown device"
         | a number | 7 || null | null || a list | ["BUSY"]
-    is told of GET never fails, and gives the name back (devicestate.c)
+    is shown for any name GET never fails, and gives the name back (devicestate.c)
         GET /deviceStates/%1 -> 200 = {"name": "%2", "state": "%3"}
         | one that was never set | Stasis:$d | Stasis:$d | UNKNOWN || one without a name | Stasis: | Stasis: | UNKNOWN
         | one for the dialplan | Custom:$d | Custom:$d | UNKNOWN || a word | $d | $d | INVALID || a blank | %20 | \\u0020 | INVALID
@@ -7803,7 +7805,7 @@ scenes("""
     is not deleted by a prefix in another case [watched_device] 204, and nothing happens
         DELETE /deviceStates/STASIS:$d -> 204
         GET /deviceStates/Stasis:$d -> 200 = {"name": "Stasis:$d", "state": "BUSY"}
-    is not sent by subscribing [watched_device] The present state is not told
+    is not sent for subscribing alone [watched_device] The present state is not told
         never DeviceStateChanged {"device_state": "Stasis:$d"}
     is not sent when it is the same [watched_device] Only a change is told (devicestate.c)
         PUT /deviceStates/Stasis:$d?deviceState=BUSY -> 204
@@ -7975,7 +7977,7 @@ INFO = collections.OrderedDict((
 
 
 @script("""
-    does not know a section that is [departure] A member of only that is no text is as an unknown section; it ends an Asterisk 16
+    does not know a section that is [departure] A member of only that is no text is as an unknown section; it crashes an Asterisk 16
         GET /asterisk/info {"only": %1} -> 200 = {}
         | a number | [1] || null | [null]
 """)
@@ -8153,7 +8155,7 @@ scenes("""
         | a name with an underscore | ?variable=_$V&value=v || a name with two | ?variable=__$V&value=v || a function | ?variable=GLOBAL($V)&value=v
     is read by the body of a get too [variable] A body counts for any method (res_ari.c)
         GET /asterisk/variable {"variable": "$V"} -> 200 = {"value": "v"}
-    is not 400
+    can not be 400
         %1 /asterisk/variable %2 -> 400 "Variable name is required"
         | read with | GET || set with | POST
         x
@@ -8260,7 +8262,7 @@ def objects(text):
         PUT OBJECT -> 200
         DELETE OBJECT -> 204 empty
         GET OBJECT -> 404
-    does not take a field [departure, mailbox_objects] A field that is no pair of texts is as a bad value; it ends an Asterisk 16
+    does not take a field [departure, mailbox_objects] A field that is no pair of texts is as a bad value; it crashes an Asterisk 16
         PUT OBJECT {"fields": [%1]} -> 400 Bad request "Creation of object '$o' failed field value validation"
         | without a value | {"attribute": "msgs_new"} || without an attribute | {"value": "1"} || with a number | {"attribute": "msgs_new", "value": 1}
         | that is a text | "msgs_new"
@@ -8313,7 +8315,7 @@ def upward():
 
 
 @in_process
-class TestShape:
+class TestModuleItself:
     """The rules that the docstring of the module states."""
 
     def test_a_section_uses_names_of_the_sections_above_it_only(self):
@@ -8623,7 +8625,7 @@ class TestCommandLine:
             assert url.startswith("http://") and url.endswith("/pbx/ari") and get(url) == 200
             assert certificate.ask(address, CLOSING_PING.replace(b"/ari", b"/pbx/ari")).startswith(b"HTTP/1.1 200 OK")
 
-    @rows("options, expected, words", *[(words, *row, words) for *row, words in (
+    @rows("options, expected, words", *[(words.replace(HERE, "."), *row, words) for *row, words in (
         (["--port", "99999"], 2, "invalid port value: '99999'"), (["--port", "-1"], 2, "invalid port value: '-1'"),
         (["--config", "nowhere.conf"], 2, "nowhere.conf is not there"), (["--etc", "nowhere"], 1, "--etc: nowhere: no such folder"),
         (["--bind", "nowhere.invalid"], 1, "nowhere.invalid port 0: cannot serve here"),
@@ -9536,7 +9538,7 @@ class Hosted:
         POST /bridges/$b -> 200
         await BridgeCreated $b
 """)
-class TestBench(Hosted):
+class TestControlInterface(Hosted):
     """What a test may do besides: see, wait, let things fail, move the time, begin anew (Server, /control)."""
 
     def test_shows_what_was_asked(self, bench, ari):
@@ -9817,7 +9819,7 @@ class TestBench(Hosted):
 
 
 @in_process
-class TestPage:
+class TestControlPage:
     """What a browser gets where the server has control."""
 
     @rows("has_control, method, path, status",
@@ -9884,7 +9886,7 @@ class TestPage:
         await ChannelTalkingFinished {call} {"duration": 250}
         | as long as it is | digits || as a tone of its length where no file can be read | odd
 """)
-class TestVoices:
+class TestAudioOfTelephones:
     """What telephones and programs say to each other over RTP (Server.rtp, /control/media)."""
 
     @pytest.fixture
@@ -10839,12 +10841,30 @@ def heading(name):
     return re.sub("(?<!^)(?=[A-Z])", " ", name[4:]).lower()
 
 
+READING = """
+How to read: a chapter, a section and what it is about, sentences that begin with their section, each with its rule and the C
+function of Asterisk 16.30.1 that makes it (of the file that the section names).  "..." is ended by the rows below.  Where a case
+is told as text, its steps stand there: what is asked, what comes back, which events come; %1 stands for the first value of a row,
+{name} for what the setting in brackets has, $word for an id.  What the steps mean is at the head of test_ari_ref.py.
+[departure]: ari_ref refuses or does here what Asterisk does not; who speaks like Asterisk fails it.
+
+    leg              one of the two channels of a Local call: the near one (;1) was made by the request, the far one (;2) runs the
+                     dialplan; both are a pair
+    place            context, extension and priority in the dialplan
+    told, hears      sent as an event; gets events of it
+    without a word   without an event
+    reader           a user with read_only = yes
+    soft             the flag of a ChannelHangupRequest that asks a channel to end
+"""
+
+
 class Sentences:
-    """What is collected, as a specification: a chapter, a class, a sentence with its rule, the rows that end it."""
+    """What is collected, as a specification: first what is seen on the wire, then what holds of the module alone."""
 
     def pytest_collection_finish(self, session):
         chapter = section = case = None
-        for item in session.items:
+        print(READING.strip())
+        for item in sorted(session.items, key=lambda item: REPORT.chapter_of(item.location)[:1] == "("):
             if REPORT.chapter_of(item.location) != chapter:
                 chapter = REPORT.chapter_of(item.location)
                 print("\n" + chapter)
@@ -10853,10 +10873,14 @@ class Sentences:
                 print("  " + with_rule(heading(section.__name__ if section else ""), section))
             sentence, _, row = item.name[5:].partition("[")
             if (section, sentence) != case:
-                case = section, sentence
-                print("    " + with_rule(sentence.replace("_", " ") + (row and " ..."), item.obj))
-            if row:
-                print("      " + row[:-1])
+                case, needed = (section, sentence), [name.rpartition(".")[2] for name in getattr(item.function, "settings", ())]
+                marks = needed or ["departure"] * ("departure" in item.fixturenames)
+                words = getattr(item.function, "sentence", sentence.replace("_", " ")) + (row and " ...")
+                print("    " + with_rule(words + (" [%s]" % ", ".join(marks) if marks else ""), item.obj))
+                for line in getattr(item.function, "text", ()):
+                    print("        " + line)
+            if row and not hasattr(item.function, "text"):
+                print("        | " + row[:-1])
 
 
 def with_rule(words, documented):
