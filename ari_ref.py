@@ -521,8 +521,7 @@ class FrameParser:
         elif head.is_final:
             messages.append((self.opcode, bytes(self.message)))
             self.message.clear()
-            self.opcode = None
-            self.text_check.reset()
+            self.opcode = None          # and text_check is at its start: it was told that this was the last piece
 
 
 # === 4. Configuration ===
