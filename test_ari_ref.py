@@ -28,34 +28,40 @@ The server need not be empty: a case makes ids of its own, asserts only about th
 that subscribed to everything, which ARI can not remove.  Left open: what only a long wait shows (an idle connection after
 15 s, half a request after 30, half a frame after 9).  The first two are always on for the module itself.
 
-The export has, for each case: chapter, section, sentence, rule (with its source), setting (what it begins with, in words),
-needs (keys of the contract) and steps.  A runner gives every case an application of its own, opens an event socket for it,
-takes the steps in order, deletes what it made, and fails at the first step that is not so:
+The export is {"contract": {name: variable, value and what that is}, "lines": {type: format}, "cases": [...]}; a case has chapter,
+section, sentence, rule (with its source), setting (what it begins with, in words), needs (names of the contract; departure: a
+server that departs from Asterisk as ari_ref does) and steps.  A runner gives every case an application of its own, opens an event
+socket for it, takes the steps in order, deletes what it made, and fails at the first step that is not so; the key that comes
+first in a step tells its kind:
 
-    {"request": METHOD, "path": "/channels", "status": 200}   a request below /ari (behind ~: not below it), with "json", "form" or "body" (of this "type")
-                                   if they are there, "as" user:password (or nobody) instead of the writer; its reply has this
-                                   status, this "phrase", a body that "is" this JSON, "has" these members, is "empty", or is an
-                                   HTML "page" with this sentence; "eventually": asked again until it is so
-    {"with": NAME, "value": text}  the next request has this field, too
+    {"request": METHOD, "path": "/channels", "status": 200}   a request below /ari (behind ~: not below it), the path as it stands,
+                                   in UTF-8, with "json", "form" or "body" (of this "type") if they are there, "as" user:password
+                                   (or nobody) instead of the writer.  Its reply has this status, this "phrase", a body that "is"
+                                   this JSON, "has" these members, is "empty", or is an HTML "page" with this sentence in a <p>;
+                                   "eventually": asked again until it is so
+    {"with": NAME, "value": text}  the next request has this field, too; several of one name are several fields
     {"header": NAME, "value": text or null}     the reply before has this field, or not
-    {"await": TYPE, "has": JSON}   an event of this type and these members comes, or has come and was not asked for yet; others
-                                   may come before it and wait; its "member" "is" this
-    {"never": TYPE, "has": JSON}, {"silence": ID}     no such event, no event about this, has come before a user event of our own
-    {"about": ID, "lines": [...]}  the next events about a channel (or its peer), bridge, playback or recording are these: the
-                                   type and what "lines" of the export says of it; behind " @ " the channel's dialplan as
-                                   context,exten,priority app_name(app_data); a line that ends with ... begins so
-    {"forget": [ID, ...]}          what has come about these (about all without one) does not count
+    {"await": TYPE, "has": JSON}   an event of this type and these members comes, or waits: the first such is taken, and others
+                                   wait on; its "member" "is" this
+    {"never": TYPE, "has": JSON}, {"silence": ID}     no such event, no event about this, waits when a user event of our own has
+                                   come, which is sent to the (first) application of the socket that is read
+    {"about": ID, "lines": [...]}  the next events about a channel (or its peer), bridge, playback or recording of this id or name,
+                                   or whose target_uri is it, are these: the type and, of "lines", {a[b]} for members (soft: " soft"
+                                   or nothing; lists joined by commas; what is not there nothing), trimmed; behind " @ " the
+                                   dialplan of the channel (or peer) as context,exten,priority app_name(app_data); a line that ends
+                                   with ... begins so
+    {"forget": [ID, ...]}          what waits on the socket that is read about these (about all without one) does not count
     {"open": APPS, "all": false}   one more event socket (with subscribeAll), which is read from here on; {"read": APPS}: that one
                                    is again; {"close": true}: the one that is read is closed with 1000, until the server answers
     {"pass": seconds}              wait so long; {"hasten": seconds}: nothing, or have the server's time pass faster
     {"name": N, "value": text}     {N} stands for this from here on; with "member": [keys] for that of the last reply or event,
                                    percent-encoded in a path
 
-In all texts $word is an id of this case's own, {app} its application, {root} the path of ARI, {context} the contract's dialplan
-context for {app}, {other} the contract's value of that name.  In JSON "<text>" is any text, "<timestamp>" and "<uuid>" such a
-one, "<...>" one that the regular expression ... matches, "<nothing>" a member that is not there; a list that begins with
-"<any order>" has the rest of it in any order; an id or name stands for the object that has it; what "is" has no other members,
-what "has" may.
+In all texts, names of members too, $word (letters, digits, _) is an id of this case's own, {app} its application, {root} the path
+of ARI, {context} the contract's dialplan context for {app}, {other} the contract's value of that name.  In JSON "<text>" is any
+text, "<timestamp>" and "<uuid>" such a one, "<...>" one that the regular expression ... matches as a whole, "<nothing>" a member
+that is not there; a list that begins with "<any order>" has the rest of it in any order; an id or name stands for the object that
+has it; what "is" has no other members, what "has" may, at any depth.
 """
 from __future__ import annotations
 
@@ -3146,7 +3152,7 @@ class TestAnswer:
         %1 as {read_only} -> 403 "Write access denied"
         | writing before an unknown resource | POST /nothing || writing before a trailing slash | POST /nothing/
         | writing before an unknown method | POST /endpoints || writing before the API description | POST /api-docs/none.json
-        | HEAD | HEAD /channels || PATCH | PATCH /channels || TRACE of an unknown resource | TRACE /nothing
+        | PATCH | PATCH /channels || TRACE of an unknown resource | TRACE /nothing
         | PUT | PUT /deviceStates/Stasis:none || DELETE | DELETE /channels/none || a user event | POST /events/user/x
         | the event socket with POST | POST /events
     answers a reader [read_only] What a read_only user gets answered like anybody
@@ -3160,6 +3166,10 @@ class TestAnswer:
 """)
 class TestOrderOfChecks:
     """What is looked at first (res_ari.c, ast_ari_callback)."""
+
+    def test_refuses_a_reader_head(self, ari, read_only):
+        """As any method but GET and OPTIONS, with a body."""
+        expect(ari.request("HEAD", "/channels", auth=read_only), status=403, json=message("Write access denied"))
 
 
 # --- HTTP: paths and resources ---
@@ -3947,7 +3957,7 @@ NO_CORS = dict.fromkeys("Access-Control-Allow-" + name for name in ("Origin", "C
         | 400 | POST /bridges body application/json: { | 400 "Error parsing request body"
         | 401 | GET /asterisk/ping as nobody | 401 "Authentication required" || 404 | GET /nothing | 404 "Resource not found"
         | 404 for a slash | GET /channels/ | 404 || 404 for a document | GET /api-docs/none.json | 404 "Resource not found"
-        | 405 | POST /endpoints | 405 || 405 to HEAD | HEAD /channels | 405
+        | 405 | POST /endpoints | 405
     name an allowed origin when writing is denied [allowed_origin, read_only] 403 too
         with Origin: {allowed_origin}
         POST /bridges as {read_only} -> 403
@@ -3979,6 +3989,10 @@ class TestCorsOnAnswers:
     def test_name_no_origin_whose_scheme_is_in_another_case(self, ari, allowed_origin, refused_origin):
         """Byte for byte."""
         expect(ari.get("/asterisk/ping", headers={"Origin": allowed_origin.replace("http", "HTTP")}), status=200, headers=NO_CORS)
+
+    def test_name_an_allowed_origin_to_head(self, ari, allowed_origin):
+        """405 too."""
+        expect(ari.request("HEAD", "/channels", headers={"Origin": allowed_origin}), status=405, headers=cors(allowed_origin))
 
     def test_name_an_allowed_origin_when_the_body_is_too_large(self, ari, allowed_origin):
         """413 too."""
