@@ -686,6 +686,13 @@ class TestFrameCodec:
         assert whole.receive(bytes.fromhex(data)) == got == messages and whole.close_code == pieces.close_code == code
         assert whole.to_send().hex() == pieces.to_send().hex() == output and whole.to_send() == b""
 
+    @rows("data, messages, code", ("what a server sends", "810548656c6c6f", [(1, b"Hello")], None),
+          ("but nothing masked", "818537fa213d7f9f4d5158", [], 1002))
+    def test_receives_as_a_client(self, data, messages, code):
+        """A server does not mask (RFC 6455 5.1)."""
+        parser = ari_ref.FrameParser(is_client=True)
+        assert parser.receive(bytes.fromhex(data)) == messages and parser.close_code == code
+
     @rows("size, head_",
         ("125 bytes", 125, "817d"), ("126", 126, "817e007e"), ("65,535", 65535, "817effff"),
         ("65,536", 65536, "817f0000000000010000"))
@@ -5894,6 +5901,12 @@ class TestCreateRefusals:
     may be [created] While it is Down
         POST /channels/{near}/%1 -> %2
         | given a variable | variable?variable=X&value=1 | 204 || moved | move?app={app} | 204 || snooped | snoop?spy=both&app={app} | 200
+    lets its application hear of the originator [call, context] As if it had subscribed to it (ast_ari_channels_create)
+        open $other
+        POST /channels/create?endpoint=Local/100@{context}&app=$other&channelId=$c&originator={far} -> 200
+        await StasisStart $c
+        POST /channels/{far}/variable?variable=Q&value=v -> 204
+        await ChannelVarset {far} {"variable": "Q", "value": "v", "application": "$other"}
 """)
 class TestCreate:
     """A channel is made and not dialled (resource_channels.c)."""
@@ -6586,6 +6599,18 @@ class TestRtp:
             program.sock.settimeout(10)
             expect(ari.post("/bridges/%s/play" % bridge, {"media": "tone:ring"}), status=201)
             assert len(program.packet()[5]) == 160
+
+    def test_translates_what_another_program_sends(self, ari, events):
+        """The loudest of mu-law is the loudest of A-law (ITU-T G.711)."""
+        with Program(ari, format="alaw") as program, Program(ari) as other:
+            channels = [program.open("x", events), other.open("y", events)]
+            bridge = ari.post("/bridges", {"type": "mixing"}).json["id"]
+            expect(ari.post("/bridges/%s/addChannel" % bridge, {"channel": ",".join(channels)}), status=204)
+            for _ in range(20):         # of which the first may come before the bridge knows of them
+                other.send(b"\x80" * 160)
+                threading.Event().wait(0.02)
+            heard = [program.packet() for _ in range(5)]
+        assert {(packet[1] & 0x7F, packet[5]) for packet in heard} == {(8, b"\xaa" * 160)}
 
     def test_passes_on_what_another_program_sends(self, ari, events):
         """In the order in which it came (bridge_simple.c)."""
@@ -7751,6 +7776,7 @@ class TestStoredRecording:
         | the name of a recording | POST /channels/{far}/record?name=%FF&format=wav
         | the name of a copy | POST /recordings/stored/{stored}/copy?destinationRecordingName=%FF
         | the name of a mailbox | PUT /mailboxes/{stored}%FF
+        | the host of external media | POST /channels/externalMedia?app={app}&external_host=%FF:1&format=ulaw
 """)
 class TestKeptTextThatIsNotUtf8:
     """A departure."""
@@ -9561,7 +9587,8 @@ class TestControlInterface(Hosted):
             {"method": "POST", "path": "/channels/none/answer", "status": 404, "error": message("Channel not found")},
             {"user": "nobody", "path": "/bridges", "status": 401, "error": message("Authentication required")}]).json
         assert [one["parameters"] for one in reply] == [{"name": "a b", "type": "mixing"}, {}, {}]
-        assert bench.requests("post", "/channels/*/answer") == [reply[1]]
+        assert bench.requests("post", "/channels/*/answer") == bench.requests("post", "/channels/*on*/answer") == [reply[1]]
+        assert bench.requests("post", "/channels/*x*/answer") == []
         expect(ari.get("/control/requests?since=%d" % reply[1]["number"]), json=[reply[2]])
 
     def test_shows_what_is_there(self, bench, ari, call):
@@ -10740,6 +10767,19 @@ class TestDialplanSteps:
 
 
 @in_process
+class TestChannelVars:
+    """What `channelvars` of ari.conf shows beside plain variables (stasis_channels.c, ast_channel_snapshot_create)."""
+
+    def test_may_be_functions(self):
+        """As they read when the channel is published; "" for what is none."""
+        with hosting("vars", channelvars=["CHANNEL(state)", "CALLERID(num) ", "NOFUNC(x)", "X"]) as (_, client):
+            events = client.events()
+            _, far = client.pair(events, callerId="Ann <12>")
+            expect(client.get("/channels/" + far), status=200, has={
+                "channelvars": {"CHANNEL(state)": "Up", "CALLERID(num) ": "12", "NOFUNC(x)": "", "X": ""}})
+
+
+@in_process
 class TestFaultsStayAlone:
     """A fault of the module costs what it happened in, is logged with its place, and touches nobody else."""
 
@@ -10795,6 +10835,13 @@ class TestFaultsStayAlone:
         is_logged("the connection from")
         monkeypatch.undo()
         ari.part()
+        expect(ari.get("/asterisk/ping"), status=200)
+
+    def test_in_the_audio(self, ari, events, monkeypatch, is_logged):
+        """It is told, and the next 20 ms have their turn."""
+        monkeypatch.setattr(ari_ref.Rtp, "carry", self.fault)
+        expect(ari.post("/channels/externalMedia?app=%s&external_host=127.0.0.1:9&format=ulaw" % ari.app), status=200)
+        is_logged("a fault of ari_ref in the audio")
         expect(ari.get("/asterisk/ping"), status=200)
 
     def test_in_the_work_on_files(self, tmp_path, monkeypatch, is_logged):
