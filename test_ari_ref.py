@@ -1814,14 +1814,9 @@ class Client:
             events.expect("StasisStart", channel=near)
         return near, far
 
-    def eventually(self, path, method="GET", **expectation):
+    def eventually(self, path, **expectation):
         """Ask for a resource until it is as expected: for what the server does on its own time."""
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while True:
-            reply = self.request(method, path)
-            if not differences(reply, **expectation) or time.monotonic() > deadline:
-                return expect(reply, **expectation)
-            time.sleep(POLL_SECONDS)
+        return eventually(functools.partial(self.get, path), **expectation)
 
     def __enter__(self):
         return self
@@ -2074,6 +2069,16 @@ def expect(reply, rule=None, grade="must", **expectation):
         actual = [str(reply)] + [text for _, text in found if text and text not in str(reply)]
         fail(reply.request, expectation_text(**expectation), "\n".join(actual), rule)
     return reply
+
+
+def eventually(ask, **expectation):
+    """Ask until the reply is as expected, and return it."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while True:
+        reply = ask()
+        if not differences(reply, **expectation) or time.monotonic() > deadline:
+            return expect(reply, **expectation)
+        time.sleep(POLL_SECONDS)
 
 
 # Fixtures: the server, what the contract promises, and a client per case.
@@ -2555,63 +2560,71 @@ class Telling:
             self.take(step)
 
     def take(self, step):
-        """Do one step."""
+        """Do one step: its first key tells how."""
         step = self.filled(step)
-        if "request" in step:
-            self.ask(step)
-        elif "with" in step:
-            self.fields.append((step["with"], step["value"]))
-        elif "header" in step:
-            expect(self.reply, headers={step["header"]: wild(step["value"])})
-        elif "await" in step:
-            self.seen = self.events.expect(step["await"], **wild(step["has"]))
-            if "is" in step and not matches(self.seen[step["member"]], wild(step["is"])):
-                fail(self.events.request, shown(wild(step["is"])), shown(self.seen[step["member"]]))
-        elif "never" in step:
-            self.events.expect_none(step["never"], **wild(step["has"]))
-        elif "silence" in step:
-            self.events.expect_silence(step["silence"])
-        elif "lines" in step:
-            self.seen = expect_lines(self.events, step["about"], step["lines"])[-1]
-        elif "forget" in step:
-            gone = set(step["forget"])
-            self.events.waiting = [event for event in self.events.waiting if gone and not gone & subjects(event)]
-        elif "open" in step:
-            self.events = self.sockets[step["open"]] = self.ari.events(step["open"], step["all"])
-        elif "read" in step:
-            self.events = self.sockets[step["read"]]
-        elif "close" in step:
-            self.events.close()
-        elif "need" in step:
-            name = step["need"].rpartition(".")[2]
-            value = self.fixture(name)
-            self.names.update(getattr(value, "names", {name: value}))
-        elif "name" in step:
-            self.keep(step)
-        else:
-            (self.ari.hasten if "hasten" in step else self.ari.let_pass)(step.get("hasten", step.get("pass")))
+        getattr(self, "take_" + next(iter(step)))(step)
 
-    def keep(self, step):
-        """A name stands for this from here on."""
-        if "member" in step:
-            self.members[step["name"]] = str(functools.reduce(lambda value, key: value[key], step["member"], self.seen))
-        else:
-            self.names[step["name"]] = step["value"]
-
-    def ask(self, step):
-        """A request, and what comes back."""
+    def take_request(self, step):
         given = {key: step[key] for key in ("json", "form", "body") if key in step}
         given["headers"] = ([("Content-Type", step["type"])] if step.get("type") else []) + self.fields
         if "as" in step:
             given["auth"] = None if step["as"] == "nobody" else step["as"]
-        self.fields, expectation = [], dict(wanted_of(step), status=step["status"], phrase=step.get("phrase"))
-        if "eventually" in step:
-            self.reply = self.ari.eventually(step["path"], step["request"], **expectation)
+        if step["path"][:1] == "~":
+            given["target"] = self.ari.server.root[:-len("/ari")] + step["path"][1:]
+        ask = functools.partial(self.ari.request, step["request"], step["path"], **given)
+        expectation = dict(wanted_of(step), status=step["status"], phrase=step.get("phrase"))
+        self.reply = eventually(ask, **expectation) if "eventually" in step else expect(ask(), **expectation)
+        self.fields, self.seen = [], self.reply.json
+
+    def take_with(self, step):
+        self.fields.append((step["with"], step["value"]))
+
+    def take_header(self, step):
+        expect(self.reply, headers={step["header"]: wild(step["value"])})
+
+    def take_await(self, step):
+        self.seen = self.events.expect(step["await"], **wild(step["has"]))
+        if "is" in step and not matches(self.seen[step["member"]], wild(step["is"])):
+            fail(self.events.request, shown(wild(step["is"])), shown(self.seen[step["member"]]))
+
+    def take_never(self, step):
+        self.events.expect_none(step["never"], **wild(step["has"]))
+
+    def take_silence(self, step):
+        self.events.expect_silence(step["silence"])
+
+    def take_about(self, step):
+        self.seen = expect_lines(self.events, step["about"], step["lines"])[-1]
+
+    def take_forget(self, step):
+        gone = set(step["forget"])
+        self.events.waiting = [event for event in self.events.waiting if gone and not gone & subjects(event)]
+
+    def take_open(self, step):
+        self.events = self.sockets[step["open"]] = self.ari.events(step["open"], step["all"])
+
+    def take_read(self, step):
+        self.events = self.sockets[step["read"]]
+
+    def take_close(self, _):
+        self.events.close()
+
+    def take_pass(self, step):
+        self.ari.let_pass(step["pass"])
+
+    def take_hasten(self, step):
+        self.ari.hasten(step["hasten"])
+
+    def take_need(self, step):
+        name = step["need"].rpartition(".")[2]
+        value = self.fixture(name)
+        self.names.update(getattr(value, "names", {name: value}))
+
+    def take_name(self, step):
+        if "member" in step:
+            self.members[step["name"]] = str(functools.reduce(lambda value, key: value[key], step["member"], self.seen))
         else:
-            if step["path"][:1] == "~":
-                given["target"] = self.ari.server.root[:-len("/ari")] + step["path"][1:]
-            self.reply = expect(self.ari.request(step["request"], step["path"], **given), **expectation)
-        self.seen = self.reply.json
+            self.names[step["name"]] = step["value"]
 
 
 def script_cases(text):
@@ -2630,6 +2643,12 @@ def script_cases(text):
         elif line:
             cases[-1][4].append(line.strip())
     return cases
+
+
+def rows_of(tables):
+    """(sentence, cells) of each row, those of several tables joined."""
+    for joined in itertools.product(*tables) if tables != [[]] else ():
+        yield " ".join(row[0] for row in joined), [cell for row in joined for cell in row[1:]]
 
 
 def steps_of(steps, cells=None):
@@ -2667,14 +2686,8 @@ def telling(ari, events, request):
 
 def needs(item):
     """What of the contract a case asks for: by its fixtures, by its scenes, and by name."""
-    names, found = [*item.fixturenames, *getattr(item.function, "settings", ())], set(item.function.__code__.co_names) & set(CONTRACT)
-    while names:
-        name = names.pop()
-        if name in SCENES and name not in found:
-            settings, _, steps = SCENES[name]
-            names += settings + [step.split()[1] for step in steps if step.startswith("do ")]
-        found.add(name)
-    return found & set(CONTRACT)
+    steps = flat([*item.fixturenames, *getattr(item.function, "settings", ())], (), set())
+    return ({step["need"] for step in steps if "need" in step} | set(item.function.__code__.co_names)) & set(CONTRACT)
 
 
 def scene(name, value=None):
@@ -2699,8 +2712,7 @@ def script(text):
 
     def give(cls):
         for number, sentence, settings, rule, steps, tables in script_cases(text):
-            table = [(" ".join(row[0] for row in each), [cell for row in each for cell in row[1:]]) for each in itertools.product(*tables)] if tables != [[]] else []
-            table = [(words, steps_of(steps, [words] + cells)) for words, cells in table]
+            table = [(words, steps_of(steps, [words] + cells)) for words, cells in rows_of(tables)]
             settings = ["self." + name if hasattr(cls, name) else name for name in settings]       # a fixture of the class comes first
             case = script_case(settings, [] if table else steps_of(steps))
             case.__doc__, case.__name__, case.settings = rule, "test_" + re.sub(r"\W+", "_", sentence), settings
