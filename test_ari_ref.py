@@ -414,7 +414,8 @@ class TestExtensionsConf:
         ("an application that is not known", "exten => 1,1,Dial(SIP/x)", "the application Dial is not known"),
         ("what is no step", "exten => 1", "no EXTEN,PRIORITY"), ("a hint", "exten => 1,hint,SIP/x", "no EXTEN,PRIORITY"),
         ("a step of nothing", "same => n,NoOp()", "no EXTEN,PRIORITY"),
-        ("an include at some times", "include => d,9:00-17:00,mon-fri", "the times of an include have no effect here, it always counts"),
+        ("an include at some times", "include => d,9:00-17:00,mon-fri",
+         "the times of an include have no effect here, it always counts"),
         ("another line", "switch => Realtime", "switch has no effect"))
     def test_warns_of(self, text, words):
         assert any("extensions.conf:2: " + words in warning for warning in plan_of(text).warnings)
@@ -991,7 +992,8 @@ class TestSoundFiles:
         assert sounds.length_ms(name, language) == length
 
     @rows("name, language, found",
-        ("by its language", "half", "en", ("en/half.ulaw", "ulaw")), ("by the language of a region", "half", "en_GB", ("en/half.ulaw", "ulaw")),
+        ("by its language", "half", "en", ("en/half.ulaw", "ulaw")),
+        ("by the language of a region", "half", "en_GB", ("en/half.ulaw", "ulaw")),
         ("in French by that of a region", "only", "fr_CA", None), ("in English else", "deep/one", "fr", ("en/deep/one.wav", "wav")),
         ("but not where a telephone can not speak it", "odd", "en", None), ("nor where there is none", "none", "en", None))
     def test_are_found_to_be_said(self, sounds, name, language, found):
@@ -1416,7 +1418,8 @@ def note_ids(value):
 def expect_known(source, value):
     """The ids that an object of ours names, a bridge or an application, are those of things that were there."""
     for item in value if isinstance(value, list) else [value]:
-        named = [one for kind in ("channels", "channel_ids", "bridge_ids") for one in item.get(kind, ())] if isinstance(item, dict) else []
+        kinds = ("channels", "channel_ids", "bridge_ids") if isinstance(item, dict) else ()
+        named = [one for kind in kinds for one in item.get(kind, ())]
         unknown = [one for one in named if not one.startswith("__AST_") and one.partition(";")[0] not in SHOWN]
         if unknown and RUN in str(item.get("id") or item.get("name")):
             fail(source, "ids of what was there", ", ".join(unknown), "every id that is shown exists, or did")
@@ -2259,8 +2262,8 @@ def events(ari):
 def reaches_application(client, context):
     """True where that context brings a call into an application."""
     events, far = client.events(), client.id("far")
-    client.post("/channels", {"endpoint": "Local/100@" + context.format(app=client.app), "app": client.app, "channelId": client.id("near"),
-                              "otherChannelId": far})
+    client.post("/channels", {"endpoint": "Local/100@" + context.format(app=client.app), "app": client.app,
+                              "channelId": client.id("near"), "otherChannelId": far})
     return is_soon(lambda: client.get("/channels/" + far).json.get("dialplan", {}).get("app_name") == "Stasis" and events.app)
 
 
@@ -2268,6 +2271,11 @@ def misses_sounds(client, media):
     """True where a sound can be one that does not exist: ari_ref without --sounds has every sound."""
     playback = client.post("/bridges/%s/play" % client.bridge(), {"media": media}).json["id"]
     return is_soon(lambda: client.get("/playbacks/" + playback).status == 404)
+
+
+def names_origin(client, origin):
+    """The origin that an answer to it allows."""
+    return client.get("/asterisk/ping", headers={"Origin": origin}).header("Access-Control-Allow-Origin")
 
 
 def is_soon(what):
@@ -2281,8 +2289,8 @@ def is_soon(what):
 PROBES = {
     "read_only": lambda client, auth: client.get("/asterisk/ping", auth=auth).status == 200,
     "crypted": lambda client, auth: client.get("/asterisk/ping", auth=auth).status == 200,
-    "allowed_origin": lambda client, origin: client.get("/asterisk/ping", headers={"Origin": origin}).header("Access-Control-Allow-Origin"),
-    "refused_origin": lambda client, origin: not client.get("/asterisk/ping", headers={"Origin": origin}).header("Access-Control-Allow-Origin"),
+    "allowed_origin": lambda client, origin: names_origin(client, origin),
+    "refused_origin": lambda client, origin: not names_origin(client, origin),
     "realm": lambda client, realm: '"%s"' % realm in (client.get("/asterisk/ping", auth=None).header("WWW-Authenticate") or ""),
     "channelvars": lambda client, names: set(client.post("/channels", {"endpoint": "Local/1@nowhere", "app": "nobody"}).json.get(
         "channelvars", {})) == set(names.split(",")),
@@ -2374,7 +2382,8 @@ def context(ari):
 #     never Type [ID] [JSON]            no such event has come
 #     never about ID                    no event about this has come
 #     forget [ID ...]                   what has come (about these) does not count
-#     open [NAME,NAME] [all]            an event socket (with subscribeAll) for these applications, else the case's own; it is read from here on
+#     open [NAME,NAME] [all]            an event socket (with subscribeAll) for these applications, else the case's own; it is read
+#                                       from here on
 #     read NAME                         the event socket that was opened last for this application is read from here on
 #     close                             the event socket that is read
 #     let 0.5 s pass                    or hasten 0.5 s, before an await: what comes within that time comes at once, if that can be
@@ -2391,15 +2400,18 @@ def context(ari):
 # before) or a promise of the contract, for whose value its name stands.
 
 USUAL = {}                                          # what a NAME of `= NAME JSON` has, unless the JSON says otherwise
-WILD = {"<text>": str, "<nothing>": NOTHING, "<timestamp>": TIMESTAMP, "<uuid>": re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")}
+UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+WILD = {"<text>": str, "<nothing>": NOTHING, "<timestamp>": TIMESTAMP, "<uuid>": UUID}
 SUBJECTS = {"Bridge": "bridge", "Dial": "peer", "Playback": "playback", "Recording": "recording"}     # else it is a channel
 SCENES = {}                                         # name -> (settings, rule, steps)
 TOLD = []                                           # the cases, for --export
 TITLE = re.compile(r"([^\s\[][^\[]*?)(?: \[([\w, ]*)\])?(?: ([A-Z0-9(][^\[]*))?")
-REQUEST = re.compile(r"(eventually )?([A-Z]+) (\S+)(?: as (\S+))?(?: (?!->)(.+?))? +-> (\d+)(?: ([A-Z][\w' ]*?))?(?: (empty|(?:page )?[\"{\[=].*))?")
+REQUEST = re.compile(r"(eventually )?([A-Z]+) (\S+)(?: as (\S+))?(?: (?!->)(.+?))? +-> "
+                     r"(\d+)(?: ([A-Z][\w' ]*?))?(?: (empty|(?:page )?[\"{\[=].*))?")
 EVENT = re.compile(r"(await|never) ([A-Z]\w+)(?: (\{\w+\}|[^ {=]\S*))?(?: (\{.*?\}))?(?: = (\w+) (.*))?")
 STEPS = [(re.compile(pattern), read) for pattern, read in (
-    (r"(with|header) ([\w-]+):(.*)", lambda what, name, value: {what: name, "value": value.strip() or ("" if what == "with" else None)}),
+    (r"with ([\w-]+):(.*)", lambda name, value: {"with": name, "value": value.strip()}),
+    (r"header ([\w-]+):(.*)", lambda name, value: {"header": name, "value": value.strip() or None}),
     (r"never about (\S+)", lambda subject: {"silence": subject}),
     (r"forget(.*)", lambda subjects: {"forget": subjects.split()}),
     (r"open(?: (?!all$)(\S+))?( all)?", lambda apps, every: {"open": apps or "{app}", "all": bool(every)}),
@@ -2436,8 +2448,10 @@ def read_step(text):
             step["path"] += given
         elif given:
             what, kind, content = re.fullmatch(r"(?:(form|body) ?(.*?): )?(.*)", given).groups()
-            step.update({what: content, "type": kind} if what == "body" else {what: content} if what else {"json": jsonlib.loads(content)})
-        return {**step, **{key: value for key, value in (("as", user), ("eventually", bool(eventually)), ("phrase", phrase)) if value}}
+            step[what or "json"] = content if what else jsonlib.loads(content)
+            step["type"] = kind if what == "body" else None
+        step.update({"as": user, "eventually": bool(eventually), "phrase": phrase})
+        return {key: value for key, value in step.items() if value or key not in ("type", "as", "eventually", "phrase")}
     match = EVENT.fullmatch(text)
     if match:
         verb, kind, subject, members, name, whole = match.groups()
@@ -2713,16 +2727,16 @@ def script(text):
     def give(cls):
         for number, sentence, settings, rule, steps, tables in script_cases(text):
             table = [(words, steps_of(steps, [words] + cells)) for words, cells in rows_of(tables)]
-            settings = ["self." + name if hasattr(cls, name) else name for name in settings]       # a fixture of the class comes first
+            settings = ["self." + name if hasattr(cls, name) else name for name in settings]       # fixtures of the class first
             case = script_case(settings, [] if table else steps_of(steps))
             case.__doc__, case.__name__, case.settings = rule, "test_" + re.sub(r"\W+", "_", sentence), settings
-            case.sentence, case.text = sentence, steps + [
-                line for number, each in enumerate(tables) for line in ["x"] * bool(number) + ["| " + " | ".join(row).strip() for row in each]]
+            case.sentence, case.text = sentence, steps + "\nx\n".join(
+                "\n".join("| " + " | ".join(row).strip() for row in each) for each in tables).split("\n") * bool(table)
             case.__code__ = case.__code__.replace(co_firstlineno=first + number)
             assert not hasattr(cls, case.__name__), "two cases are called " + sentence
             for words, told in table or [("", steps_of(steps))]:
-                TOLD.append({"line": first + number, "section": cls.__name__, "sentence": (sentence + " " + words).strip(), "rule": rule,
-                             "settings": settings, "steps": told})
+                TOLD.append({"line": first + number, "section": cls.__name__, "sentence": (sentence + " " + words).strip(),
+                             "rule": rule, "settings": settings, "steps": told})
             setattr(cls, case.__name__, rows("steps", *table)(case) if table else case)
         return cls
     return give
@@ -2995,7 +3009,8 @@ class TestAmbiguousFraming:
 class TestStatusPage:
     """The page of the server itself (http.c)."""
 
-    @rows("target", ("its name", "/httpstatus"), ("any case", "/HttpStatus"), ("a slash behind it", "/httpstatus/"), ("a query", "/httpstatus?a=b"))
+    @rows("target", ("its name", "/httpstatus"), ("any case", "/HttpStatus"),
+          ("a slash behind it", "/httpstatus/"), ("a query", "/httpstatus?a=b"))
     def test_is_there_by(self, ari, target):
         """200 with a page, for whoever asks, and without a type (httpstatus_callback)."""
         reply = ari.raw(head("GET %s%s HTTP/1.1" % (ari.path("").rpartition("/ari")[0], target)))
@@ -3005,8 +3020,8 @@ class TestStatusPage:
     @rows("method", ("POST", "POST"), ("PUT", "PUT"), ("DELETE", "DELETE"), ("OPTIONS", "OPTIONS"))
     def test_has_no_other_method(self, ari, method):
         """501 and a page (httpstatus_callback)."""
-        expect(ari.raw(head("%s %s/httpstatus HTTP/1.1" % (method, ari.path("").rpartition("/ari")[0]), "Content-Length: 0")), status=501,
-               page="Attempt to use unimplemented / unsupported method", closes=False)
+        line = "%s %s/httpstatus HTTP/1.1" % (method, ari.path("").rpartition("/ari")[0])
+        expect(ari.raw(head(line, "Content-Length: 0")), status=501, page="Attempt to use unimplemented / unsupported method", closes=False)
 
     def test_is_all_there_is(self, ari):
         """Nothing is below it (handle_uri)."""
@@ -4094,7 +4109,7 @@ class TestCorsPreflight:
 DOCUMENTS = ("asterisk", "endpoints", "channels", "bridges", "recordings", "sounds", "playbacks", "deviceStates",
              "mailboxes", "events", "applications")
 REQUIRED_MODULES = {"channels": "answer playback recording snoop", "bridges": "recording playback", "recordings": "recording",
-                    "playbacks": "playback", "deviceStates": "device_state", "mailboxes": "mailbox"}            # each res_stasis_...
+                    "playbacks": "playback", "deviceStates": "device_state", "mailboxes": "mailbox"}     # each res_stasis_...
 
 
 @pytest.fixture(scope="module")
@@ -4200,7 +4215,8 @@ class TestApiDescription:
     @pytest.mark.parametrize("name", DOCUMENTS)
     def test_names_the_modules_of(self, documents, name):
         """requiresModules, where a resource needs any."""
-        wanted = ["res_stasis_" + word for word in REQUIRED_MODULES.get(name, "").split()] or {"events": ["res_http_websocket"]}.get(name)
+        wanted = ["res_stasis_" + word for word in REQUIRED_MODULES.get(name, "").split()]
+        wanted = ["res_http_websocket"] if name == "events" else wanted or None
         if documents[name + ".json"].get("requiresModules") != wanted:
             fail("GET /ari/api-docs/%s.json" % name, str(wanted), str(documents[name + ".json"].get("requiresModules")))
 
@@ -6483,8 +6499,9 @@ class TestSnoop:
         """However many there are."""
         target = call.far
         for number in range(self.SNOOPS):
-            expect(ari.post("/channels/%s/snoop/%s" % (target, ari.id("s%d" % number)), {"spy": "both", "app": ari.app}), status=200)
-            target = ari.id("s%d" % number)
+            snoop = ari.id("s%d" % number)
+            expect(ari.post("/channels/%s/snoop/%s" % (target, snoop), {"spy": "both", "app": ari.app}), status=200)
+            target = snoop
         expect(ari.delete("/channels/" + call.near), status=204)
         for snoop in (ari.id("s0"), target):
             ari.eventually("/channels/" + snoop, **NO_CHANNEL)
@@ -6586,8 +6603,10 @@ class TestRtp:
     """Media of a channel as packets."""
 
     @rows("name, payload_type, silence, step",
-          ("ulaw", "ulaw", 0, b"\xff" * 160, 160), ("alaw", "alaw", 8, b"\xd5" * 160, 160), ("slin, as ulaw", "slin", 0, b"\xff" * 160, 160),
-          ("slin16", "slin16", 118, bytes(640), 320), ("slin48", "slin48", 126, bytes(1920), 960), ("slin12", "slin12", 122, bytes(480), 240))
+          ("ulaw", "ulaw", 0, b"\xff" * 160, 160), ("alaw", "alaw", 8, b"\xd5" * 160, 160),
+          ("slin, as ulaw", "slin", 0, b"\xff" * 160, 160),
+          ("slin16", "slin16", 118, bytes(640), 320),
+          ("slin48", "slin48", 126, bytes(1920), 960), ("slin12", "slin12", 122, bytes(480), 240))
     def test_carries_20_ms_of(self, ari, events, name, payload_type, silence, step):
         """Silence, where somebody always sends: sequence numbers by one, timestamps by samples (res_rtp_asterisk.c, rtp_engine.c)."""
         with Program(ari, format=name) as program:
@@ -8252,8 +8271,9 @@ class TestGlobalVariable:
 
 def objects(text):
     """Text with the path of an object in it, and with attributes."""
-    return re.sub(r"(NEW|OLD)\((.*?)\)", lambda match: '{"attribute": "msgs_%s", "value": "%s"}' % (match.group(1).lower(), match.group(2)),
-                  text.replace("OBJECT", "/asterisk/config/dynamic/res_mwi_external/mailboxes/$o"))
+    def attribute(match):
+        return '{"attribute": "msgs_%s", "value": "%s"}' % (match.group(1).lower(), match.group(2))
+    return re.sub(r"(NEW|OLD)\((.*?)\)", attribute, text.replace("OBJECT", "/asterisk/config/dynamic/res_mwi_external/mailboxes/$o"))
 
 
 @script(objects("""
@@ -8417,8 +8437,10 @@ class TestModuleItself:
         assert sorted(described) == sorted(served) and (len(served), len(ari_ref.OPERATIONS)) == (98, 68)
 
     @rows("place, handler, problem",
-          ("an argument without a kind that is not in the path", "GET /new/{id}", lambda other: None, "other has no kind, and is not in /new/{id}"),
-          ("a part of the path that is no argument", "GET /new/{id}", lambda stasis: None, "/new/{id} has parts that x_y does not name"),
+          ("an argument without a kind that is not in the path", "GET /new/{id}", lambda other: None,
+           "other has no kind, and is not in /new/{id}"),
+          ("a part of the path that is no argument", "GET /new/{id}", lambda stasis: None,
+           "/new/{id} has parts that x_y does not name"),
           ("a method that its path has already", "GET /channels", lambda stasis: None, "GET /channels is declared twice"))
     def test_a_declaration_does_not_fit_its_function_with(self, place, handler, problem):
         """It is an error at import."""
@@ -10012,7 +10034,8 @@ class TestAudioOfTelephones:
             bot.program.sock.sendto(short, bot.program.place)
         for first, payload in (
                 (b"\x40\0", b"x"), (b"\x8f\0", b"x"), (b"\x90\0", b"\0\0\xff\xff"), (b"\xa0\0", b"\xff"), (b"\x80\0", b""),
-                (b"\x80\x65", b"\5\n\0\xa0"), (b"\x80\x8d", b"x"), (b"\xb1\0", b"CSRC\0\0\0\1EXTEgood\0\0\3"), (b"\x81\0", b"CSRCfine")):
+                (b"\x80\x65", b"\5\n\0\xa0"), (b"\x80\x8d", b"x"), (b"\xb1\0", b"CSRC\0\0\0\1EXTEgood\0\0\3"),
+                (b"\x81\0", b"CSRCfine")):
             bot.program.sock.sendto(first + struct.pack(">HII", 1, 2, 3) + payload, bot.program.place)
         until(lambda: len(bot.server.received(bot.media)) >= 8)
         assert bot.server.received(bot.media) == b"goodfine"
