@@ -30,9 +30,9 @@ that subscribed to everything, which ARI can not remove.  Left open: what only a
 
 The export is {"contract": {name: variable, value and what that is}, "lines": {type: format}, "cases": [...]}; a case has chapter,
 section, sentence, rule (with its source), setting (what it begins with, in words), needs (names of the contract; departure: a
-server that departs from Asterisk as ari_ref does) and steps.  A runner gives every case an application of its own, opens an event
-socket for it, takes the steps in order, deletes what it made, and fails at the first step that is not so; the key that comes
-first in a step tells its kind:
+server that departs from Asterisk as ari_ref does) and steps.  A runner gives every case an application and connections of its own
+(an Asterisk remembers the last fault of a connection), opens an event socket for it, takes the steps in order, deletes what it
+made, and fails at the first step that is not so; the key that comes first in a step tells its kind:
 
     {"request": METHOD, "path": "/channels", "status": 200}   a request below /ari (behind ~: not below it), the path as it stands,
                                    in UTF-8, with "json", "form" or "body" (of this "type") if they are there, "as" user:password
