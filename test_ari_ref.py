@@ -7222,7 +7222,7 @@ class TestPlaybackRefusals:
         $p: PlaybackStarted sound:{sound} playing; PlaybackFinished sound:{sound} done
     on a bridge may have its id in the query [bridge] As playbackId (resource_bridges.c, ast_ari_bridges_play)
         POST /bridges/{bridge}/play?media=tone:ring&playbackId=$p -> 201 {"id": "$p"}
-        DELETE /playbacks/$p -> 204 empty
+        eventually DELETE /playbacks/$p -> 204 empty
     on a bridge ends with it [alone] DELETE of the bridge: the playback disappears (resource_bridges.c, ast_ari_bridges_destroy)
         POST /bridges/{bridge}/play/$p?media=tone:ring -> 201
         DELETE /bridges/{bridge} -> 204
