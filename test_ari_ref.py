@@ -976,7 +976,7 @@ class TestSoundFiles:
         (tmp_path / "fr").mkdir()
         wav_of(tmp_path / "en" / "deep" / "one.wav", bytes(16000))
         for name, data in (("en/half.ulaw", bytes(4000)), ("en/odd.g722", b"x"), ("en/notes.txt", b""),
-                           ("fr/only.gsm", bytes(1650)), ("en/core-sounds-en.txt", b"; comment\nhalf: Half a second.\nno colon\n")):
+                           ("fr/only.gsm", bytes(1650)), ("fr/said.ulaw", bytes(800)), ("en/core-sounds-en.txt", b"; comment\nhalf: Half a second.\nno colon\n")):
             (tmp_path / name).write_bytes(data)
         return ari_ref.read_sounds(str(tmp_path))
 
@@ -994,7 +994,8 @@ class TestSoundFiles:
     @rows("name, language, found",
         ("by its language", "half", "en", ("en/half.ulaw", "ulaw")),
         ("by the language of a region", "half", "en_GB", ("en/half.ulaw", "ulaw")),
-        ("in French by that of a region", "only", "fr_CA", None), ("in English else", "deep/one", "fr", ("en/deep/one.wav", "wav")),
+        ("in French by that of a region", "said", "fr_CA", ("fr/said.ulaw", "ulaw")),
+        ("but not in a format that none can speak", "only", "fr", None), ("in English else", "deep/one", "fr", ("en/deep/one.wav", "wav")),
         ("but not where a telephone can not speak it", "odd", "en", None), ("nor where there is none", "none", "en", None))
     def test_are_found_to_be_said(self, sounds, name, language, found):
         """The path and the suffix of a file."""
@@ -1003,7 +1004,7 @@ class TestSoundFiles:
     def test_list(self, sounds):
         """Every file is listed with its codec; a description goes with its sound."""
         assert sorted(sounds.listed()) == [
-            ("deep/one", "en", "slin"), ("half", "en", "ulaw"), ("odd", "en", "g722"), ("only", "fr", "gsm")]
+            ("deep/one", "en", "slin"), ("half", "en", "ulaw"), ("odd", "en", "g722"), ("only", "fr", "gsm"), ("said", "fr", "ulaw")]
         assert sounds.texts == {"half": "Half a second."}
         assert ari_ref.sounds_json(stasis_with(sounds=sounds), "en", "ulaw") == {
             "half": {"id": "half", "text": "Half a second.", "formats": [{"language": "en", "format": "ulaw"}]}}
@@ -1014,6 +1015,12 @@ class TestSoundFiles:
         ("in English it fails", "number:7", "en", ("fails", 0)), ("digits succeed at once", "digits:7", "en", ("succeeds", 0)))
     def test_where_no_digit_has_a_sound(self, sounds, uri, language, outcome):
         assert ari_ref.sound_of(stasis_with(sounds=sounds), uri, language)[:2] == outcome
+
+    def test_languages_with_a_grammar_of_their_own_pass_over_a_digit_without_sound(self, sounds):
+        """And no others do (say.c)."""
+        known = "cs cz da de es fr ge gr he hu is it ja ka mx nl no pl pt ru se th tw ur vi zh".split()
+        outcomes = {name: ari_ref.sound_of(stasis_with(sounds=sounds), "number:7", name)[0] for name in [*known, "sv", "xcs"]}
+        assert outcomes == {**dict.fromkeys(known, "succeeds"), "sv": "fails", "xcs": "fails"}
 
     def test_without_files_every_sound_lasts_a_second(self):
         """But one without a name; a number is one for each digit."""
@@ -3581,7 +3588,8 @@ class TestChunkedBody:
           ("a size with a sign", "+19\r\n%s\r\n0\r\n\r\n" % NEGATIVE_JSON),
           ("a size with 0x", "0x19\r\n%s\r\n0\r\n\r\n" % NEGATIVE_JSON),
           ("a size that is too small", "18\r\n%s\r\n0\r\n\r\n" % NEGATIVE_JSON),
-          ("data ended by LF alone", "19\r\n%s\n0\r\n\r\n\r\n" % NEGATIVE_JSON))
+          ("data ended by LF alone", "19\r\n%s\n0\r\n\r\n\r\n" % NEGATIVE_JSON),
+          ("data ended by other characters", "19\r\n%sXX0\r\n\r\n" % NEGATIVE_JSON))
     def test_is_refused_with(self, ari, chunks):
         """A fault in the chunks is 400 and the end of the connection (http_body_get_chunk_length)."""
         expect(ari.raw(head("POST %s HTTP/1.1" % ari.path(PROBE), ari.authorization, "Content-Type: " + JSON_TYPE,
@@ -4134,7 +4142,8 @@ def parameter_notation(parameter):
         text += "=" + (default if isinstance(default, str) else jsonlib.dumps(default))
     allowed = parameter.get("allowableValues")
     if allowed:
-        text += "{%s}" % ("|".join(allowed["values"]) if allowed["valueType"] == "LIST" else "%s.." % allowed["min"])
+        text += "{%s}" % ("|".join(allowed["values"]) if allowed["valueType"] == "LIST" else
+                         "%s.." % allowed["min"] if allowed["valueType"] == "RANGE" else allowed)
     return text
 
 
@@ -6187,6 +6196,19 @@ scenes("""
         GET /channels/{far}/variable?variable=CHANNEL(%2) -> 200 = {"value": "%3"}
         | what runs | appname | APPNAME | Stasis || the kind | channeltype | CHANNELTYPE | Local || no group | callgroup | CALLGROUP
         | whether it is held | onhold | ONHOLD | 0 || the limit of forwards | max_forwards | MAX_FORWARDS | 20
+    may hide the caller, as the next event tells [call] By CALLERID(pres) (callerid.c, pres_types)
+        POST /channels/{near}/variable?variable=CALLERID(pres)&value=%1 -> 204
+        POST /channels/{near}/variable?variable=CALLERID(num)&value=5 -> 204
+        await ChannelCallerId {"channel": {"id": "{near}", "caller": {"number": "5"}}, "caller_presentation": %2, "caller_presentation_txt": "%3"}
+        | not screened | allowed_not_screened | 0 | Presentation Allowed, Not Screened
+        | screened | allowed_passed_screen | 1 | Presentation Allowed, Passed Screen
+        | screened in vain | allowed_failed_screen | 2 | Presentation Allowed, Failed Screen
+        | by the network | allowed | 3 | Presentation Allowed, Network Number
+        | hidden, not screened | prohib_not_screened | 32 | Presentation Prohibited, Not Screened
+        | hidden, screened | prohib_passed_screen | 33 | Presentation Prohibited, Passed Screen
+        | hidden, screened in vain | prohib_failed_screen | 34 | Presentation Prohibited, Failed Screen
+        | hidden by the network | prohib | 35 | Presentation Prohibited, Network Number
+        | not there | unavailable | 67 | Number Unavailable
     may set the connected line [call] ChannelConnectedLine (func_callerid.c)
         POST /channels/{near}/variable?variable=CONNECTEDLINE(name)&value=Eve -> 204
         await ChannelConnectedLine {"channel": {"id": "{near}", "connected": {"name": "Eve", "number": ""}}}
@@ -9001,13 +9023,12 @@ class TestLimits:
                 expect(client.user_event("e%d" % number, json={"variables": {"text": "x" * 2000}}), status=204)
                 events.expect("ChannelUserevent", eventname="e%d" % number)
 
-    def test_states_of_a_telephone_that_may_be_waited_for(self, plain, monkeypatch):
+    def test_states_of_a_telephone_that_may_be_waited_for(self, plain):
         """The newest are kept (MAX_REACHED)."""
-        monkeypatch.setattr(ari_ref, "MAX_REACHED", 3)
         phone = plain.phone("PJSIP/alice", context="nowhere")
         reached = plain.stasis.endpoints["PJSIP/alice"].reached
-        reached.extend((number, "Up") for number in range(5))
-        assert [number for number, _ in reached] == [2, 3, 4] and phone.show()["state"] == "NOT_INUSE"
+        reached.extend((number, "Up") for number in range(150))
+        assert [number for number, _ in reached] == list(range(50, 150)) and phone.show()["state"] == "NOT_INUSE"
 
     def test_the_end_of_a_connection_is_seen_at_once(self, plain, monkeypatch):
         """However long the server still reads (LINGER_SECONDS)."""
@@ -9219,7 +9240,7 @@ class TestLimits:
             recent.add(b"")
         assert len(recent.frames) == ari_ref.KEPT_FRAMES
 
-    @rows("limit, value, words", ("as many as may be", "MAX_RTP_LINES", 2, "no more external media"),
+    @rows("limit, value, words", ("as many as may be", "MAX_RTP_LINES", 2, "] there is no more external media"),
           ("as many as there are ports", "RTP_PORTS", range(20000, 20004, 2), "no port is free"))
     def test_external_media(self, monkeypatch, limit, value, words):
         """Refused beyond, and behind the end of the server; no socket stays open."""
@@ -9659,6 +9680,10 @@ class TestControlInterface(Hosted):
             bench.wait_for("GET", "/bridges", seconds=0.01, count=2)
         with refused("0 of 1 events StasisStart after 0.01 s; sent were last: none", AssertionError):
             bench.wait_for_event("StasisStart", seconds=0.01)
+        for _ in range(2):
+            ari.user_event("x")
+        with refused("sent were last: ChannelUserevent, ChannelUserevent$", AssertionError):
+            bench.wait_for_event("StasisStart", seconds=0.01)
         threading.Timer(0.05, lambda: bench.emit(ari.app, {"type": "ChannelUserevent"})).start()
         assert ari.get("/control/events?type=ChannelUserevent&wait=10").status == 200
         reply = ari.get("/control/requests?path=/bridges&wait=0.01&count=2")
@@ -10012,6 +10037,15 @@ class TestAudioOfTelephones:
         shown = bot.client.get("/channels/%s/rtp_statistics" % bot.call).json
         assert shown["txcount"] >= 20 and shown["rxcount"] > 0 and shown["rxoctetcount"] == 160 * shown["rxcount"]
         assert shown["local_ssrc"] != shown["remote_ssrc"]
+        ends = [end + kind for kind in ("jitter", "rxploss") for side in ("remote_", "local_")
+                for end in (side + "max", side + "min", side + "normdev", side + "stdev")]
+        assert list(shown) == ("txcount rxcount txploss rxploss local_ssrc remote_ssrc txoctetcount rxoctetcount channel_uniqueid txjitter "
+                               "rxjitter".split() + ends + "rtt maxrtt minrtt normdevrtt stdevrtt".split())
+
+    def test_what_a_telephone_can_not_say(self, bot):
+        """A sound that is not there."""
+        with refused("'There is no such sound'", ari_ref.AriError):
+            bot.alice.say("none")
 
     def test_what_a_program_says_is_talk(self, bot):
         """TALK_DETECT on its channel, by how loud it is (dsp.c), and the end after its silence."""
