@@ -10849,6 +10849,18 @@ class TestChannelVars:
 
 
 @in_process
+class TestFolders:
+    """Where an Asterisk of a distribution has its files (main/asterisk.c)."""
+
+    @rows("names, folder", ("of data", "ASTVARLIBDIR ASTDBDIR ASTKEYDIR ASTDATADIR", "/var/lib/asterisk"), ("of configuration", "ASTETCDIR", "/etc/asterisk"))
+    def test_are_built_in_variables(self, plain, names, folder):
+        """As global ones read."""
+        with Client(ServerUnderTest(plain.url, plain), "folders") as client:
+            for name in names.split():
+                expect(client.get("/asterisk/variable?variable=" + name), status=200, json={"value": folder})
+
+
+@in_process
 class TestFaultsStayAlone:
     """A fault of the module costs what it happened in, is logged with its place, and touches nobody else."""
 
