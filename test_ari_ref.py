@@ -8458,6 +8458,11 @@ class TestModuleItself:
                      for api in ari_ref.described_resource(name)["apis"] for operation in api["operations"]]
         assert sorted(described) == sorted(served) and (len(served), len(ari_ref.OPERATIONS)) == (98, 68)
 
+    def test_a_parameter_is_described_by_its_name_in_words(self):
+        """In the API description."""
+        parameters = ari_ref.OPERATIONS["/channels/{channelId}/play"]["POST"].parameters
+        assert [parameters[name].describe()["description"] for name in ("channel", "media")] == ["channel id", "media"]
+
     @rows("place, handler, problem",
           ("an argument without a kind that is not in the path", "GET /new/{id}", lambda other: None,
            "other has no kind, and is not in /new/{id}"),
@@ -10841,11 +10846,12 @@ class TestChannelVars:
 
     def test_may_be_functions(self):
         """As they read when the channel is published; "" for what is none."""
-        with hosting("vars", channelvars=["CHANNEL(state)", "CALLERID(num) ", "NOFUNC(x)", "X"]) as (_, client):
+        with hosting("vars", channelvars=["CHANNEL(state)", "CHANNEL(audionativeformat)", "CALLERID(num) ", "X(y)", "X"]) as (_, client):
             events = client.events()
             _, far = client.pair(events, callerId="Ann <12>")
             expect(client.get("/channels/" + far), status=200, has={
-                "channelvars": {"CHANNEL(state)": "Up", "CALLERID(num) ": "12", "NOFUNC(x)": "", "X": ""}})
+                "channelvars": {"CHANNEL(state)": "Up", "CHANNEL(audionativeformat)": "(slin192)", "CALLERID(num) ": "12",
+                                "X(y)": "", "X": ""}})
 
 
 @in_process
