@@ -9606,9 +9606,11 @@ class Hosted:
         GET /control/requests?path=/channels/* -> 200 [{"path": "/channels/\ufffd"}]
     waits until nothing is left Or says what is
         POST /bridges/$b -> 200
-        GET /control/quiet?wait=0.01 -> 408 Request Timeout "left: bridges $b after 0.01 s"
+        POST /bridges/$c -> 200
+        GET /control/quiet?wait=0.01 -> 408 Request Timeout "left: bridges $b, $c after 0.01 s"
         GET /control/quiet -> 200 = {"quiet": false}
         DELETE /bridges/$b -> 204
+        DELETE /bridges/$c -> 204
         GET /control/quiet?wait=10 -> 200 = {"quiet": true}
     drops a socket that nobody hears from then on So that who waits for the application waits for another socket
         DELETE /control/sockets/{app} -> 204
