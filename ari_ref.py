@@ -39,7 +39,7 @@ from __future__ import annotations
 
 import argparse, base64, bisect, codecs, collections, concurrent.futures, configparser, contextlib, email.utils, enum, errno
 import functools, gc, glob, hashlib, heapq, hmac, html, http.server, io, itertools, json, logging, math, operator, os, re, secrets
-import select, signal, socket, socketserver, ssl, stat, string, struct, sys, threading, time, traceback, urllib.parse, uuid
+import select, selectors, signal, socket, socketserver, ssl, stat, string, struct, sys, threading, time, traceback, urllib.parse, uuid
 import warnings
 from typing import Callable, Iterable, Iterator, NamedTuple
 
@@ -58,7 +58,7 @@ PHRASES = {
     500: "Internal Server Error", 501: "Not Implemented", 503: "Service Unavailable"}
 TRUE_WORDS = frozenset(("yes", "true", "y", "t", "1", "on"))
 INT_BITS, LONGS = 32, range(-2**63, 2**63)                  # of C's int; of C's long
-US_PER_SECOND, DAY_SECONDS = 1_000_000, 86400.0
+DAY_SECONDS = 86400.0
 C_INTEGER = re.compile(r"[ \t-\r]*([+-]?[0-9]{1,4000})", re.ASCII)
 C_NUMBER = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 C_LITERAL = re.compile(r"([+-]?)(0[xX][0-9a-fA-F]{1,16}|0[0-7]{0,22}|[1-9][0-9]{0,19})")
@@ -270,11 +270,15 @@ def check_strings(value) -> None:
         elif isinstance(item, str) and ("\0" in item or not is_utf8(item)):
             raise ValueError("a string that C cannot hold")
 
-@functools.lru_cache(maxsize=16)
 def ari_timestamp(now: float) -> str:
     """Epoch seconds as Asterisk shows them: 2024-01-31T12:34:56.789+0000, local time with its offset."""
     second, milliseconds = divmod(int(now * 1000), 1000)
-    return time.strftime("%%Y-%%m-%%dT%%H:%%M:%%S.%03d%%z" % milliseconds, time.localtime(second))
+    return timestamps_of(second) % milliseconds
+
+@functools.lru_cache(maxsize=4)
+def timestamps_of(second: int) -> str:
+    """What all timestamps of a second have in common, %03d where the milliseconds go."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S.%%03d%z", time.localtime(second))
 
 @functools.lru_cache(maxsize=4)
 def http_date(second: int) -> str:
@@ -1184,6 +1188,7 @@ TRANSFER_RATE = 10_000                  # bytes of it
 METHODS = ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS")
 REQUEST_LINE = re.compile(rb"[\x01-\x20]*([^\x00-\x20]+)[\x01-\x20]+([^\x00-\x20]+)")
 HEAD_END, SMALL_HEAD_BYTES = b"\r\n\r\n", 4096
+KNOWN_HEADS = 256                       # how many heads, of requests and answers, are remembered
 
 CONTENT_LENGTH = re.compile(rb"0*([0-9]{1,10})")
 CHUNK_SIZE = re.compile(rb"0*([0-9a-fA-F]{1,8})(;[^\n]*)?\r\n")
@@ -1215,7 +1220,7 @@ class Head:
     """A request line and header fields, read once: everything else about a request is derived from these.
 
     Text is UTF-8 with surrogateescape, so that bytes which are no UTF-8 survive until somebody asks for them."""
-    __slots__ = ("method", "target", "path", "query", "fields", "by_name", "content_length", "is_chunked", "closes", "size")
+    __slots__ = ("method", "target", "path", "query", "fields", "by_name", "content_length", "is_chunked", "has_body", "closes", "size")
 
     def __init__(self, method: str, target: str, fields: list[tuple[str, str]], framing: tuple[int, bool] = (0, False)) -> None:
         self.method, self.target, self.fields = method, target, fields
@@ -1224,6 +1229,7 @@ class Head:
         for name, value in fields:
             self.by_name.setdefault(name.lower(), value)
         self.content_length, self.is_chunked = framing
+        self.has_body = any(framing)
         self.closes = self.by_name.get("connection", "").lower() == "close"
         self.size = len(target) + sum([len(name) + len(value) for name, value in fields])      # in characters, for the journal
 
@@ -1268,54 +1274,50 @@ class Incoming:
     Heads and bodies have until `until`."""
 
     def __init__(self, data: bytes = b"", read: Callable[[float], bytes] | None = None, inactivity: float = 0.0,
-                 keep_alive: float = 0.0, clock: Callable[[], float] = time.monotonic) -> None:
-        self.read, self.inactivity, self.keep_alive, self.clock = read, inactivity, keep_alive, clock
+                 clock: Callable[[], float] = time.monotonic) -> None:
+        self.read, self.inactivity, self.clock = read, inactivity, clock
         self.buffer, self.at = data, 0                  # what is before `at` has been taken
         self.until = math.inf
-        self.unread: Iterator[bytes] = iter(())
+        self.unread: Iterable[bytes] = ()
 
     def rest(self) -> bytes:
         """What has come and is not taken yet."""
         return self.buffer[self.at:]
 
-    def more(self, limit: float) -> None:
+    def add(self, data: bytes) -> None:
+        """Take what has come."""
+        self.buffer, self.at = self.rest() + data, 0
+
+    def more(self) -> None:
         """Wait for more bytes."""
         left = self.until - self.clock()
         if left <= 0 or not self.read:
             raise Gone
-        self.buffer, self.at = self.rest() + self.read(min(limit, left)), 0
+        self.add(self.read(min(self.inactivity, left)))
 
     def read_line(self, too_long: str) -> bytes:
         """The next line with its end; HttpError as soon as it has more than 4095 bytes, and for a NUL in it (departure 2)."""
         while not (end := self.buffer.find(b"\n", self.at, self.at + MAX_LINE_BYTES) + 1):
             if len(self.buffer) - self.at >= MAX_LINE_BYTES:
                 raise HttpError(400, too_long)
-            self.more(self.inactivity)
+            self.more()
         line, self.at = self.buffer[self.at:end], end
         if b"\0" in line:
             raise HttpError(400, "Invalid Request")
         return line
 
-    def wait_for_head(self) -> None:
-        """Wait until a head begins; Gone when none does."""
-        self.until = math.inf
-        if self.at == len(self.buffer):
-            self.more(self.keep_alive)
-
     def small_head(self) -> bytes:
         """The next head, not taken yet, where it is small and has come in whole as nearly all do; else nothing."""
-        self.wait_for_head()
         end = self.buffer.find(HEAD_END, self.at, self.at + SMALL_HEAD_BYTES)
         return self.buffer[self.at:end + len(HEAD_END)] if end >= 0 else b""
 
     def take_head(self, size: int, head: Head) -> None:
         """Go on behind a head of so many bytes."""
         self.at += size
-        self.unread = self.body_pieces(head, math.inf)
+        self.unread = self.body_pieces(head, math.inf) if head.has_body else ()
 
     def read_head(self) -> Head:
-        """The next head; Gone when none begins, HttpError for a bad one or one that is not whole in time (http.c)."""
-        self.wait_for_head()
+        """The next head; HttpError for a bad one or one that is not whole in time (http.c)."""
         self.until = self.clock() + HEAD_SECONDS        # departure 9
         try:
             match = REQUEST_LINE.match(self.read_line("Request line too long"))
@@ -1345,7 +1347,7 @@ class Incoming:
         """The next so many bytes, as they come."""
         while size:
             if self.at == len(self.buffer):
-                self.more(self.inactivity)
+                self.more()
             piece = self.buffer[self.at:self.at + size]
             self.at += len(piece)
             self.until += len(piece) / TRANSFER_RATE
@@ -1354,8 +1356,6 @@ class Incoming:
 
     def body_pieces(self, head: Head, limit: float) -> Iterator[bytes]:
         """The body behind `head`, as it comes (RFC 9112 6.3, 7.1); AriError once it is known to be bad, or over `limit`."""
-        if not (head.is_chunked or head.content_length):
-            return
         self.until = self.clock() + TRANSFER_SECONDS
         size = self.read_chunk_size() if head.is_chunked else head.content_length
         total = size
@@ -1384,7 +1384,7 @@ class Incoming:
 
     def read_body(self, head: Head) -> bytes:
         """The body, when it is one that ARI looks at; AriError 413 or 400 when it cannot be read."""
-        if not body_kind(head):
+        if not (head.has_body and body_kind(head)):
             return b""
         self.unread = self.body_pieces(head, MAX_BODY_BYTES)
         try:
@@ -1517,24 +1517,24 @@ class Response:
         self.headers, self.content, self.closes, self.has_cors = headers, content, closes, has_cors
 
     def to_bytes(self, date: str, server: str, pretty: bool = False, cors=(), closes: bool = False, is_head: bool = False) -> bytes:
-        """The answer, without a Content, in Asterisk's order of headers (ast_http_send, ast_ari_callback)."""
-        headers = [("Server", server), ("Date", date)] if server else [("Date", date)]
-        if closes:
-            headers.append(("Connection", "close"))
-        headers += [("Cache-Control", "no-cache, no-store"), *(cors if self.has_cors else ()), *self.headers]
-        body: bytes | Content = b""
-        if self.content:
-            name, content_type, body = self.content
-            headers += [(name, content_type)] if name else []
-        elif self.value is not NO_BODY:
-            text = encode_json(self.value, pretty)
-            if text is not None:        # Asterisk: what cannot be JSON is an answer without a body (ast_json_dump_string_format)
-                headers.append(("Content-type", "application/json"))
-                body = text
-        headers.append(("Content-Length", body.size if isinstance(body, Content) else len(body)))
-        lines = "".join(["%s: %s\r\n" % header for header in headers])
-        is_shown = isinstance(body, bytes) and not (is_head and self.status < 400)
-        return encode("HTTP/1.1 %d %s\r\n%s\r\n" % (self.status, self.phrase, lines)) + (body if is_shown else b"")
+        """The answer, without a Content."""
+        text = None if self.content or self.value is NO_BODY else encode_json(self.value, pretty)
+        # Asterisk: what cannot be JSON is an answer without a body (ast_json_dump_string_format).
+        kind = ("", "", b"") if text is None else ("Content-type", "application/json", text)
+        name, content_type, body = self.content or kind
+        headers = (*(cors if self.has_cors else ()), *self.headers, *([(name, content_type)] if name else ()))
+        head = response_head(self.status, self.phrase, date, server, closes, headers)
+        size, shown = (body.size, b"") if isinstance(body, Content) else (len(body), body)
+        return b"%s%d\r\n\r\n%s" % (head, size, b"" if is_head and self.status < 400 else shown)
+
+@functools.lru_cache(maxsize=KNOWN_HEADS)
+def response_head(status: int, phrase: str, date: str, server: str, closes: bool, headers: tuple) -> bytes:
+    """The head of an answer as far as the number of its length, in Asterisk's order (ast_http_send, ast_ari_callback).
+
+    It is remembered: within a second nearly all answers have one of a few."""
+    lines = {"Server": server, "Date": date, "Connection": "close" if closes else "", "Cache-Control": "no-cache, no-store"}
+    shown = [*[item for item in lines.items() if item[1]], *headers]
+    return encode("HTTP/1.1 %d %s\r\n%sContent-Length: " % (status, phrase, "".join(["%s: %s\r\n" % item for item in shown])))
 
 def refusal(error: AriError | HttpError, server: str) -> Response:
     """The answer that an error stands for: JSON, or the page of the HTTP server itself (ast_http_error)."""
@@ -6440,8 +6440,8 @@ def page_response() -> Response:
 
 
 # === 10. Server ===
-# Sockets, threads, timers, files of recordings, and the one lock. http.server accepts connections and gives each a thread; what
-# is said on them comes from the sections above. No other section uses sockets; threads are known to the lock of crypt(3), which
+# Sockets, threads, timers, files of recordings, and the one lock. http.server accepts connections, a Crew serves them; what is
+# said on them comes from the sections above. No other section uses sockets; threads are known to the lock of crypt(3), which
 # is taken by nobody who holds the other, and to the log of section 11, too.
 
 BACKLOG = 512                           # connections that wait to be accepted
@@ -6449,14 +6449,13 @@ HALF_FRAME_SECONDS = 9.0                # departure 7: an unfinished WebSocket f
 FIRST_REQUEST_SECONDS = 10.0            # how long a connection may be silent at first, at least (http.c)
 LINGER_SECONDS = 1.0                    # how long a closing connection is still read, so that its last answer is not reset away
 CLOSING_SECONDS = 0.3                   # how long the end waits for threads
-NO_FILES_SECONDS = 0.2                  # between two tries to accept while no file descriptors are left
-ACCEPT_POLL_SECONDS = 0.2               # how often the accepting thread looks whether to stop, where nothing wakes it
+LOOK_SECONDS = 0.2                      # how often is looked at what nothing tells: silence, free file descriptors, the end
+MAX_SPARES = 4                          # threads that are kept for when they are needed
 FILE_SECONDS = 0.05                     # how long events wait for a file of theirs, so that who hears of it finds it
 RECEIVE_BYTES = 65536
 MAX_QUEUED_FRAMES = 10_000              # departure 7: what may wait for one socket, in frames
 MAX_QUEUED_BYTES = 16 * 2**20           # and in bytes: 10,000 events of a usual size, so that 100 stuck sockets still fit
 FRAMES_AT_ONCE = 64                     # how many waiting frames go into one write
-KNOWN_HEADS = 256                       # how many heads are remembered with what they come to
 WAIT_SECONDS = 0.005                    # between two looks whether something is so
 MAX_TIMER_SECONDS = 3600.0              # that a thread waits at a time, as it cannot for ever
 ADVANCE_SECONDS = 10.0                  # that the time is moved on at a time, so that others have their turn
@@ -6480,23 +6479,34 @@ MAX_TOLD = 1000                         # how many warnings are remembered, so t
 ENTITY_ID_BYTES = 6                     # Asterisk's identity looks like a MAC address
 
 class Stream:
-    """A connection. One thread reads, any may write; reading has a limit on silence, a whole write one on its time."""
+    """A connection. One thread reads, any may write; reading has a limit on silence, a whole write one on its time.
 
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock, self.limit = sock, -1.0
+    `give_way` is called before a thread waits for the peer; where it returns False, there is no time to wait."""
 
-    def read(self, seconds: float) -> bytes:
-        """What has come; Gone after so many seconds of silence (0: any), at the end, and when the connection breaks."""
-        if seconds != self.limit:
-            self.limit = seconds
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval(seconds))
+    def __init__(self, sock: socket.socket, give_way: Callable[[], bool] = lambda: True) -> None:
+        self.sock, self.give_way, self.wanted = sock, give_way, select.POLLIN
+
+    def read_now(self) -> bytes:
+        """What has come; BlockingIOError where nothing has, Gone at the end, and when the connection breaks."""
         try:
-            data = self.sock.recv(RECEIVE_BYTES)
+            data = self.sock.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            raise
         except OSError:
             raise Gone from None
         if not data:
             raise Gone
         return data
+
+    def read(self, seconds: float) -> bytes:
+        """What has come; Gone after so many seconds of silence (0: any), at the end, and when the connection breaks."""
+        until = time.monotonic() + (seconds or math.inf)
+        while True:
+            try:
+                return self.read_now()
+            except BlockingIOError:
+                if not self.wait(self.wanted, until - time.monotonic()):
+                    raise Gone from None
 
     def write(self, data: bytes) -> int:
         """How many bytes were taken at once; BlockingIOError where none could be, OSError when the connection is broken."""
@@ -6518,6 +6528,8 @@ class Stream:
         """Wait until the socket can be read (POLLIN) or written (POLLOUT); False when the time is over before."""
         poll = select.poll()
         poll.register(self.sock, what)
+        if seconds > 0 and not self.give_way():
+            return False
         return seconds >= 0 and bool(poll.poll(None if seconds == math.inf else seconds * 1000))
 
     def has_left(self) -> bool:
@@ -6538,24 +6550,20 @@ class TlsStream(Stream):
 
     The handshake happens inside the first read. A peer that has said close_notify is still written to (RFC 8446 6.1)."""
 
-    def __init__(self, sock: ssl.SSLSocket) -> None:
-        super().__init__(sock)
+    def __init__(self, sock: ssl.SSLSocket, give_way: Callable[[], bool]) -> None:
+        super().__init__(sock, give_way)
         self.use, self.has_ended = threading.Lock(), False
 
-    def read(self, seconds: float) -> bytes:
-        until = time.monotonic() + (seconds or math.inf)
-        while True:
-            try:
-                with self.use:
-                    data = self.sock.recv(RECEIVE_BYTES)
-                break
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError) as error:
-                what = select.POLLOUT if isinstance(error, ssl.SSLWantWriteError) else select.POLLIN
-                if not self.wait(what, until - time.monotonic()):
-                    raise Gone from None
-            except (OSError, ValueError) as error:
-                logger.debug("TLS: %s", error)
-                raise Gone from None
+    def read_now(self) -> bytes:
+        try:
+            with self.use:
+                data = self.sock.recv(RECEIVE_BYTES)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError) as error:
+            self.wanted = select.POLLOUT if isinstance(error, ssl.SSLWantWriteError) else select.POLLIN
+            raise BlockingIOError from error
+        except (OSError, ValueError) as error:
+            logger.debug("TLS: %s", error)
+            raise Gone from None
         if not data:
             raise Gone
         return data
@@ -6576,11 +6584,6 @@ class TlsStream(Stream):
                 self.sock.unwrap()      # close_notify, whether or not the peer's has come
             with contextlib.suppress(OSError):
                 self.sock.shutdown(socket.SHUT_WR)      # from here on it reads what comes without decrypting it
-
-def timeval(seconds: float) -> bytes:
-    """C's struct timeval; what is less than a microsecond is one, as 0 would be for ever."""
-    microseconds = max(int(seconds * US_PER_SECOND), 1) if seconds else 0
-    return struct.pack("@ll", *divmod(microseconds, US_PER_SECOND))
 
 class Outbox:
     """The frames that wait to be sent on one socket, in order, and the pen: whoever holds it writes them.
@@ -6735,23 +6738,65 @@ SECRET = re.compile(r'(%s=)[^&]*|(%s"\s*:\s*)(?:"(?:[^"\\]|\\.)*"?|[\[{][^\]}]*|
 HIDDEN = re.compile(r"//[^/?#\s@]*:[^/?#\s@]*@|api_key=(?!\.\.\.)", re.IGNORECASE)           # seen only once it is decoded
 NO_HEAD = Head("(bad", "request)", [])  # stands in for a head that could not be read
 
-class HttpConnection(socketserver.BaseRequestHandler):
-    """One connection: requests in, answers out, in order, until somebody closes it."""
+class HttpConnection:
+    """One connection: requests in, answers out, in order, until somebody closes it. Its calls are made by a thread of the Crew."""
 
-    def handle(self) -> None:
-        """Serve the connection; called by socketserver in a thread of its own."""
-        self.ari: Server = self.server.ari
-        self.peer = "%s:%s" % self.client_address[:2]
-        settings = self.ari.http
-        self.stream = TlsStream(self.request) if self.server.tls else Stream(self.request)
-        self.ari.asker.has_left = self.stream.has_left
-        self.incoming = Incoming(b"", self.stream.read, settings.inactivity,
-                                 max(settings.keep_alive or settings.inactivity, FIRST_REQUEST_SECONDS))
+    def __init__(self, sock: socket.socket, address: tuple, listener: Listener) -> None:
+        self.ari, self.sock, self.peer = listener.ari, sock, "%s:%s" % address[:2]
+        give_way, settings = self.ari.crew.give_way, self.ari.http
+        self.stream = TlsStream(sock, give_way) if listener.tls else Stream(sock, give_way)
+        self.incoming = Incoming(b"", self.stream.read, settings.inactivity)
+        self.is_watched = self.is_ending = False
+        self.expires = time.monotonic() + max(settings.keep_alive or settings.inactivity, FIRST_REQUEST_SECONDS)
+
+    def go_on(self) -> None:
+        """Take what has come, and answer it; called when something has, or the end."""
+        try:
+            data = self.stream.read_now()
+            is_open = self.is_ending or self.serve(data)
+        except BlockingIOError:
+            is_open = True
+        except Gone:
+            is_open = False
+        if is_open:
+            self.ari.crew.watch(self)
+        else:
+            self.close()
+
+    def serve(self, data: bytes) -> bool:
+        """Answer the requests in what has come; False when the connection is over."""
+        self.incoming.add(data)
         try:
             while self.serve_request():
-                self.incoming.keep_alive = settings.keep_alive
+                if not self.incoming.rest():
+                    self.expires = time.monotonic() + self.ari.http.keep_alive
+                    return True
         except (Gone, OSError):
-            pass                        # the peer went away between or inside requests: there is nobody to tell
+            pass                        # the peer went away inside a request: there is nobody to tell
+        return self.end()
+
+    def end(self) -> bool:
+        """Say that nothing more will be written, and read on for a moment: closing with bytes unread would reset the last answer
+        away. False where that is not needed."""
+        self.stream.end_output()
+        self.is_ending, self.expires = True, time.monotonic() + LINGER_SECONDS
+        try:
+            self.stream.read_now()
+        except BlockingIOError:
+            pass
+        except Gone:
+            return False
+        return True
+
+    def expire(self) -> None:
+        """It was silent for too long, or is read no longer."""
+        if self.is_ending or not self.end():
+            self.close()
+
+    def close(self) -> None:
+        self.ari.crew.forget(self)
+        self.stream.shut_down()
+        self.sock.close()
 
     def serve_request(self) -> bool:
         """Read one request, answer it; False when the connection is to end."""
@@ -6832,6 +6877,8 @@ class HttpConnection(socketserver.BaseRequestHandler):
     def read_request(self) -> Response | Callable[[Stasis], object]:
         """Read the next `head`, and the body, for what decide() says of them; HttpError, AriError where they cannot be read."""
         config, http_config = self.ari.config, self.ari.http
+        if config.hashes:               # crypt(3) takes its time
+            self.ari.crew.give_way()
         data = self.incoming.small_head()
         known = understand(data, config, http_config) if data else None
         if known:
@@ -6849,16 +6896,6 @@ class HttpConnection(socketserver.BaseRequestHandler):
             decision = decide(Request(self.head, self.body, http_config.prefix), config, http_config)
         return decision
 
-    def finish(self) -> None:
-        """Read on for a moment: closing with bytes unread would reset the last answer away."""
-        self.stream.end_output()
-        deadline = time.monotonic() + LINGER_SECONDS
-        try:
-            while not self.ari.is_closing and time.monotonic() < deadline:
-                self.stream.read(LINGER_SECONDS)
-        except Gone:
-            pass
-
 @functools.lru_cache(maxsize=KNOWN_HEADS)
 def understand(data: bytes, config: Config, http_config: HttpConfig) -> tuple | None:
     """(Head, decision) of a small head, the decision None where a body follows; None when `data` is more than a head.
@@ -6869,7 +6906,7 @@ def understand(data: bytes, config: Config, http_config: HttpConfig) -> tuple | 
     head = incoming.read_head()
     if incoming.rest():
         return None
-    if head.content_length or head.is_chunked:
+    if head.has_body:
         return head, None
     try:
         return head, decide(Request(head, b"", http_config.prefix), config, http_config)
@@ -6909,12 +6946,12 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(
         char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text)
 
-class Listener(http.server.ThreadingHTTPServer):
-    """A listening socket; each connection gets a thread, kept in Server.sessions as long as it lives."""
-    request_queue_size = BACKLOG
+class Listener(http.server.HTTPServer):
+    """A listening socket; its connections are kept in Server.sessions as long as they live."""
+    request_queue_size, timeout = BACKLOG, 0
 
     def __init__(self, ari: Server, address: tuple[str, int], tls: ssl.SSLContext | None) -> None:
-        self.ari, self.tls, self.thread = ari, tls, None
+        self.ari, self.tls = ari, tls
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
         super().__init__(address, HttpConnection)
@@ -6930,7 +6967,7 @@ class Listener(http.server.ThreadingHTTPServer):
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                 self.ari.warn("no connection can be accepted now: %s" % error.strerror)
-                time.sleep(NO_FILES_SECONDS)
+                self.ari.crew.pause(self)
             raise
 
     def verify_request(self, request: socket.socket, client_address) -> bool:
@@ -6938,32 +6975,130 @@ class Listener(http.server.ThreadingHTTPServer):
         return len(self.ari.sessions) < self.ari.http.session_limit
 
     def process_request(self, request: socket.socket, client_address) -> None:
-        """Give the connection a thread, and over TLS a socket that speaks it."""
+        """Begin to serve a connection, over TLS on a socket that speaks it."""
         request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self.tls:
             request.setblocking(False)
             request = self.tls.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
-        thread = threading.Thread(target=self.process_request_thread, args=(request, client_address), daemon=True)
-        self.ari.sessions[request] = thread
-        try:
-            thread.start()
-        except RuntimeError:            # no thread can be had; over TLS the caller knows another socket
-            self.shutdown_request(request)
-            self.ari.warn("no connection can be served now: there are no more threads")
-
-    def shutdown_request(self, request: socket.socket) -> None:
-        self.ari.sessions.pop(request, None)
-        super().shutdown_request(request)
+        self.ari.sessions[request] = connection = HttpConnection(request, client_address, self)
+        self.ari.crew.serve(connection)
 
     def handle_error(self, request: socket.socket, client_address) -> None:
         """Log a fault; that a peer has gone is none."""
         is_gone = isinstance(sys.exc_info()[1], OSError)
         logger.log(logging.DEBUG if is_gone else logging.ERROR, "the connection from %s", client_address, exc_info=True)
 
-    def stop(self) -> None:
-        """Accept nothing more, and wait until the accepting thread has noticed: on Linux at once."""
-        Stream(self.socket).shut_down()
-        self.shutdown()
+class Crew:
+    """The threads that serve connections. One of them leads: it waits until something comes on any that is idle, or a new one, and
+    serves what has come in turn. Who has to wait for something else gives way first, so that another one leads meanwhile."""
+
+    def __init__(self, ari: Server) -> None:
+        self.ari, self.lead = ari, threading.Lock()
+        self.selector, self.watching = selectors.DefaultSelector(), threading.Lock()
+        self.own = threading.local()    # whether a thread leads, and the connection that it serves
+        self.ready: collections.deque[Callable[[], None]] = collections.deque()     # belongs to who leads, as next_look does
+        self.next_look = 0.0
+        self.paused: list[Listener] = []
+        self.threads: set[threading.Thread] = set()
+        self.spares: list[threading.Thread] = []        # those that wait for their turn, and nobody has called yet
+
+    def start(self) -> None:
+        """Begin to accept connections; RuntimeError where no thread can be had."""
+        self.paused = list(self.ari.listeners)
+        self.call()
+
+    def call(self) -> None:
+        """Have one more thread wait for the lead; RuntimeError where none can be had."""
+        if self.spares:
+            self.spares.pop()
+        else:
+            thread = threading.Thread(target=self.run, daemon=True)
+            self.threads.add(thread)
+            try:
+                thread.start()
+            except RuntimeError:
+                self.threads.remove(thread)
+                raise
+
+    def run(self) -> None:
+        """Lead whenever it is one's turn, until enough others wait for theirs, or the server closes."""
+        me, is_needed = threading.current_thread(), True
+        while is_needed:
+            self.lead.acquire()
+            self.own.leads = True
+            while self.own.leads and not self.ari.is_closing:
+                self.serve_next()
+            if self.own.leads:
+                self.lead.release()     # for the others to end, too
+            is_needed = not self.ari.is_closing and len(self.spares) < MAX_SPARES
+            if is_needed:
+                self.spares.append(me)
+        self.threads.discard(me)
+
+    def serve_next(self) -> None:
+        """Serve one that is ready, or look who is."""
+        if self.ready:
+            self.ready.popleft()()
+        else:
+            self.look_for_silence()
+            self.ready.extend([key.data for key, _ in self.selector.select(LOOK_SECONDS)])
+
+    def look_for_silence(self) -> None:
+        """End what was silent for too long, and listen again where that was paused; now and then."""
+        now = time.monotonic()
+        if now >= self.next_look:
+            self.next_look = now + LOOK_SECONDS
+            while self.paused:
+                listener = self.paused.pop()
+                self.selector.register(listener, selectors.EVENT_READ, listener.handle_request)
+            for connection in list(self.ari.sessions.values()):
+                if connection.is_watched and connection.expires <= now:
+                    connection.expire()
+
+    def serve(self, connection: HttpConnection) -> None:
+        """Serve what has come on a connection; called by who leads."""
+        self.own.connection = connection
+        try:
+            connection.go_on()
+        except Exception:
+            logger.exception("a fault of ari_ref in the connection from %s", connection.peer)
+            connection.close()
+
+    def give_way(self) -> bool:
+        """To be called by a thread before it waits: if it leads, another one does from here on. False where there is none."""
+        if getattr(self.own, "leads", False):
+            try:
+                self.call()
+            except RuntimeError:        # no thread can be had
+                self.ari.warn("no connection can be served as long as another one waits: there are no more threads")
+                return False
+            self.unwatch(self.own.connection)
+            self.own.leads = False
+            self.lead.release()
+        return True
+
+    def watch(self, connection: HttpConnection) -> None:
+        """Look when something comes, if nobody does."""
+        with self.watching:             # who leads may see something come before this is done
+            if not connection.is_watched:
+                self.selector.register(connection.sock, selectors.EVENT_READ, functools.partial(self.serve, connection))
+                connection.is_watched = True
+
+    def unwatch(self, connection: HttpConnection) -> None:
+        with self.watching:
+            if connection.is_watched:
+                connection.is_watched = False
+                self.selector.unregister(connection.sock)
+
+    def forget(self, connection: HttpConnection) -> None:
+        """A connection is over."""
+        self.unwatch(connection)
+        self.ari.sessions.pop(connection.sock, None)
+
+    def pause(self, listener: Listener) -> None:
+        """Accept nothing for a moment."""
+        self.selector.unregister(listener)
+        self.paused.append(listener)
 
 class RecordingFiles:
     """The files of recordings below `folder`; None where they live in memory. OSError from all of it.
@@ -7417,7 +7552,7 @@ class Journal:
                 self.watchers += 1
                 try:
                     if self.newest <= since:
-                        self.news.wait(min(left, ACCEPT_POLL_SECONDS))
+                        self.news.wait(min(left, LOOK_SECONDS))
                 finally:
                     self.watchers -= 1
 
@@ -7533,14 +7668,14 @@ class Bench:
         self.faults: list[dict] = []
         self.mended, self.era = 0, 0                    # how often the faults were cleared, and all was
         self.thawed: list[Outbox] = []                  # in which frames may wait
-        self.asker = threading.local()                  # has_left() of the client that a thread serves
         self.clock = time.time() - speed * time.monotonic(), speed      # replaced whole: what to add, and seconds a second
 
     # To see, and to wait
 
     def is_over(self, era: int) -> bool:
         """Whether who waits in this thread need not wait any longer: all was reset, the server closes, or the client has left."""
-        return era != self.era or self.is_closing or getattr(self.asker, "has_left", bool)()
+        served = getattr(self.crew.own, "connection", None)
+        return era != self.era or self.is_closing or bool(served and served.stream.has_left())
 
     @over_http("GET /control/requests")
     def requests(self, method: str = "", path: str = "", since: int = 0, wait: float = 0.0, count: int = 1) -> list[dict]:
@@ -7626,7 +7761,7 @@ class Bench:
         """A telephone TECHNOLOGY/NAME, as put_phone() makes it."""
         technology, _, resource = name.partition("/")
         self.put_phone(technology, resource, **properties)
-        if not self.threads:            # those from before the start stay for ever
+        if not self.timer_thread:       # those from before the start stay for ever
             self.first_phones[technology, resource] = properties
         return self.find_phone(name)
 
@@ -7741,6 +7876,7 @@ class Bench:
         """What a fault does before the request is done: AriError, or Gone, also where all is reset meanwhile.
 
         Nobody waits for a client that leaves meanwhile: then it is done at once, as a slow server would do it in the end."""
+        self.crew.give_way()
         until, mended, era = self.now() + fault["delay"], self.mended, self.era
         while self.now() < until and mended == self.mended and not self.is_over(era):
             time.sleep(WAIT_SECONDS)
@@ -7917,10 +8053,11 @@ class Server(Bench):
         self.entity_id = secrets.token_bytes(ENTITY_ID_BYTES).hex(":")
         self.stasis = self.new_stasis()
         self.event_sockets: set[EventSocket] = set()
-        self.sessions: dict[socket.socket, threading.Thread] = {}       # the connections and who serves them
+        self.sessions: dict[socket.socket, HttpConnection] = {}
+        self.crew = Crew(self)
         self.is_closing, self.wakes_at, self.due_earlier = False, math.inf, threading.Event()
         self.told: dict[str, None] = {}                 # warnings that were logged, the oldest first
-        self.threads: list[threading.Thread] = []
+        self.timer_thread: threading.Thread | None = None
         self.listeners: list[Listener] = []
         self.listen(tls)
 
@@ -7985,19 +8122,16 @@ class Server(Bench):
 
     def start(self) -> None:
         """Accept connections and let time go on, in threads of its own; RuntimeError after close()."""
-        if self.is_closing or self.threads:
+        if self.is_closing or self.timer_thread:
             raise RuntimeError("this Server was closed, or started before: make another one")
         self.worker.submit(int)         # so that its thread is there before something waits for it with the lock held
         "".encode("idna")               # and what would need a file later, where there is none left
         if self.config.hashes:
             crypt_function()
-        self.threads = [threading.Thread(target=self.run_timers, daemon=True)]
-        for listener in self.listeners:
-            listener.thread = threading.Thread(target=listener.serve_forever, args=(ACCEPT_POLL_SECONDS,), daemon=True)
-            self.threads.append(listener.thread)
+        self.timer_thread = threading.Thread(target=self.run_timers, daemon=True)
         try:
-            for thread in self.threads:
-                thread.start()
+            self.timer_thread.start()
+            self.crew.start()
         except RuntimeError:            # no thread can be had
             self.close()
             raise
@@ -8006,20 +8140,24 @@ class Server(Bench):
         """End everything: connections, of event sockets without a close frame, as Asterisk does it, and threads."""
         self.is_closing = True
         for listener in self.listeners:
-            if listener.thread and listener.thread.is_alive():
-                listener.stop()
-            listener.server_close()
-        sessions = dict(self.sessions)
-        for sock in sessions:
-            Stream(sock).shut_down()
+            Stream(listener.socket).shut_down()         # on Linux that wakes who leads at once
+        sessions = list(self.sessions.values())
+        for connection in sessions:
+            connection.stream.shut_down()
         self.due_earlier.set()
         self.asked.tell()
         self.sent.tell()
         self.rtp.close()
         deadline = time.monotonic() + CLOSING_SECONDS
-        for thread in [*sessions.values(), *self.threads]:
-            if thread.is_alive():       # one that was made just now has not begun
+        for thread in [*self.crew.threads, self.timer_thread]:
+            if thread and thread.is_alive():            # one that was made just now has not begun
                 thread.join(max(0.0, deadline - time.monotonic()))
+        for connection in sessions:
+            connection.close()
+        for listener in self.listeners:
+            listener.server_close()
+        if not self.crew.threads:
+            self.crew.selector.close()
         self.worker.shutdown(wait=False)
 
     def change(self, action: Callable[[Stasis], object]):
@@ -8036,6 +8174,7 @@ class Server(Bench):
                     notes, self.stasis.notes = self.stasis.notes, []
         finally:
             if files:
+                self.crew.give_way()
                 concurrent.futures.wait(files, FILE_SECONDS)
             for outbox in outboxes:
                 outbox.flush()
@@ -8128,6 +8267,7 @@ class Server(Bench):
         response, work, changes = self.change(begin)
         if not isinstance(response, Later):
             return response
+        self.crew.give_way()
         try:
             result = work.result() if work else response.work(self)
             while isinstance(result, Iterator) and self.worker.submit(next, result, False).result():

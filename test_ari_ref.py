@@ -609,7 +609,7 @@ def bytewise(data):
         for byte in bytes_left:
             return byte
         raise ari_ref.Gone
-    return ari_ref.Incoming(b"", read, 30.0, 15.0, lambda: 0.0)
+    return ari_ref.Incoming(b"", read, 30.0, lambda: 0.0)
 
 
 @in_process
@@ -645,7 +645,7 @@ class TestHead:
     def test_has_thirty_seconds_in_all(self):
         """However its bytes trickle in (departure 9)."""
         seconds = itertools.count()
-        incoming = ari_ref.Incoming(b"G", lambda limit: b"x", 30.0, 15.0, lambda: float(next(seconds)))
+        incoming = ari_ref.Incoming(b"G", lambda limit: b"x", 30.0, lambda: float(next(seconds)))
         with pytest.raises(ari_ref.HttpError, match="Timeout"):
             incoming.read_head()
         assert len(incoming.rest()) == 30
@@ -653,8 +653,8 @@ class TestHead:
     def test_is_read_once(self):
         """A reader is asked once a piece, and no byte behind the head is looked at."""
         limits = []
-        incoming = ari_ref.Incoming(b"", lambda limit: limits.append(limit) or GET + b"\r\nrest", 30.0, 15.0, lambda: 0.0)
-        assert incoming.read_head().target == "/ari/x" and (incoming.rest(), limits) == (b"rest", [15.0])
+        incoming = ari_ref.Incoming(b"", lambda limit: limits.append(limit) or GET + b"\r\nrest", 30.0, lambda: 0.0)
+        assert incoming.read_head().target == "/ari/x" and (incoming.rest(), limits) == (b"rest", [30.0])
 
     @rows("origin, is_echoed",
         ("of any kind", "http://a", True), ("but not with a bare CR", "http://a\rX-B: c", False),
@@ -8945,15 +8945,16 @@ class TestTls:
                 head, _, body = rest(sock).partition(b"\r\n\r\n")           # an end without close_notify is an error here
             assert head.startswith(answer) and len(body) == int(re.search(rb"Content-Length: (\d+)", head).group(1))
 
-    def test_closes_what_gets_no_thread(self, serve, monkeypatch):
-        """And counts it no more; the next one is served."""
+    def test_has_no_time_for_who_would_need_a_thread(self, serve, monkeypatch):
+        """Where no thread can be had, half a request is not waited for, so that the others are served."""
         server, connect = serve()
         def fails(thread):
             monkeypatch.undo()
             raise RuntimeError("can't start new thread")
         monkeypatch.setattr(threading.Thread, "start", fails)
-        with socket.create_connection(server.listeners[0].server_address, timeout=20) as refused:
-            assert refused.recv(1) == b"" and not server.sessions
+        with connect() as sock:
+            sock.sendall(self.PING[:-2])
+            assert rest(sock).startswith(b"HTTP/1.1 400 Bad Request")
         with connect() as sock:
             sock.sendall(CLOSING_PING)
             assert sock.recv(15) == b"HTTP/1.1 200 OK"
@@ -9384,7 +9385,7 @@ class TestLimits:
                 raise OSError(errno.EMFILE, "Too many open files")
             return accept(listener)
         monkeypatch.setattr(socketserver.TCPServer, "get_request", out_of_files)
-        monkeypatch.setattr(ari_ref, "NO_FILES_SECONDS", 0.05)
+        monkeypatch.setattr(ari_ref, "LOOK_SECONDS", 0.05)
         before = time.monotonic()
         with ari_ref.Server(users={"asterisk": "asterisk"}, port=0) as server:
             assert get(server.ari_url) == 200
@@ -9456,6 +9457,30 @@ class TestServer:
         with pytest.raises(RuntimeError, match="closed"):
             server.start()
 
+    def test_needs_no_thread_for_who_is_silent(self, plain):
+        """Between requests, before the first one and behind the last: one thread waits for all, and serves what comes."""
+        with contextlib.ExitStack() as stack:
+            idle = [stack.enter_context(socket.create_connection(plain.listeners[0].server_address)) for _ in range(30)]
+            before = threading.active_count()
+            for _ in range(2):
+                for sock in idle[10:]:
+                    sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                    assert sock.recv(1000).startswith(b"HTTP/1.1 404")
+            assert len(plain.sessions) == 30 and threading.active_count() == before
+
+    @rows("sent", ("half a head", b"GET / HTTP"), ("half a body", TestLimits.POST + b"Content-Length: 9\r\n\r\n{"),
+          ("what reads no answer", b"GET /ari/api-docs/channels.json?api_key=asterisk:asterisk HTTP/1.1\r\n\r\n" * 500))
+    def test_serves_others_while_it_waits_for_a_client(self, plain, sent):
+        """Whoever it waits for, and however many; their threads are needed no longer when they have gone."""
+        before = threading.active_count()
+        with contextlib.ExitStack() as stack:
+            for _ in range(20):
+                sock = stack.enter_context(socket.create_connection(plain.listeners[0].server_address))
+                sock.sendall(sent)
+                assert get(plain.ari_url) == 200
+        until(lambda: threading.active_count() <= before + ari_ref.MAX_SPARES)
+        assert get(plain.ari_url) == 200
+
     def test_closes_at_once_whatever_it_was_doing(self, plain):
         """With connections open: nobody waits for the next look of a polling thread."""
         with socket.create_connection(plain.listeners[0].server_address) as idle:
@@ -9463,7 +9488,7 @@ class TestServer:
             assert idle.recv(100).startswith(b"HTTP/1.1 404")
             before = time.monotonic()
             plain.close()
-            assert time.monotonic() - before < ari_ref.ACCEPT_POLL_SECONDS / 2 or sys.platform != "linux"
+            assert time.monotonic() - before < ari_ref.LOOK_SECONDS / 2 or sys.platform != "linux"
 
     @pytest.fixture
     def outbox(self):
@@ -10849,7 +10874,7 @@ class TestFaultsStayAlone:
 
     def test_in_a_connection(self, ari, monkeypatch, is_logged):
         """It ends, and others come and go."""
-        monkeypatch.setattr(ari_ref.HttpConnection, "handle", self.fault)
+        monkeypatch.setattr(ari_ref.HttpConnection, "serve", self.fault)
         assert ari.get("/asterisk/ping").problem
         is_logged("the connection from")
         monkeypatch.undo()
