@@ -1155,8 +1155,10 @@ def password_matches(name: str, word: str, config: Config) -> User | None:
     what was refused once, or was right once, is not hashed again, as clients send the same with every request."""
     user = config.users.get(name.lower())
     stored = user.password if user else ""
+    if stored and not user.is_crypted and hmac.compare_digest(encode(word), encode(stored)):
+        return user
     proof = hmac.digest(PROOF_KEY, encode(name.lower() + "\0" + word), "sha256")
-    if user and stored and hmac.compare_digest(*((proof, user.proof) if user.is_crypted else (encode(word), encode(stored)))):
+    if stored and user.is_crypted and hmac.compare_digest(proof, user.proof):
         return user
     if proof in config.refused:
         return None
@@ -1187,8 +1189,9 @@ TRANSFER_SECONDS = 30.0                 # departure 9: a body or an answer, and 
 TRANSFER_RATE = 10_000                  # bytes of it
 METHODS = ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS")
 REQUEST_LINE = re.compile(rb"[\x01-\x20]*([^\x00-\x20]+)[\x01-\x20]+([^\x00-\x20]+)")
-HEAD_END, SMALL_HEAD_BYTES = b"\r\n\r\n", 4096
-KNOWN_HEADS = 256                       # how many heads, of requests and answers, are remembered
+HEAD_END = b"\r\n\r\n"
+SMALL_HEAD_BYTES, SMALL_BODY_BYTES = 4096, 1024
+KNOWN = 256                             # how many heads and small requests, and what they come to, are remembered
 
 CONTENT_LENGTH = re.compile(rb"0*([0-9]{1,10})")
 CHUNK_SIZE = re.compile(rb"0*([0-9a-fA-F]{1,8})(;[^\n]*)?\r\n")
@@ -1450,6 +1453,7 @@ def read_parameters(request: Request) -> None:
             pass                        # and None it stays
         require(isinstance(request.json, (dict, list)), 400, "Error parsing request body")
 
+@functools.lru_cache(maxsize=KNOWN)
 def basic_credentials(value: str) -> tuple[str, str] | None:
     """(user, password) of an Authorization value; None where the decoded text has no colon.
 
@@ -1527,7 +1531,7 @@ class Response:
         size, shown = (body.size, b"") if isinstance(body, Content) else (len(body), body)
         return b"%s%d\r\n\r\n%s" % (head, size, b"" if is_head and self.status < 400 else shown)
 
-@functools.lru_cache(maxsize=KNOWN_HEADS)
+@functools.lru_cache(maxsize=KNOWN)
 def response_head(status: int, phrase: str, date: str, server: str, closes: bool, headers: tuple) -> bytes:
     """The head of an answer as far as the number of its length, in Asterisk's order (ast_http_send, ast_ari_callback).
 
@@ -6880,52 +6884,46 @@ class HttpConnection:
         if config.hashes:               # crypt(3) takes its time
             self.ari.crew.give_way()
         data = self.incoming.small_head()
-        known = understand(data, config, http_config) if data else None
+        known = known_head(data) if data else None
         if known:
-            self.head, decision = known
-            self.incoming.take_head(len(data), self.head)
-        else:
-            self.head, decision = self.incoming.read_head(), None
+            self.incoming.take_head(len(data), known)
+        self.head = known or self.incoming.read_head()
         self.era = self.ari.era         # only now: the connection may have been idle over a reset
-        if decision is None:
-            is_read = config.is_enabled and ari_path(self.head, http_config.prefix) is not None
-            is_read = is_read or is_control(self.head, http_config)
-            self.body = self.incoming.read_body(self.head) if is_read else b""
+        if self.head.has_body and (is_control(self.head, http_config) or config.is_enabled and
+                                   ari_path(self.head, http_config.prefix) is not None):
+            self.body = self.incoming.read_body(self.head)
             if self.body and logger.isEnabledFor(logging.DEBUG):
                 logger.debug("%s asked %s", self.peer, masked_text(decode(self.body)))
-            decision = decide(Request(self.head, self.body, http_config.prefix), config, http_config)
-        return decision
+        is_small = known and len(self.body) <= SMALL_BODY_BYTES
+        return (known_decision if is_small else decide)(self.head, self.body, config, http_config)
 
-@functools.lru_cache(maxsize=KNOWN_HEADS)
-def understand(data: bytes, config: Config, http_config: HttpConfig) -> tuple | None:
-    """(Head, decision) of a small head, the decision None where a body follows; None when `data` is more than a head.
-
-    All that is said of a request without a body follows from its head and the configuration, and clients send the same heads
-    again and again: this is the one place that remembers them. Threads share what it remembers, and never change it."""
+@functools.lru_cache(maxsize=KNOWN)
+def known_head(data: bytes) -> Head | None:
+    """The head that `data` is; None when it is more than that."""
     incoming = Incoming(data)
     head = incoming.read_head()
-    if incoming.rest():
-        return None
-    if head.has_body:
-        return head, None
-    try:
-        return head, decide(Request(head, b"", http_config.prefix), config, http_config)
-    except (AriError, HttpError) as error:
-        return head, refusal(error, http_config.server_name)
+    return None if incoming.rest() else head
 
-def decide(request: Request, config: Config, http_config: HttpConfig) -> Response | Callable[[Stasis], object]:
-    """The response to a request, or what the model is to do for it: follows from these arguments alone, as errors do."""
-    if http_config.has_status and request.head.path.rstrip("/").lower() == http_config.prefix.lower() + "/httpstatus":
-        return status_page(request.head.method, http_config)
-    if http_config.has_control and request.head.path in PAGE_PATHS and request.head.method in ("GET", "HEAD"):
-        return page_response()
-    if is_control(request.head, http_config):
-        log_in(request, config, reads=())
-        return resolve_control(request)
-    if not config.is_enabled or request.path is None:
-        raise HttpError(404, "The requested URL was not found on this server.", close=False)
-    admit(request, config)
-    return resolve(request, config)
+def decide(head: Head, body: bytes, config: Config, http_config: HttpConfig) -> Response | Callable[[Stasis], object]:
+    """The response to a request, or what the model is to do for it: follows from these arguments alone."""
+    try:
+        if http_config.has_status and head.path.rstrip("/").lower() == http_config.prefix.lower() + "/httpstatus":
+            return status_page(head.method, http_config)
+        if http_config.has_control and head.path in PAGE_PATHS and head.method in ("GET", "HEAD"):
+            return page_response()
+        request = Request(head, body, http_config.prefix)
+        if is_control(head, http_config):
+            log_in(request, config, reads=())
+            return resolve_control(request)
+        if not config.is_enabled or request.path is None:
+            raise HttpError(404, "The requested URL was not found on this server.", close=False)
+        admit(request, config)
+        return resolve(request, config)
+    except (AriError, HttpError) as error:
+        return refusal(error, http_config.server_name)
+
+# Clients send the same requests again and again: this remembers what they come to. Threads share that, and never change it.
+known_decision = functools.lru_cache(maxsize=KNOWN)(decide)
 
 def is_control(head: Head, settings: HttpConfig) -> bool:
     return settings.has_control and head.path.startswith("/control/")

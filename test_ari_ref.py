@@ -9474,7 +9474,7 @@ class TestServer:
         """Whoever it waits for, and however many; their threads are needed no longer when they have gone."""
         before = threading.active_count()
         with contextlib.ExitStack() as stack:
-            for _ in range(20):
+            for _ in range(8):
                 sock = stack.enter_context(socket.create_connection(plain.listeners[0].server_address))
                 sock.sendall(sent)
                 assert get(plain.ari_url) == 200
