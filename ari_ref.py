@@ -1389,6 +1389,9 @@ class Incoming:
         """The body, when it is one that ARI looks at; AriError 413 or 400 when it cannot be read."""
         if not (head.has_body and body_kind(head)):
             return b""
+        if not head.is_chunked and head.content_length <= min(MAX_BODY_BYTES, len(self.buffer) - self.at):     # has come whole
+            self.at, start, self.unread = self.at + head.content_length, self.at, ()
+            return self.buffer[start:self.at]
         self.unread = self.body_pieces(head, MAX_BODY_BYTES)
         try:
             return b"".join(self.unread)
@@ -1420,8 +1423,9 @@ class Request:
 
 def ari_path(head: Head, prefix: str) -> str | None:
     """The path behind /ari/, raw; None outside it (main/http.c, handle_uri)."""
-    root, behind = head.path[:len(prefix) + len("/ari")], head.path[len(prefix) + len("/ari"):]
-    return behind[1:] if root.lower() == (prefix + "/ari").lower() and behind[:1] in ("", "/") else None
+    size = len(prefix) + len("/ari")
+    is_below = head.path[:size].lower() == (prefix + "/ari").lower() and head.path[size:size + 1] in ("", "/")
+    return head.path[size + 1:] if is_below else None
 
 def body_kind(head: Head) -> str:
     """"form" or "json" when the body is one that ARI reads, else ""."""
@@ -6650,7 +6654,8 @@ class Outbox:
     def write(self) -> bool:
         """Send what waits, pen in hand; False when the peer takes no more for now."""
         while self.frames and not self.is_broken and not self.thawing:
-            batch = b"".join([self.frames[at] for at in range(min(len(self.frames), FRAMES_AT_ONCE))])
+            count = min(len(self.frames), FRAMES_AT_ONCE)
+            batch = self.frames[0] if count == 1 else b"".join([self.frames[at] for at in range(count)])
             try:
                 self.drop(self.stream.write(batch))
             except BlockingIOError:
@@ -6812,7 +6817,7 @@ class HttpConnection:
                 if self.fault:
                     self.ari.suffer(self.fault)
                 self.is_noted = self.is_noted or is_control(self.head, self.ari.http)
-                response = self.ari.perform(response if self.is_noted else self.noted(response))
+                response = self.ari.perform(response, self.note)
             if self.fault and self.fault["drop"]:
                 raise Gone              # behind the deed
         except Gone:
@@ -6835,21 +6840,6 @@ class HttpConnection:
             self.log(head, response)
         self.respond(head, response, keeps)
         return keeps
-
-    def noted(self, call: Callable[[Stasis], object]) -> Callable[[Stasis], object]:
-        """A call of the model that stands in the journal, answer and all, when the lock is free: before what it did can be seen."""
-        def run(stasis: Stasis) -> object:
-            try:
-                response = answer(call, stasis)
-            except (AriError, HttpError) as error:
-                response = refusal(error, self.ari.http.server_name)
-            if isinstance(response, Response):
-                self.note(response.status, response.value)
-            elif isinstance(response, Later):
-                then = response.then
-                return response._replace(then=lambda stasis, result: self.noted(lambda stasis: then(stasis, result))(stasis))
-            return response
-        return run
 
     def note(self, status: int, value=NO_BODY) -> None:
         """Put the request into the journal, once; the lock is held."""
@@ -6889,8 +6879,8 @@ class HttpConnection:
             self.incoming.take_head(len(data), known)
         self.head = known or self.incoming.read_head()
         self.era = self.ari.era         # only now: the connection may have been idle over a reset
-        if self.head.has_body and (is_control(self.head, http_config) or config.is_enabled and
-                                   ari_path(self.head, http_config.prefix) is not None):
+        if self.head.has_body and (config.is_enabled and ari_path(self.head, http_config.prefix) is not None
+                                   or is_control(self.head, http_config)):
             self.body = self.incoming.read_body(self.head)
             if self.body and logger.isEnabledFor(logging.DEBUG):
                 logger.debug("%s asked %s", self.peer, masked_text(decode(self.body)))
@@ -7077,10 +7067,10 @@ class Crew:
 
     def watch(self, connection: HttpConnection) -> None:
         """Look when something comes, if nobody does."""
-        with self.watching:             # who leads may see something come before this is done
-            if not connection.is_watched:
+        if not connection.is_watched:
+            with self.watching:
+                connection.is_watched = True            # first: who leads may see something come before this is done
                 self.selector.register(connection.sock, selectors.EVENT_READ, functools.partial(self.serve, connection))
-                connection.is_watched = True
 
     def unwatch(self, connection: HttpConnection) -> None:
         with self.watching:
@@ -8186,24 +8176,26 @@ class Server(Bench):
         """Put the events of the model into the outboxes of those who hear them, which are then to be flushed.
 
         Each gets the server's identity at its end and, where it has no member of that name yet, the application's name."""
-        events, self.stasis.outbox, outboxes, self.thawed = self.stasis.outbox, [], self.thawed, []
-        pretty = self.config.is_pretty
-        def put(event: dict, hearers: list) -> None:
-            event["asterisk_id"] = self.stasis.entity_id
-            text = dump_json(event, pretty)
-            if self.keeps_journal:
-                self.sent.add(len(text), self.stasis.now, event.get("type"), tuple([name for _, name in hearers]), text)
-            for event_socket, name in hearers:
-                whole = text if "application" in event else add_member(text, "application", name, pretty)
-                event_socket.outbox.put(encode_frame(Opcode.TEXT, whole.encode()))
-                outboxes.append(event_socket.outbox)
+        outboxes, self.thawed = self.thawed, []
+        events, self.stasis.outbox = self.stasis.outbox, []
         for event, hearers in events:
-            self.stasis.attempt(functools.partial(put, event, hearers))
+            self.stasis.attempt(functools.partial(self.put_event, event, hearers))
+            outboxes += [event_socket.outbox for event_socket, _ in hearers]
         due = self.stasis.next_due()
         if due is not None and due < self.wakes_at:
             self.wakes_at = due
             self.due_earlier.set()
         return outboxes
+
+    def put_event(self, event: dict, hearers: list[tuple[EventSocket, str]]) -> None:
+        pretty = self.config.is_pretty
+        event["asterisk_id"] = self.stasis.entity_id
+        text = dump_json(event, pretty)
+        if self.keeps_journal:
+            self.sent.add(len(text), self.stasis.now, event.get("type"), tuple([name for _, name in hearers]), text)
+        for event_socket, name in hearers:
+            whole = text if "application" in event else add_member(text, "application", name, pretty)
+            event_socket.outbox.put(encode_frame(Opcode.TEXT, whole.encode()))
 
     def give_files(self) -> list[concurrent.futures.Future]:
         """Hand what the model wants done with files to the one thread that does it, in that order."""
@@ -8253,10 +8245,20 @@ class Server(Bench):
             self.due_earlier.wait(max(0.0, min(seconds, MAX_TIMER_SECONDS)))
             self.due_earlier.clear()    # behind the wait, so that neither an earlier timer nor the end is overlooked
 
-    def perform(self, call: Callable[[Stasis], object]) -> Response | Upgrade:
-        """The response of a request that needs the model; AriError and HttpError for a refusal."""
+    def perform(self, call: Callable[[Stasis], object], note: Callable = lambda status, value: None) -> Response | Upgrade:
+        """The response of a request that needs the model; AriError and HttpError for a refusal. Noted before anybody can see it."""
+        def run(call: Callable[[Stasis], object], stasis: Stasis) -> Response | Upgrade | Later:
+            try:
+                response = answer(call, stasis)
+            except (AriError, HttpError) as error:
+                refused = refusal(error, self.http.server_name)
+                note(refused.status, refused.value)
+                raise
+            if isinstance(response, Response):
+                note(response.status, response.value)
+            return response
         def begin(stasis: Stasis) -> tuple[Response | Upgrade | Later, concurrent.futures.Future | None, int]:
-            response = answer(call, stasis)
+            response = run(call, stasis)
             if not isinstance(response, Later):
                 return response, None, 0
             self.give_files()           # of what fell due before it
@@ -8276,7 +8278,7 @@ class Server(Bench):
             if response.changes:
                 self.worker.submit(self.list_again, response.changes, changes).result()
             raise response.refusal from None
-        return self.change(lambda stasis: answer(lambda stasis: response.then(stasis, result), stasis))
+        return self.change(lambda stasis: run(lambda stasis: response.then(stasis, result), stasis))
 
     def reload(self) -> None:
         """Read ari.conf again; ConfigError or OSError when it is refused, and the old configuration stays."""
