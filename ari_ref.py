@@ -39,8 +39,8 @@ from __future__ import annotations
 
 import argparse, base64, bisect, codecs, collections, concurrent.futures, configparser, contextlib, email.utils, enum, errno
 import functools, gc, glob, hashlib, heapq, hmac, html, http.server, io, itertools, json, logging, math, operator, os, re, secrets
-import select, selectors, signal, socket, socketserver, ssl, stat, string, struct, sys, threading, time, traceback, urllib.parse, uuid
-import warnings
+import select, selectors, signal, socket, socketserver, ssl, stat, string, struct, sys, threading, time, traceback, urllib.parse
+import uuid, warnings
 from typing import Callable, Iterable, Iterator, NamedTuple
 
 # === 1. Words and limits ===
@@ -1223,7 +1223,8 @@ class Head:
     """A request line and header fields, read once: everything else about a request is derived from these.
 
     Text is UTF-8 with surrogateescape, so that bytes which are no UTF-8 survive until somebody asks for them."""
-    __slots__ = ("method", "target", "path", "query", "fields", "by_name", "content_length", "is_chunked", "has_body", "closes", "size")
+    __slots__ = ("method", "target", "path", "query", "fields", "by_name", "content_length", "is_chunked", "has_body", "closes",
+                 "size")
 
     def __init__(self, method: str, target: str, fields: list[tuple[str, str]], framing: tuple[int, bool] = (0, False)) -> None:
         self.method, self.target, self.fields = method, target, fields
@@ -6458,6 +6459,7 @@ FIRST_REQUEST_SECONDS = 10.0            # how long a connection may be silent at
 LINGER_SECONDS = 1.0                    # how long a closing connection is still read, so that its last answer is not reset away
 CLOSING_SECONDS = 0.3                   # how long the end waits for threads
 LOOK_SECONDS = 0.2                      # how often is looked at what nothing tells: silence, free file descriptors, the end
+SHORT_SECONDS = 0.001                   # of a wait that holds up nobody
 MAX_SPARES = 4                          # threads that are kept for when they are needed
 FILE_SECONDS = 0.05                     # how long events wait for a file of theirs, so that who hears of it finds it
 RECEIVE_BYTES = 65536
@@ -6533,12 +6535,14 @@ class Stream:
                         raise OSError(errno.ETIMEDOUT, "the peer takes nothing") from None
 
     def wait(self, what: int, seconds: float) -> bool:
-        """Wait until the socket can be read (POLLIN) or written (POLLOUT); False when the time is over before."""
+        """Wait until the socket can be read (POLLIN) or written (POLLOUT); False when the time is over before.
+
+        Many clients send a head and its body apart: for so short a time nobody gives way."""
         poll = select.poll()
         poll.register(self.sock, what)
-        if seconds > 0 and not self.give_way():
-            return False
-        return seconds >= 0 and bool(poll.poll(None if seconds == math.inf else seconds * 1000))
+        if poll.poll(max(0.0, min(seconds, SHORT_SECONDS)) * 1000):
+            return True
+        return seconds > SHORT_SECONDS and self.give_way() and bool(poll.poll(None if seconds == math.inf else seconds * 1000))
 
     def has_left(self) -> bool:
         """Whether the peer has ended the connection, or his side of it."""

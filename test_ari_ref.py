@@ -9481,6 +9481,16 @@ class TestServer:
         until(lambda: threading.active_count() <= before + ari_ref.MAX_SPARES)
         assert get(plain.ari_url) == 200
 
+    def test_says_the_same_of_a_request_that_comes_again(self):
+        """What is remembered of a request is not changed by what the model does with it."""
+        variables, allowed = {"a": {"b": [1]}}, [{"type": "ChannelUserevent", "x": [{}]}]
+        with hosting("again") as (_, client):
+            events = client.events()
+            for _ in range(3):
+                expect(client.put("/applications/%s/eventFilter" % client.app, json={"allowed": allowed}), has={"events_allowed": allowed})
+                expect(client.user_event("x", json={"variables": variables}), status=204)
+                assert events.expect("ChannelUserevent")["userevent"] == {**variables, "eventname": "x"}
+
     def test_closes_at_once_whatever_it_was_doing(self, plain):
         """With connections open: nobody waits for the next look of a polling thread."""
         with socket.create_connection(plain.listeners[0].server_address) as idle:
