@@ -58,7 +58,7 @@ PHRASES = {
     500: "Internal Server Error", 501: "Not Implemented", 503: "Service Unavailable"}
 TRUE_WORDS = frozenset(("yes", "true", "y", "t", "1", "on"))
 INT_BITS, LONGS = 32, range(-2**63, 2**63)                  # of C's int; of C's long
-DAY_SECONDS = 86400.0
+US_PER_SECOND, DAY_SECONDS = 1_000_000, 86400.0
 C_INTEGER = re.compile(r"[ \t-\r]*([+-]?[0-9]{1,4000})", re.ASCII)
 C_NUMBER = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 C_LITERAL = re.compile(r"([+-]?)(0[xX][0-9a-fA-F]{1,16}|0[0-7]{0,22}|[1-9][0-9]{0,19})")
@@ -6494,12 +6494,12 @@ class Stream:
     `give_way` is called before a thread waits for the peer; where it returns False, there is no time to wait."""
 
     def __init__(self, sock: socket.socket, give_way: Callable[[], bool] = lambda: True) -> None:
-        self.sock, self.give_way, self.wanted = sock, give_way, select.POLLIN
+        self.sock, self.give_way, self.limit = sock, give_way, -1.0
 
-    def read_now(self) -> bytes:
+    def read_now(self, flags: int = socket.MSG_DONTWAIT) -> bytes:
         """What has come; BlockingIOError where nothing has, Gone at the end, and when the connection breaks."""
         try:
-            data = self.sock.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)
+            data = self.sock.recv(RECEIVE_BYTES, flags)
         except BlockingIOError:
             raise
         except OSError:
@@ -6509,14 +6509,16 @@ class Stream:
         return data
 
     def read(self, seconds: float) -> bytes:
-        """What has come; Gone after so many seconds of silence (0: any), at the end, and when the connection breaks."""
-        until = time.monotonic() + (seconds or math.inf)
-        while True:
-            try:
-                return self.read_now()
-            except BlockingIOError:
-                if not self.wait(self.wanted, until - time.monotonic()):
-                    raise Gone from None
+        """Wait for what comes; Gone after so many seconds of silence (0: any), at the end, and when the connection breaks."""
+        if not self.give_way():
+            raise Gone
+        if seconds != self.limit:
+            self.limit = seconds
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval(seconds))
+        try:
+            return self.read_now(0)
+        except BlockingIOError:
+            raise Gone from None
 
     def write(self, data: bytes) -> int:
         """How many bytes were taken at once; BlockingIOError where none could be, OSError when the connection is broken."""
@@ -6535,14 +6537,12 @@ class Stream:
                         raise OSError(errno.ETIMEDOUT, "the peer takes nothing") from None
 
     def wait(self, what: int, seconds: float) -> bool:
-        """Wait until the socket can be read (POLLIN) or written (POLLOUT); False when the time is over before.
-
-        Many clients send a head and its body apart: for so short a time nobody gives way."""
+        """Wait until the socket can be read (POLLIN) or written (POLLOUT); False when the time is over before."""
         poll = select.poll()
         poll.register(self.sock, what)
-        if poll.poll(max(0.0, min(seconds, SHORT_SECONDS)) * 1000):
-            return True
-        return seconds > SHORT_SECONDS and self.give_way() and bool(poll.poll(None if seconds == math.inf else seconds * 1000))
+        if seconds > SHORT_SECONDS and not self.give_way():
+            return False
+        return seconds >= 0 and bool(poll.poll(None if seconds == math.inf else seconds * 1000))
 
     def has_left(self) -> bool:
         """Whether the peer has ended the connection, or his side of it."""
@@ -6565,8 +6565,18 @@ class TlsStream(Stream):
     def __init__(self, sock: ssl.SSLSocket, give_way: Callable[[], bool]) -> None:
         super().__init__(sock, give_way)
         self.use, self.has_ended = threading.Lock(), False
+        self.wanted = select.POLLIN
 
-    def read_now(self) -> bytes:
+    def read(self, seconds: float) -> bytes:
+        until = time.monotonic() + (seconds or math.inf)
+        while True:
+            try:
+                return self.read_now()
+            except BlockingIOError:
+                if not self.wait(self.wanted, until - time.monotonic()):
+                    raise Gone from None
+
+    def read_now(self, flags: int = 0) -> bytes:
         try:
             with self.use:
                 data = self.sock.recv(RECEIVE_BYTES)
@@ -6596,6 +6606,11 @@ class TlsStream(Stream):
                 self.sock.unwrap()      # close_notify, whether or not the peer's has come
             with contextlib.suppress(OSError):
                 self.sock.shutdown(socket.SHUT_WR)      # from here on it reads what comes without decrypting it
+
+def timeval(seconds: float) -> bytes:
+    """C's struct timeval; what is less than a microsecond is one, as 0 would be for ever."""
+    microseconds = max(int(seconds * US_PER_SECOND), 1) if seconds else 0
+    return struct.pack("@ll", *divmod(microseconds, US_PER_SECOND))
 
 class Outbox:
     """The frames that wait to be sent on one socket, in order, and the pen: whoever holds it writes them.
@@ -6758,23 +6773,33 @@ class HttpConnection:
         self.ari, self.sock, self.peer = listener.ari, sock, "%s:%s" % address[:2]
         give_way, settings = self.ari.crew.give_way, self.ari.http
         self.stream = TlsStream(sock, give_way) if listener.tls else Stream(sock, give_way)
-        self.incoming = Incoming(b"", self.stream.read, settings.inactivity)
-        self.is_watched = self.is_ending = False
+        self.incoming = Incoming(b"", self.read, settings.inactivity)
+        self.is_watched = self.is_ending = self.has_read = False
         self.expires = time.monotonic() + max(settings.keep_alive or settings.inactivity, FIRST_REQUEST_SECONDS)
 
     def go_on(self) -> None:
         """Take what has come, and answer it; called when something has, or the end."""
         try:
-            data = self.stream.read_now()
+            self.has_read, data = False, self.stream.read_now()
             is_open = self.is_ending or self.serve(data)
+            while not self.is_ending and self.ari.crew.has_one():
+                is_open = self.serve(self.stream.read(self.ari.http.keep_alive))
         except BlockingIOError:
             is_open = True
         except Gone:
-            is_open = False
+            is_open = not self.is_ending and self.end()
         if is_open:
             self.ari.crew.watch(self)
         else:
             self.close()
+
+    def read(self, seconds: float) -> bytes:
+        """More of a request. As many clients send a head and its body apart, it is waited for a moment, once, before giving way."""
+        if not self.has_read and self.stream.wait(select.POLLIN, SHORT_SECONDS):
+            self.has_read = True
+            with contextlib.suppress(BlockingIOError):
+                return self.stream.read_now()
+        return self.stream.read(seconds)
 
     def serve(self, data: bytes) -> bool:
         """Answer the requests in what has come; False when the connection is over."""
@@ -6834,6 +6859,7 @@ class HttpConnection:
             logger.exception("a fault of ari_ref in %s", masked(self.head))
             response = json_error(AriError(500, "Internal error"))
         if isinstance(response, Upgrade):
+            self.ari.crew.give_way()
             EventSocket(self.ari, self.stream, self.peer).run(response, self.incoming.rest(), lambda: self.note(101))
             return False
         if not self.is_noted and ari_path(self.head, self.ari.http.prefix) is not None:
@@ -6858,6 +6884,8 @@ class HttpConnection:
                                  cors_headers(head, self.ari.config), not keeps, head.method == "HEAD")
         content = response.content[2] if response.content else None
         size, pieces = content if isinstance(content, Content) else (0, ())
+        if size:
+            self.ari.crew.give_way()
         self.stream.write_all(itertools.chain((data,), pieces), TRANSFER_SECONDS + (len(data) + size) / TRANSFER_RATE)
 
     def log(self, head: Head, response: Response) -> None:
@@ -6982,11 +7010,12 @@ class Listener(http.server.HTTPServer):
 
 class Crew:
     """The threads that serve connections. One of them leads: it waits until something comes on any that is idle, or a new one, and
-    serves what has come in turn. Who has to wait for something else gives way first, so that another one leads meanwhile."""
+    serves what has come in turn. Who waits for something else, or goes on for long, gives way first: then another one leads."""
 
     def __init__(self, ari: Server) -> None:
-        self.ari, self.lead = ari, threading.Lock()
-        self.selector, self.watching = selectors.DefaultSelector(), threading.Lock()
+        self.ari, self.selector = ari, selectors.DefaultSelector()
+        self.lead = threading.Lock()
+        self.watching = threading.Lock()                # around a change of what the selector knows
         self.own = threading.local()    # whether a thread leads, and the connection that it serves
         self.ready: collections.deque[Callable[[], None]] = collections.deque()     # belongs to who leads, as next_look does
         self.next_look = 0.0
@@ -7056,8 +7085,12 @@ class Crew:
             logger.exception("a fault of ari_ref in the connection from %s", connection.peer)
             connection.close()
 
+    def has_one(self) -> bool:
+        """Whether all connections but one are event sockets: then it is quicker to wait for that one alone."""
+        return len(self.ari.sessions) - len(self.ari.event_sockets) <= 1
+
     def give_way(self) -> bool:
-        """To be called by a thread before it waits: if it leads, another one does from here on. False where there is none."""
+        """To be called by a thread that is about to wait: if it leads, another one does from here on. False where there is none."""
         if getattr(self.own, "leads", False):
             try:
                 self.call()

@@ -8452,9 +8452,10 @@ class TestModuleItself:
     def test_there_is_one_lock_and_it_is_taken_in_one_place(self):
         """Server.lock, in change(); the pen of an outbox is a lock that is tried, and nobody but the end of a socket waits for it.
 
-        Three more hold off no other: one crypt(3) at a time, one user of a TLS object, one start of the thread of RTP."""
+        Five more hold off no other: one crypt(3) at a time, one user of a TLS object, one thread that leads the crew, one change of
+        what is watched, one start of the thread of RTP."""
         locks = re.findall(r"(\w+)(?:, [\w.]+)? = threading\.(?:R?Lock|Semaphore)\(", source())
-        assert locks == ["ONE_CRYPT", "use", "pen", "starting", "lock"]
+        assert locks == ["ONE_CRYPT", "use", "pen", "lead", "watching", "starting", "lock"]
         assert re.findall(r"with self\.lock|lock\.acquire|pen\.acquire\(.*?\)", source()) == [
             "pen.acquire()", "pen.acquire(blocking=False)", "pen.acquire(timeout=max(0.0, seconds)", "with self.lock"]
 
@@ -9480,6 +9481,38 @@ class TestServer:
                 assert get(plain.ari_url) == 200
         until(lambda: threading.active_count() <= before + ari_ref.MAX_SPARES)
         assert get(plain.ari_url) == 200
+
+    @rows("first, again", ("requests without end", b"", b"GET / HTTP/1.1\r\n\r\n"),
+          ("an endless body", b"POST / HTTP/1.1\r\nContent-Length: 2000000000\r\n\r\n", b"x" * 100),
+          ("frames without end", b"GET /ari/events?app=a&api_key=asterisk:asterisk HTTP/1.1\r\nUpgrade: websocket\r\n"
+           b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", b"\x8a\x80" + bytes(4)))
+    def test_serves_others_while_a_client_never_pauses(self, plain, first, again):
+        """However quickly it sends."""
+        with socket.create_connection(plain.listeners[0].server_address, timeout=0.02) as sock:
+            sock.sendall(first)
+            has_come = threading.Event()
+            def flood():
+                data = b""
+                with contextlib.suppress(OSError):
+                    while not has_come.is_set():
+                        data = data or again * 5000
+                        with contextlib.suppress(socket.timeout):
+                            data = data[sock.send(data):]
+            def drain():
+                with contextlib.suppress(OSError):
+                    while not has_come.is_set():
+                        with contextlib.suppress(socket.timeout):
+                            sock.recv(100_000)
+            threads = [threading.Thread(target=target) for target in (flood, drain)]
+            for thread in threads:
+                thread.start()
+            try:
+                until(lambda: len(plain.sessions) == 1)
+                assert [get(plain.ari_url) for _ in range(5)] == [200] * 5
+            finally:
+                has_come.set()
+                for thread in threads:
+                    thread.join()
 
     def test_says_the_same_of_a_request_that_comes_again(self):
         """What is remembered of a request is not changed by what the model does with it."""
