@@ -744,6 +744,7 @@ class Config:
         self.channelvars: list[str] | None = None       # None: the file does not say
         self.users: dict[str, User] = {}                # by name in lower case
         self.hashes: dict[str, str] = {}                # a stored hash of each kind, as hash_kind() tells them
+        self.before_hashing: Callable[[], object] = lambda: None        # crypt(3) takes its time
         self.refused: set[bytes] = set()                # proofs of names with words that are known to be wrong
         self.warnings: list[str] = []
 
@@ -1164,6 +1165,7 @@ def password_matches(name: str, word: str, config: Config) -> User | None:
         return None
     own = {hash_kind(stored): stored} if user and user.is_crypted and stored else {}
     for setting in {**config.hashes, **own}.values():
+        config.before_hashing()
         if hmac.compare_digest(encode(hash_password(word, setting)), encode(setting)) and setting == stored:
             user.proof = proof
             return user
@@ -1390,9 +1392,6 @@ class Incoming:
         """The body, when it is one that ARI looks at; AriError 413 or 400 when it cannot be read."""
         if not (head.has_body and body_kind(head)):
             return b""
-        if not head.is_chunked and head.content_length <= min(MAX_BODY_BYTES, len(self.buffer) - self.at):     # has come whole
-            self.at, start, self.unread = self.at + head.content_length, self.at, ()
-            return self.buffer[start:self.at]
         self.unread = self.body_pieces(head, MAX_BODY_BYTES)
         try:
             return b"".join(self.unread)
@@ -6496,17 +6495,9 @@ class Stream:
     def __init__(self, sock: socket.socket, give_way: Callable[[], bool] = lambda: True) -> None:
         self.sock, self.give_way, self.limit = sock, give_way, -1.0
 
-    def read_now(self, flags: int = socket.MSG_DONTWAIT) -> bytes:
+    def read_now(self) -> bytes:
         """What has come; BlockingIOError where nothing has, Gone at the end, and when the connection breaks."""
-        try:
-            data = self.sock.recv(RECEIVE_BYTES, flags)
-        except BlockingIOError:
-            raise
-        except OSError:
-            raise Gone from None
-        if not data:
-            raise Gone
-        return data
+        return self.receive(socket.MSG_DONTWAIT)
 
     def read(self, seconds: float) -> bytes:
         """Wait for what comes; Gone after so many seconds of silence (0: any), at the end, and when the connection breaks."""
@@ -6516,9 +6507,21 @@ class Stream:
             self.limit = seconds
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval(seconds))
         try:
-            return self.read_now(0)
+            return self.receive(0)
         except BlockingIOError:
             raise Gone from None
+
+    def receive(self, flags: int) -> bytes:
+        """One recv(2); BlockingIOError where nothing has come, or not in time."""
+        try:
+            data = self.sock.recv(RECEIVE_BYTES, flags)
+        except BlockingIOError:
+            raise
+        except OSError:
+            raise Gone from None
+        if not data:
+            raise Gone
+        return data
 
     def write(self, data: bytes) -> int:
         """How many bytes were taken at once; BlockingIOError where none could be, OSError when the connection is broken."""
@@ -6569,14 +6572,15 @@ class TlsStream(Stream):
 
     def read(self, seconds: float) -> bytes:
         until = time.monotonic() + (seconds or math.inf)
-        while True:
+        while self.give_way():
             try:
                 return self.read_now()
             except BlockingIOError:
                 if not self.wait(self.wanted, until - time.monotonic()):
-                    raise Gone from None
+                    break
+        raise Gone
 
-    def read_now(self, flags: int = 0) -> bytes:
+    def read_now(self) -> bytes:
         try:
             with self.use:
                 data = self.sock.recv(RECEIVE_BYTES)
@@ -6673,8 +6677,7 @@ class Outbox:
     def write(self) -> bool:
         """Send what waits, pen in hand; False when the peer takes no more for now."""
         while self.frames and not self.is_broken and not self.thawing:
-            count = min(len(self.frames), FRAMES_AT_ONCE)
-            batch = self.frames[0] if count == 1 else b"".join([self.frames[at] for at in range(count)])
+            batch = b"".join([self.frames[at] for at in range(min(len(self.frames), FRAMES_AT_ONCE))])
             try:
                 self.drop(self.stream.write(batch))
             except BlockingIOError:
@@ -6779,8 +6782,9 @@ class HttpConnection:
 
     def go_on(self) -> None:
         """Take what has come, and answer it; called when something has, or the end."""
+        self.has_read = False
         try:
-            self.has_read, data = False, self.stream.read_now()
+            data = self.stream.read_now()               # thrown away at the end
             is_open = self.is_ending or self.serve(data)
             while not self.is_ending and self.ari.crew.has_one():
                 is_open = self.serve(self.stream.read(self.ari.http.keep_alive))
@@ -6859,7 +6863,6 @@ class HttpConnection:
             logger.exception("a fault of ari_ref in %s", masked(self.head))
             response = json_error(AriError(500, "Internal error"))
         if isinstance(response, Upgrade):
-            self.ari.crew.give_way()
             EventSocket(self.ari, self.stream, self.peer).run(response, self.incoming.rest(), lambda: self.note(101))
             return False
         if not self.is_noted and ari_path(self.head, self.ari.http.prefix) is not None:
@@ -6903,14 +6906,12 @@ class HttpConnection:
     def read_request(self) -> Response | Callable[[Stasis], object]:
         """Read the next `head`, and the body, for what decide() says of them; HttpError, AriError where they cannot be read."""
         config, http_config = self.ari.config, self.ari.http
-        if config.hashes:               # crypt(3) takes its time
-            self.ari.crew.give_way()
         data = self.incoming.small_head()
         known = known_head(data) if data else None
         if known:
             self.incoming.take_head(len(data), known)
         self.head = known or self.incoming.read_head()
-        self.era = self.ari.era         # only now: the connection may have been idle over a reset
+        self.era = self.ari.era         # only now: a head may have been long in coming, over a reset
         if self.head.has_body and (config.is_enabled and ari_path(self.head, http_config.prefix) is not None
                                    or is_control(self.head, http_config)):
             self.body = self.incoming.read_body(self.head)
@@ -6968,7 +6969,7 @@ def printable(text: str) -> str:
 
 class Listener(http.server.HTTPServer):
     """A listening socket; its connections are kept in Server.sessions as long as they live."""
-    request_queue_size, timeout = BACKLOG, 0
+    request_queue_size, timeout = BACKLOG, 0            # handle_request() waits for nobody
 
     def __init__(self, ari: Server, address: tuple[str, int], tls: ssl.SSLContext | None) -> None:
         self.ari, self.tls = ari, tls
@@ -7001,7 +7002,7 @@ class Listener(http.server.HTTPServer):
             request.setblocking(False)
             request = self.tls.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
         self.ari.sessions[request] = connection = HttpConnection(request, client_address, self)
-        self.ari.crew.serve(connection)
+        self.ari.crew.serve(connection, connection.go_on)
 
     def handle_error(self, request: socket.socket, client_address) -> None:
         """Log a fault; that a peer has gone is none."""
@@ -7021,7 +7022,7 @@ class Crew:
         self.next_look = 0.0
         self.paused: list[Listener] = []
         self.threads: set[threading.Thread] = set()
-        self.spares: list[threading.Thread] = []        # those that wait for their turn, and nobody has called yet
+        self.spares: list[threading.Thread] = []        # as many as wait for their turn without being called
 
     def start(self) -> None:
         """Begin to accept connections; RuntimeError where no thread can be had."""
@@ -7074,13 +7075,13 @@ class Crew:
                 self.selector.register(listener, selectors.EVENT_READ, listener.handle_request)
             for connection in list(self.ari.sessions.values()):
                 if connection.is_watched and connection.expires <= now:
-                    connection.expire()
+                    self.serve(connection, connection.expire)
 
-    def serve(self, connection: HttpConnection) -> None:
-        """Serve what has come on a connection; called by who leads."""
+    def serve(self, connection: HttpConnection, act: Callable[[], None]) -> None:
+        """Have a connection do something, which costs no more than the connection where it fails; called by who leads."""
         self.own.connection = connection
         try:
-            connection.go_on()
+            act()
         except Exception:
             logger.exception("a fault of ari_ref in the connection from %s", connection.peer)
             connection.close()
@@ -7107,7 +7108,7 @@ class Crew:
         if not connection.is_watched:
             with self.watching:
                 connection.is_watched = True            # first: who leads may see something come before this is done
-                self.selector.register(connection.sock, selectors.EVENT_READ, functools.partial(self.serve, connection))
+                self.selector.register(connection.sock, selectors.EVENT_READ, functools.partial(self.serve, connection, connection.go_on))
 
     def unwatch(self, connection: HttpConnection) -> None:
         with self.watching:
@@ -8080,6 +8081,7 @@ class Server(Bench):
         self.event_sockets: set[EventSocket] = set()
         self.sessions: dict[socket.socket, HttpConnection] = {}
         self.crew = Crew(self)
+        self.config.before_hashing = self.crew.give_way
         self.is_closing, self.wakes_at, self.due_earlier = False, math.inf, threading.Event()
         self.told: dict[str, None] = {}                 # warnings that were logged, the oldest first
         self.timer_thread: threading.Thread | None = None
@@ -8324,6 +8326,7 @@ class Server(Bench):
             logger.warning(printable(warning))
         def take(stasis: Stasis) -> None:
             self.config, stasis.reloaded = config, stasis.now
+            config.before_hashing = self.crew.give_way
             if config.channelvars is not None:          # Asterisk: a file without the option leaves them (channelvars_handler)
                 stasis.channelvars = config.channelvars
         self.change(take)
