@@ -1222,7 +1222,8 @@ class Gone(Exception):
     """The peer has closed, or was silent for too long."""
 
 class Head:
-    """A request line and header fields, read once: everything else about a request is derived from these.
+    """A request line and header fields, read once: everything else about a request is derived from these. It never changes, as
+    it may be remembered.
 
     Text is UTF-8 with surrogateescape, so that bytes which are no UTF-8 survive until somebody asks for them."""
     __slots__ = ("method", "target", "path", "query", "fields", "by_name", "content_length", "is_chunked", "has_body", "closes",
@@ -1231,7 +1232,7 @@ class Head:
     def __init__(self, method: str, target: str, fields: list[tuple[str, str]], framing: tuple[int, bool] = (0, False)) -> None:
         self.method, self.target, self.fields = method, target, fields
         self.path, _, self.query = target.partition("?")
-        self.by_name: dict[str, str] = {}
+        self.by_name: dict[str, str] = {}               # the first of each
         for name, value in fields:
             self.by_name.setdefault(name.lower(), value)
         self.content_length, self.is_chunked = framing
@@ -1527,7 +1528,7 @@ class Response:
     def to_bytes(self, date: str, server: str, pretty: bool = False, cors=(), closes: bool = False, is_head: bool = False) -> bytes:
         """The answer, without a Content."""
         text = None if self.content or self.value is NO_BODY else encode_json(self.value, pretty)
-        # Asterisk: what cannot be JSON is an answer without a body (ast_json_dump_string_format).
+        # Asterisk: what cannot be JSON is an answer without a body (ast_json_dump_string_format); a refusal of HEAD has its body.
         kind = ("", "", b"") if text is None else ("Content-type", "application/json", text)
         name, content_type, body = self.content or kind
         headers = (*(cors if self.has_cors else ()), *self.headers, *([(name, content_type)] if name else ()))
@@ -6448,9 +6449,17 @@ def page_response() -> Response:
 
 
 # === 10. Server ===
-# Sockets, threads, timers, files of recordings, and the one lock. http.server accepts connections, a Crew serves them; what is
-# said on them comes from the sections above. No other section uses sockets; threads are known to the lock of crypt(3), which
-# is taken by nobody who holds the other, and to the log of section 11, too.
+# Sockets, threads, timers, files of recordings, and the one lock of the model. http.server accepts connections, a Crew serves them;
+# what is said on them comes from the sections above. No other section uses sockets; threads are known to the lock of crypt(3),
+# which is taken by nobody who holds the other, and to the log of section 11, too.
+#
+# Leader and followers: one thread leads, waits for all idle connections, and serves what comes itself, without a change of threads.
+# Before it waits for anything else it gives way: it leads no more, and the next one does. A connection belongs to who leads while
+# it is watched, else to the one thread that serves it.
+#
+# Who leads holds Crew.lead, and may take any other lock. Those guard one thing each: the pen of an Outbox and, under it,
+# TlsStream.use; Crew.watching, Journal.news, Rtp.starting. None is taken under the model's. A configuration is replaced whole, and
+# read without a lock.
 
 BACKLOG = 512                           # connections that wait to be accepted
 HALF_FRAME_SECONDS = 9.0                # departure 7: an unfinished WebSocket frame
@@ -6459,6 +6468,7 @@ LINGER_SECONDS = 1.0                    # how long a closing connection is still
 CLOSING_SECONDS = 0.3                   # how long the end waits for threads
 LOOK_SECONDS = 0.2                      # how often is looked at what nothing tells: silence, free file descriptors, the end
 SHORT_SECONDS = 0.001                   # of a wait that holds up nobody
+LONG_LIST = 500                         # members of an answer that takes longer to make than a change of threads
 MAX_SPARES = 4                          # threads that are kept for when they are needed
 FILE_SECONDS = 0.05                     # how long events wait for a file of theirs, so that who hears of it finds it
 RECEIVE_BYTES = 65536
@@ -6488,7 +6498,8 @@ MAX_TOLD = 1000                         # how many warnings are remembered, so t
 ENTITY_ID_BYTES = 6                     # Asterisk's identity looks like a MAC address
 
 class Stream:
-    """A connection. One thread reads, any may write; reading has a limit on silence, a whole write one on its time.
+    """A connection. One thread reads; one at a time writes, the same, or who has the pen of an Outbox. Reading has a limit on
+    silence, a whole write one on its time.
 
     `give_way` is called before a thread waits for the peer; where it returns False, there is no time to wait."""
 
@@ -6503,12 +6514,12 @@ class Stream:
         """Wait for what comes; Gone after so many seconds of silence (0: any), at the end, and when the connection breaks."""
         if not self.give_way():
             raise Gone
-        if seconds != self.limit:
-            self.limit = seconds
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval(seconds))
         try:
+            if seconds != self.limit:
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval(seconds))
+                self.limit = seconds
             return self.receive(0)
-        except BlockingIOError:
+        except OSError:
             raise Gone from None
 
     def receive(self, flags: int) -> bytes:
@@ -6668,8 +6679,10 @@ class Outbox:
     def write_patiently(self) -> None:
         """Go on with the pen of another thread. Poll wakes it late, once much of the kernel's buffer is free: so it tries again."""
         while not self.write():
-            is_ready = self.stream.wait(select.POLLOUT, self.deadline - time.monotonic())
-            if not is_ready and not self.write() and time.monotonic() >= self.deadline:
+            left = self.deadline - time.monotonic()
+            if left > 0:
+                self.stream.wait(select.POLLOUT, left)
+            else:
                 self.is_broken = self.is_late = True
         self.pen.release()
         self.flush()
@@ -6677,6 +6690,7 @@ class Outbox:
     def write(self) -> bool:
         """Send what waits, pen in hand; False when the peer takes no more for now."""
         while self.frames and not self.is_broken and not self.thawing:
+            # By number: put() may add one meanwhile.
             batch = b"".join([self.frames[at] for at in range(min(len(self.frames), FRAMES_AT_ONCE))])
             try:
                 self.drop(self.stream.write(batch))
@@ -6711,7 +6725,7 @@ class EventSocket:
         self.outbox = Outbox(stream, ari.config.write_timeout_ms / 1000)
 
     def run(self, upgrade: Upgrade, rest: bytes, note: Callable[[], None]) -> None:
-        """Say 101, register the applications, then read frames until the connection is over."""
+        """Register the applications, say 101, then read frames until the connection is over."""
         def register(stasis: Stasis) -> None:
             note()
             self.ari.event_sockets.add(self)
@@ -6732,6 +6746,8 @@ class EventSocket:
             self.send(self.parser.to_send(), is_last=True)
         except Gone:
             self.send(close_frame(Close.NORMAL), is_last=True)
+        finally:
+            self.send(b"", is_last=True)                # after a fault, too, its applications have nobody who hears them
         self.outbox.wait_sent(self.outbox.write_seconds + LINGER_SECONDS)
         if self.outbox.is_late and not self.ari.is_closing:
             logger.warning("%s event socket of %s dropped: it did not take its events in time (websocket_write_timeout is %d ms)",
@@ -6770,40 +6786,34 @@ HIDDEN = re.compile(r"//[^/?#\s@]*:[^/?#\s@]*@|api_key=(?!\.\.\.)", re.IGNORECAS
 NO_HEAD = Head("(bad", "request)", [])  # stands in for a head that could not be read
 
 class HttpConnection:
-    """One connection: requests in, answers out, in order, until somebody closes it. Its calls are made by a thread of the Crew."""
+    """One connection: requests in, answers out, in order, until somebody closes it; a thread of the Crew does that.
+
+        new --> served <--> watched, and from either --> lingering --> closed"""
 
     def __init__(self, sock: socket.socket, address: tuple, listener: Listener) -> None:
         self.ari, self.sock, self.peer = listener.ari, sock, "%s:%s" % address[:2]
         give_way, settings = self.ari.crew.give_way, self.ari.http
         self.stream = TlsStream(sock, give_way) if listener.tls else Stream(sock, give_way)
         self.incoming = Incoming(b"", self.read, settings.inactivity)
-        self.is_watched = self.is_ending = self.has_read = False
+        self.is_watched = self.is_lingering = self.has_read = False
         self.expires = time.monotonic() + max(settings.keep_alive or settings.inactivity, FIRST_REQUEST_SECONDS)
 
     def go_on(self) -> None:
         """Take what has come, and answer it; called when something has, or the end."""
         self.has_read = False
         try:
-            data = self.stream.read_now()               # thrown away at the end
-            is_open = self.is_ending or self.serve(data)
-            while not self.is_ending and self.ari.crew.has_one():
-                is_open = self.serve(self.stream.read(self.ari.http.keep_alive))
+            data = self.stream.read_now()               # thrown away by who lingers
+            is_open = self.is_lingering or self.serve(data)
+            while not self.is_lingering and self.ari.crew.has_one():
+                is_open = self.serve(self.stream.read(self.ari.http.keep_alive))        # another thread leads from here on
         except BlockingIOError:
             is_open = True
         except Gone:
-            is_open = not self.is_ending and self.end()
+            is_open = not self.is_lingering and self.linger()
         if is_open:
             self.ari.crew.watch(self)
         else:
             self.close()
-
-    def read(self, seconds: float) -> bytes:
-        """More of a request. As many clients send a head and its body apart, it is waited for a moment, once, before giving way."""
-        if not self.has_read and self.stream.wait(select.POLLIN, SHORT_SECONDS):
-            self.has_read = True
-            with contextlib.suppress(BlockingIOError):
-                return self.stream.read_now()
-        return self.stream.read(seconds)
 
     def serve(self, data: bytes) -> bool:
         """Answer the requests in what has come; False when the connection is over."""
@@ -6814,54 +6824,20 @@ class HttpConnection:
                     self.expires = time.monotonic() + self.ari.http.keep_alive
                     return True
         except (Gone, OSError):
-            pass                        # the peer went away inside a request: there is nobody to tell
-        return self.end()
-
-    def end(self) -> bool:
-        """Say that nothing more will be written, and read on for a moment: closing with bytes unread would reset the last answer
-        away. False where that is not needed."""
-        self.stream.end_output()
-        self.is_ending, self.expires = True, time.monotonic() + LINGER_SECONDS
-        try:
-            self.stream.read_now()
-        except BlockingIOError:
-            pass
-        except Gone:
-            return False
-        return True
-
-    def expire(self) -> None:
-        """It was silent for too long, or is read no longer."""
-        if self.is_ending or not self.end():
-            self.close()
-
-    def close(self) -> None:
-        self.ari.crew.forget(self)
-        self.stream.shut_down()
-        self.sock.close()
+            pass                        # the peer went away inside a request, or the file inside an answer: nothing can be told
+        return self.linger()
 
     def serve_request(self) -> bool:
         """Read one request, answer it; False when the connection is to end."""
         self.head, self.body, self.fault, self.is_noted, self.era = NO_HEAD, b"", None, not self.ari.keeps_journal, -1
         try:
-            response = self.read_request()
-            if not isinstance(response, Response):
-                self.fault = self.ari.next_fault(self.head) if self.ari.faults else None
-                if self.fault:
-                    self.ari.suffer(self.fault)
-                self.is_noted = self.is_noted or is_control(self.head, self.ari.http)
-                response = self.ari.perform(response, self.note)
+            response = self.find_response()
             if self.fault and self.fault["drop"]:
-                raise Gone              # behind the deed
+                raise Gone              # behind the deed, done or refused
         except Gone:
             if self.fault:
                 self.ari.change(lambda stasis: self.note(0))
             raise
-        except (AriError, HttpError) as error:
-            response = refusal(error, self.ari.http.server_name)
-        except Exception:
-            logger.exception("a fault of ari_ref in %s", masked(self.head))
-            response = json_error(AriError(500, "Internal error"))
         if isinstance(response, Upgrade):
             EventSocket(self.ari, self.stream, self.peer).run(response, self.incoming.rest(), lambda: self.note(101))
             return False
@@ -6874,34 +6850,24 @@ class HttpConnection:
         self.respond(head, response, keeps)
         return keeps
 
-    def note(self, status: int, value=NO_BODY) -> None:
-        """Put the request into the journal, once; the lock is held."""
-        if not self.is_noted and self.era == self.ari.era:          # nothing of before a reset
-            self.is_noted = True
-            self.ari.asked.add(self.head.size + len(self.body), self.ari.stasis.now, self.head, self.body,
-                               0 if self.fault and self.fault["drop"] else status, value if status >= 400 else NO_BODY)
-
-    def respond(self, head: Head, response: Response, keeps: bool) -> None:
-        """Write an answer whole; OSError where the peer does not take it in time."""
-        data = response.to_bytes(http_date(int(self.ari.now())), self.ari.http.server_name, self.ari.config.is_pretty,
-                                 cors_headers(head, self.ari.config), not keeps, head.method == "HEAD")
-        content = response.content[2] if response.content else None
-        size, pieces = content if isinstance(content, Content) else (0, ())
-        if size:
-            self.ari.crew.give_way()
-        self.stream.write_all(itertools.chain((data,), pieces), TRANSFER_SECONDS + (len(data) + size) / TRANSFER_RATE)
-
-    def log(self, head: Head, response: Response) -> None:
-        """Say what was asked and answered: at `info` one line, with the reason of a refusal, at `debug` what was sent."""
-        origin = head.by_name.get("origin", "")
-        if origin and origin.partition("://")[2] != head.by_name.get("host") and not cors_headers(head, self.ari.config):
-            self.ari.warn("the Origin %s is not among allowed_origins in ari.conf, so no page from there sees an answer" % (
-                masked_text(origin)))
-        if logger.isEnabledFor(logging.INFO):
-            reason = response.value if response.status >= 400 and response.value is not NO_BODY else ""
-            logger.info("%s %s %d %s", self.peer, masked(head), response.status, masked_text(json.dumps(reason) if reason else ""))
-        if logger.isEnabledFor(logging.DEBUG) and response.value is not NO_BODY:
-            logger.debug("%s answered %s", self.peer, masked_text(dump_json(response.value)))
+    def find_response(self) -> Response | Upgrade:
+        """What the next request comes to; Gone where there is nobody to tell it."""
+        try:
+            response = self.read_request()
+            if not isinstance(response, Response):
+                self.fault = self.ari.next_fault(self.head) if self.ari.faults else None
+                if self.fault:
+                    self.ari.suffer(self.fault)
+                self.is_noted = self.is_noted or is_control(self.head, self.ari.http)
+                response = self.ari.perform(response, self.note)
+            return response
+        except (AriError, HttpError) as error:
+            return refusal(error, self.ari.http.server_name)
+        except Gone:
+            raise
+        except Exception:
+            logger.exception("a fault of ari_ref in %s", masked(self.head))
+            return json_error(AriError(500, "Internal error"))
 
     def read_request(self) -> Response | Callable[[Stasis], object]:
         """Read the next `head`, and the body, for what decide() says of them; HttpError, AriError where they cannot be read."""
@@ -6920,6 +6886,68 @@ class HttpConnection:
         is_small = known and len(self.body) <= SMALL_BODY_BYTES
         return (known_decision if is_small else decide)(self.head, self.body, config, http_config)
 
+    def note(self, status: int, value=NO_BODY) -> None:
+        """Put the request into the journal, once; the lock is held."""
+        if not self.is_noted and self.era == self.ari.era:          # nothing of before a reset
+            self.is_noted = True
+            self.ari.asked.add(self.head.size + len(self.body), self.ari.stasis.now, self.head, self.body,
+                               0 if self.fault and self.fault["drop"] else status, value if status >= 400 else NO_BODY)
+
+    def log(self, head: Head, response: Response) -> None:
+        """Warn of an Origin that is not allowed. Say what was asked and answered: at `info` one line, with the reason of a refusal,
+        at `debug` what was sent."""
+        origin = head.by_name.get("origin", "")
+        if origin and origin.partition("://")[2] != head.by_name.get("host") and not cors_headers(head, self.ari.config):
+            self.ari.warn("the Origin %s is not among allowed_origins in ari.conf, so no page from there sees an answer" % (
+                masked_text(origin)))
+        if logger.isEnabledFor(logging.INFO):
+            reason = response.value if response.status >= 400 and response.value is not NO_BODY else ""
+            logger.info("%s %s %d %s", self.peer, masked(head), response.status, masked_text(json.dumps(reason) if reason else ""))
+        if logger.isEnabledFor(logging.DEBUG) and response.value is not NO_BODY:
+            logger.debug("%s answered %s", self.peer, masked_text(dump_json(response.value)))
+
+    def respond(self, head: Head, response: Response, keeps: bool) -> None:
+        """Write an answer whole; OSError where the peer does not take it in time."""
+        content = response.content[2] if response.content else None
+        size, pieces = content if isinstance(content, Content) else (0, ())
+        if size or type(response.value) is list and len(response.value) > LONG_LIST:
+            self.ari.crew.give_way()
+        data = response.to_bytes(http_date(int(self.ari.now())), self.ari.http.server_name, self.ari.config.is_pretty,
+                                 cors_headers(head, self.ari.config), not keeps, head.method == "HEAD")
+        self.stream.write_all(itertools.chain((data,), pieces), TRANSFER_SECONDS + (len(data) + size) / TRANSFER_RATE)
+
+    def read(self, seconds: float) -> bytes:
+        """More of a request. As many clients send a head and its body apart, it is waited for a moment, once, before giving way;
+        so short a wait is made by who leads."""
+        if not self.has_read and self.stream.wait(select.POLLIN, SHORT_SECONDS):
+            self.has_read = True
+            with contextlib.suppress(BlockingIOError):
+                return self.stream.read_now()
+        return self.stream.read(seconds)
+
+    def linger(self) -> bool:
+        """Say that nothing more will be written, and read on for a moment: closing with bytes unread would reset the last answer
+        away. False where that is not needed."""
+        self.stream.end_output()
+        self.is_lingering, self.expires = True, time.monotonic() + LINGER_SECONDS
+        try:
+            self.stream.read_now()
+        except BlockingIOError:
+            pass
+        except Gone:
+            return False
+        return True
+
+    def expire(self) -> None:
+        """It was silent for too long, or is read no longer."""
+        if self.is_lingering or not self.linger():
+            self.close()
+
+    def close(self) -> None:
+        self.ari.crew.forget(self)
+        self.stream.shut_down()
+        self.sock.close()
+
 @functools.lru_cache(maxsize=KNOWN)
 def known_head(data: bytes) -> Head | None:
     """The head that `data` is; None when it is more than that."""
@@ -6928,7 +6956,7 @@ def known_head(data: bytes) -> Head | None:
     return None if incoming.rest() else head
 
 def decide(head: Head, body: bytes, config: Config, http_config: HttpConfig) -> Response | Callable[[Stasis], object]:
-    """The response to a request, or what the model is to do for it: follows from these arguments alone."""
+    """The response to a request, or what the model is to do for it; follows from these arguments alone."""
     try:
         if http_config.has_status and head.path.rstrip("/").lower() == http_config.prefix.lower() + "/httpstatus":
             return status_page(head.method, http_config)
@@ -7016,13 +7044,13 @@ class Crew:
     def __init__(self, ari: Server) -> None:
         self.ari, self.selector = ari, selectors.DefaultSelector()
         self.lead = threading.Lock()
-        self.watching = threading.Lock()                # around a change of what the selector knows
+        self.watching = threading.Lock()                # around a change of whether a connection is watched
         self.own = threading.local()    # whether a thread leads, and the connection that it serves
         self.ready: collections.deque[Callable[[], None]] = collections.deque()     # belongs to who leads, as next_look does
         self.next_look = 0.0
         self.paused: list[Listener] = []
         self.threads: set[threading.Thread] = set()
-        self.spares: list[threading.Thread] = []        # as many as wait for their turn without being called
+        self.spares: list[None] = []    # one for each that waits for its turn uncalled; append() and pop() need no lock
 
     def start(self) -> None:
         """Begin to accept connections; RuntimeError where no thread can be had."""
@@ -7054,7 +7082,7 @@ class Crew:
                 self.lead.release()     # for the others to end, too
             is_needed = not self.ari.is_closing and len(self.spares) < MAX_SPARES
             if is_needed:
-                self.spares.append(me)
+                self.spares.append(None)
         self.threads.discard(me)
 
     def serve_next(self) -> None:
@@ -7087,7 +7115,8 @@ class Crew:
             connection.close()
 
     def has_one(self) -> bool:
-        """Whether all connections but one are event sockets: then it is quicker to wait for that one alone."""
+        """Whether all connections but one are event sockets: then it is quicker to wait for that one alone. Looked at without the
+        lock: who is wrong waits in the other way, that is all."""
         return len(self.ari.sessions) - len(self.ari.event_sockets) <= 1
 
     def give_way(self) -> bool:
@@ -8083,7 +8112,8 @@ class Server(Bench):
         self.crew = Crew(self)
         self.config.before_hashing = self.crew.give_way
         self.is_closing, self.wakes_at, self.due_earlier = False, math.inf, threading.Event()
-        self.told: dict[str, None] = {}                 # warnings that were logged, the oldest first
+        self.worker_id = 0              # of its thread
+        self.warn_once = functools.lru_cache(MAX_TOLD)(logger.warning)
         self.timer_thread: threading.Thread | None = None
         self.listeners: list[Listener] = []
         self.listen(tls)
@@ -8151,7 +8181,7 @@ class Server(Bench):
         """Accept connections and let time go on, in threads of its own; RuntimeError after close()."""
         if self.is_closing or self.timer_thread:
             raise RuntimeError("this Server was closed, or started before: make another one")
-        self.worker.submit(int)         # so that its thread is there before something waits for it with the lock held
+        self.worker_id = self.worker.submit(threading.get_ident).result()   # it is there before submit() is called under the lock
         "".encode("idna")               # and what would need a file later, where there is none left
         if self.config.hashes:
             crypt_function()
@@ -8168,8 +8198,7 @@ class Server(Bench):
         self.is_closing = True
         for listener in self.listeners:
             Stream(listener.socket).shut_down()         # on Linux that wakes who leads at once
-        sessions = list(self.sessions.values())
-        for connection in sessions:
+        for connection in list(self.sessions.values()):
             connection.stream.shut_down()
         self.due_earlier.set()
         self.asked.tell()
@@ -8179,7 +8208,7 @@ class Server(Bench):
         for thread in [*self.crew.threads, self.timer_thread]:
             if thread and thread.is_alive():            # one that was made just now has not begun
                 thread.join(max(0.0, deadline - time.monotonic()))
-        for connection in sessions:
+        for connection in list(self.sessions.values()):                 # with those that came meanwhile
             connection.close()
         for listener in self.listeners:
             listener.server_close()
@@ -8188,7 +8217,8 @@ class Server(Bench):
         self.worker.shutdown(wait=False)
 
     def change(self, action: Callable[[Stasis], object]):
-        """What action(model) comes to; its files are written, its events sent, its faults logged, when the lock is free again."""
+        """What action(model) comes to. When the lock is free again its files are written, then its events sent and its faults
+        logged."""
         outboxes, files, notes = [], (), []
         try:
             with self.lock:
@@ -8200,16 +8230,23 @@ class Server(Bench):
                     files = self.give_files() if self.stasis.recordings.work else ()
                     notes, self.stasis.notes = self.stasis.notes, []
         finally:
-            if files:
-                self.crew.give_way()
-                concurrent.futures.wait(files, FILE_SECONDS)
-            for outbox in outboxes:
-                outbox.flush()
-            for journal in (self.asked, self.sent):
-                if journal.watchers:
-                    journal.tell()
-            for text, is_fault in notes:
-                logger.error(text) if is_fault else self.warn(text)
+            if files and threading.get_ident() == self.worker_id:       # which cannot wait for itself: behind them, then
+                self.worker.submit(self.tell, outboxes, notes)
+            else:
+                if files:
+                    self.crew.give_way()
+                    concurrent.futures.wait(files, FILE_SECONDS)
+                self.tell(outboxes, notes)
+
+    def tell(self, outboxes: list[Outbox], notes: list[tuple[str, bool]]) -> None:
+        """Let the world know what a change has come to."""
+        for outbox in outboxes:
+            outbox.flush()
+        for journal in (self.asked, self.sent):
+            if journal.watchers:
+                journal.tell()
+        for text, is_fault in notes:
+            logger.error(text) if is_fault else self.warn(text)
 
     def pass_on(self) -> list[Outbox]:
         """Put the events of the model into the outboxes of those who hear them, which are then to be flushed.
@@ -8263,17 +8300,13 @@ class Server(Bench):
 
     def warn(self, text: str) -> None:
         """Log a warning, each once; what a client has put into it may be long."""
-        text = masked_text(text[:MAX_TOLD_CHARS])
-        if text not in self.told:
-            while len(self.told) >= MAX_TOLD:           # what a client spells anew each time must not hide the others
-                self.told.pop(next(iter(self.told)), None)
-            self.told[text] = None
-            logger.warning(printable(text))
+        self.warn_once(masked_text(text[:MAX_TOLD_CHARS]))
 
     def run_timers(self) -> None:
         """Run what falls due, until the server closes."""
         def note_due(stasis: Stasis) -> None:
-            self.wakes_at = stasis.next_due() or math.inf
+            due = stasis.next_due()
+            self.wakes_at = math.inf if due is None else due
         while not self.is_closing:
             try:
                 self.change(note_due)
@@ -8324,9 +8357,9 @@ class Server(Bench):
         config = read_config(self.config_path) if self.config_path else self.config
         for warning in config.warnings:
             logger.warning(printable(warning))
+        config.before_hashing = self.crew.give_way
         def take(stasis: Stasis) -> None:
             self.config, stasis.reloaded = config, stasis.now
-            config.before_hashing = self.crew.give_way
             if config.channelvars is not None:          # Asterisk: a file without the option leaves them (channelvars_handler)
                 stasis.channelvars = config.channelvars
         self.change(take)

@@ -1182,6 +1182,19 @@ class TestRecordingFiles:
         client.server.module.close()     # and with it all work with files
         assert (tmp_path / "in" / "r.wav").exists() is stays
 
+    def test_who_hears_of_its_end_finds_the_file(self, client, monkeypatch):
+        """Whoever has ended it: for its file, a thread that works with files does not wait in vain."""
+        server, order = client.server.module, []
+        end, tell = server.files.end, server.tell
+        monkeypatch.setattr(server.files, "end", lambda *given: (end(*given), order.append("written")))
+        monkeypatch.setattr(server, "tell", lambda outboxes, notes: (order.extend(["told"] * bool(outboxes)), tell(outboxes, notes)))
+        self.record(client, "r")
+        client.heard.expect("RecordingStarted")
+        order.clear()
+        server.worker.submit(server.change, lambda stasis: stasis.live_recordings["r"].stop())
+        client.heard.expect("RecordingFinished", recording="r")
+        assert order == ["written", "told"]
+
     def test_one_file_is_one_recording(self, client, tmp_path):
         """However its name is spelt: it is not recorded to twice, not overwritten, not lost; nothing comes outside the folder."""
         self.record(client, "real")
@@ -9393,12 +9406,13 @@ class TestLimits:
         assert len(tries) >= 4 and time.monotonic() - before > 0.15
         assert [record.getMessage() for record in caplog.records] == ["no connection can be accepted now: Too many open files"]
 
-    def test_warnings_that_are_told(self, plain, monkeypatch, caplog):
+    def test_warnings_that_are_told(self, monkeypatch, caplog):
         """Each once, no longer than so much, as long as it is among the last so many (MAX_TOLD_CHARS, MAX_TOLD)."""
         monkeypatch.setattr(ari_ref, "MAX_TOLD", 2)
         monkeypatch.setattr(ari_ref, "MAX_TOLD_CHARS", 3)
-        for text in ("a", "a", "bbbb", "bbbc", "c", "a"):
-            plain.warn(text)
+        with hosting() as (server, _):
+            for text in ("a", "a", "bbbb", "bbbc", "c", "a"):
+                server.warn(text)
         assert [record.getMessage() for record in caplog.records] == ["a", "bbb", "c", "a"]
 
 
@@ -9506,6 +9520,44 @@ class TestServer:
                 assert [get(plain.ari_url) for _ in range(3)] == [200] * 3
             finally:
                 is_over.set()
+
+    def test_serves_others_while_it_makes_a_long_answer(self, plain, monkeypatch):
+        """Of more than so many members (LONG_LIST)."""
+        monkeypatch.setattr(ari_ref, "LONG_LIST", 1)
+        is_making, is_over, to_bytes = threading.Event(), threading.Event(), ari_ref.Response.to_bytes
+        def make_slowly(response, *given):
+            if isinstance(response.value, list) and len(response.value) == 2:
+                is_making.set()
+                is_over.wait(10)
+            return to_bytes(response, *given)
+        monkeypatch.setattr(ari_ref.Response, "to_bytes", make_slowly)
+        assert [get(plain.ari_url, path="/bridges", method="POST") for _ in range(2)] == [200] * 2
+        asking = threading.Thread(target=get, args=(plain.ari_url,), kwargs={"path": "/bridges"})
+        asking.start()
+        try:
+            assert is_making.wait(10) and get(plain.ari_url) == 200 and not is_over.is_set()
+        finally:
+            is_over.set()
+            asking.join(10)
+
+    def test_an_application_is_heard_by_nobody_after_a_fault(self, monkeypatch, caplog):
+        """Of the module itself, in an event socket."""
+        with hosting("fault") as (server, client):
+            events = client.events()
+            monkeypatch.setattr(ari_ref.FrameParser, "receive", lambda parser, data: 1 / 0)
+            events.send(PING, b"")
+            until(lambda: server.change(lambda stasis: not stasis.active_application(client.app)))
+            assert not server.event_sockets
+        assert "ZeroDivisionError" in caplog.text
+
+    def test_closes_what_comes_while_it_closes(self):
+        """A connection that was being accepted."""
+        server, (near, far) = ari_ref.Server(users={"asterisk": "asterisk"}, port=0), socket.socketpair()
+        server.rtp.close = lambda: server.sessions.update({near: ari_ref.HttpConnection(near, ("", 0), server.listeners[0])})
+        with far, near:
+            server.start()
+            server.close()
+            assert near.fileno() == -1
 
     def test_says_the_same_of_a_request_that_comes_again(self):
         """What is remembered of a request is not changed by what the model does with it."""
@@ -9843,6 +9895,12 @@ class TestControlInterface(Hosted):
         bench.drop("POST", "/bridges/*", after=after, times=1)
         assert ari.post("/bridges/b").status is None
         assert len(ari.get("/bridges").json) == after and bench.requests("POST", "/bridges/b")[0]["status"] == 0
+
+    def test_ends_the_connection_behind_a_refusal(self, bench, ari):
+        """As behind any other deed."""
+        bench.drop("DELETE", "/bridges/*", after=True, times=1)
+        assert ari.delete("/bridges/none").status is None and bench.requests("DELETE")[0]["status"] == 0
+        expect(ari.delete("/bridges/none"), status=404, phrase="Not found", json=message("Bridge not found"))
 
     def test_answers_late(self, bench):
         """By the server's clock; the others are served meanwhile. At once when the faults are cleared. When all is reset it is
