@@ -6468,6 +6468,7 @@ LINGER_SECONDS = 1.0                    # how long a closing connection is still
 CLOSING_SECONDS = 0.3                   # how long the end waits for threads
 LOOK_SECONDS = 0.2                      # how often is looked at what nothing tells: silence, free file descriptors, the end
 SHORT_SECONDS = 0.001                   # of a wait that holds up nobody
+BUSY_SECONDS = 0.00005                  # of looking again and again: who asks again at once is heard before a thread could wake up
 LONG_LIST = 500                         # members of an answer that takes longer to make than a change of threads
 MAX_SPARES = 4                          # threads that are kept for when they are needed
 FILE_SECONDS = 0.05                     # how long events wait for a file of theirs, so that who hears of it finds it
@@ -6514,6 +6515,10 @@ class Stream:
         """Wait for what comes; Gone after so many seconds of silence (0: any), at the end, and when the connection breaks."""
         if not self.give_way():
             raise Gone
+        until = time.monotonic() + BUSY_SECONDS
+        while time.monotonic() < until:
+            with contextlib.suppress(BlockingIOError):
+                return self.read_now()
         try:
             if seconds != self.limit:
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval(seconds))

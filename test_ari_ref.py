@@ -9521,6 +9521,22 @@ class TestServer:
             finally:
                 is_over.set()
 
+    def test_looks_for_a_moment_before_it_waits(self, monkeypatch):
+        """For who asks again at once; then it waits as long as it takes (BUSY_SECONDS)."""
+        flags = []
+        def receive(flag):
+            flags.append(flag)
+            if len(flags) < 4:
+                raise BlockingIOError
+            return b"x"
+        with socket.socket() as sock:
+            stream = ari_ref.Stream(sock, lambda: flags.append("gave way") or True)
+            monkeypatch.setattr(stream, "receive", receive)
+            for seconds, looks in ((10.0, 3 * [socket.MSG_DONTWAIT]), (0.0, [0])):
+                monkeypatch.setattr(ari_ref, "BUSY_SECONDS", seconds)
+                before = len(flags)
+                assert stream.read(0) == b"x" and flags[before:] == ["gave way", *looks]
+
     def test_serves_others_while_it_makes_a_long_answer(self, plain, monkeypatch):
         """Of more than so many members (LONG_LIST)."""
         monkeypatch.setattr(ari_ref, "LONG_LIST", 1)
