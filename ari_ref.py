@@ -744,7 +744,6 @@ class Config:
         self.channelvars: list[str] | None = None       # None: the file does not say
         self.users: dict[str, User] = {}                # by name in lower case
         self.hashes: dict[str, str] = {}                # a stored hash of each kind, as hash_kind() tells them
-        self.before_hashing: Callable[[], object] = lambda: None        # crypt(3) takes its time
         self.refused: set[bytes] = set()                # proofs of names with words that are known to be wrong
         self.warnings: list[str] = []
 
@@ -1138,6 +1137,7 @@ def crypt_function() -> Callable[[str, str], str | None] | None:
     return crypt.crypt
 
 ONE_CRYPT = threading.Lock()            # so that many wrong words at a time do not take all processors
+HASHING = threading.local()             # its `before`, if any, is what a thread does before crypt(3), which takes its time
 
 def hash_password(word: str, setting: str) -> str:
     """crypt(3) of `word` with `setting`; "" where crypt fails or is missing, which no stored hash equals."""
@@ -1165,7 +1165,7 @@ def password_matches(name: str, word: str, config: Config) -> User | None:
         return None
     own = {hash_kind(stored): stored} if user and user.is_crypted and stored else {}
     for setting in {**config.hashes, **own}.values():
-        config.before_hashing()
+        getattr(HASHING, "before", bool)()
         if hmac.compare_digest(encode(hash_password(word, setting)), encode(setting)) and setting == stored:
             user.proof = proof
             return user
@@ -6450,8 +6450,8 @@ def page_response() -> Response:
 
 # === 10. Server ===
 # Sockets, threads, timers, files of recordings, and the one lock of the model. http.server accepts connections, a Crew serves them;
-# what is said on them comes from the sections above. No other section uses sockets; threads are known to the lock of crypt(3),
-# which is taken by nobody who holds the other, and to the log of section 11, too.
+# what is said on them comes from the sections above. No other section uses sockets; threads are known to what crypt(3) takes, a lock
+# that is taken by nobody who holds the other, and to the log of section 11, too.
 #
 # Leader and followers: one thread leads, waits for all idle connections, and serves what comes itself, without a change of threads.
 # Before it waits for anything else it gives way: it leads no more, and the next one does. A connection belongs to who leads while
@@ -6809,8 +6809,8 @@ class HttpConnection:
         try:
             data = self.stream.read_now()               # thrown away by who lingers
             is_open = self.is_lingering or self.serve(data)
-            while not self.is_lingering and self.ari.crew.has_one():
-                is_open = self.serve(self.stream.read(self.ari.http.keep_alive))        # another thread leads from here on
+            while not self.is_lingering and self.ari.crew.has_one() and self.ari.crew.give_way():
+                is_open = self.serve(self.stream.read(self.ari.http.keep_alive))
         except BlockingIOError:
             is_open = True
         except Gone:
@@ -6828,6 +6828,7 @@ class HttpConnection:
                 if not self.incoming.rest():
                     self.expires = time.monotonic() + self.ari.http.keep_alive
                     return True
+                self.ari.crew.give_way()                # who sends several at once may go on for long
         except (Gone, OSError):
             pass                        # the peer went away inside a request, or the file inside an answer: nothing can be told
         return self.linger()
@@ -6944,8 +6945,8 @@ class HttpConnection:
         return True
 
     def expire(self) -> None:
-        """It was silent for too long, or is read no longer."""
-        if self.is_lingering or not self.linger():
+        """It was silent for too long, unless that is who leads and looks late; or it is read no longer."""
+        if self.is_lingering or not (self.stream.wait(select.POLLIN, 0) or self.linger()):
             self.close()
 
     def close(self) -> None:
@@ -7035,7 +7036,7 @@ class Listener(http.server.HTTPServer):
             request.setblocking(False)
             request = self.tls.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
         self.ari.sessions[request] = connection = HttpConnection(request, client_address, self)
-        self.ari.crew.serve(connection, connection.go_on)
+        self.ari.crew.serve(connection, connection.close if self.ari.is_closing else connection.go_on)
 
     def handle_error(self, request: socket.socket, client_address) -> None:
         """Log a fault; that a peer has gone is none."""
@@ -7077,7 +7078,7 @@ class Crew:
 
     def run(self) -> None:
         """Lead whenever it is one's turn, until enough others wait for theirs, or the server closes."""
-        me, is_needed = threading.current_thread(), True
+        me, is_needed, HASHING.before = threading.current_thread(), True, self.give_way
         while is_needed:
             self.lead.acquire()
             self.own.leads = True
@@ -7116,7 +7117,8 @@ class Crew:
         try:
             act()
         except Exception:
-            logger.exception("a fault of ari_ref in the connection from %s", connection.peer)
+            if not self.ari.is_closing:
+                logger.exception("a fault of ari_ref in the connection from %s", connection.peer)
             connection.close()
 
     def has_one(self) -> bool:
@@ -7142,7 +7144,12 @@ class Crew:
         if not connection.is_watched:
             with self.watching:
                 connection.is_watched = True            # first: who leads may see something come before this is done
-                self.selector.register(connection.sock, selectors.EVENT_READ, functools.partial(self.serve, connection, connection.go_on))
+                try:
+                    self.selector.register(
+                        connection.sock, selectors.EVENT_READ, functools.partial(self.serve, connection, connection.go_on))
+                except (OSError, ValueError):           # the kernel watches no more of them; the server has closed it meanwhile
+                    connection.is_watched = False
+                    raise
 
     def unwatch(self, connection: HttpConnection) -> None:
         with self.watching:
@@ -7266,13 +7273,15 @@ class RecordingFiles:
         file = open_plain(self.path(name, suffix))
         def pieces() -> Iterator[bytes]:
             with file:
+                yield b""               # taken at once, so that the file is closed also where nobody takes more
                 left = size
                 while left > 0:         # one that is being written may grow, or be cut
                     piece = file.read(min(left, PIECE_BYTES)) or bytes(min(left, PIECE_BYTES))
                     left -= len(piece)
                     yield piece
-        size = os.fstat(file.fileno()).st_size
-        return Content(size, pieces())
+        size, content = os.fstat(file.fileno()).st_size, pieces()
+        next(content)
+        return Content(size, content)
 
 @functools.lru_cache(maxsize=1)
 def c_sendto() -> Callable:
@@ -7936,7 +7945,8 @@ class Bench:
         """What a fault does before the request is done: AriError, or Gone, also where all is reset meanwhile.
 
         Nobody waits for a client that leaves meanwhile: then it is done at once, as a slow server would do it in the end."""
-        self.crew.give_way()
+        if fault["delay"] and not self.crew.give_way():
+            raise allocation_failed()
         until, mended, era = self.now() + fault["delay"], self.mended, self.era
         while self.now() < until and mended == self.mended and not self.is_over(era):
             time.sleep(WAIT_SECONDS)
@@ -8114,14 +8124,13 @@ class Server(Bench):
         self.stasis = self.new_stasis()
         self.event_sockets: set[EventSocket] = set()
         self.sessions: dict[socket.socket, HttpConnection] = {}
-        self.crew = Crew(self)
-        self.config.before_hashing = self.crew.give_way
         self.is_closing, self.wakes_at, self.due_earlier = False, math.inf, threading.Event()
         self.worker_id = 0              # of its thread
         self.warn_once = functools.lru_cache(MAX_TOLD)(logger.warning)
         self.timer_thread: threading.Thread | None = None
         self.listeners: list[Listener] = []
         self.listen(tls)
+        self.crew = Crew(self)
 
     def new_stasis(self, before: Stasis | None = None) -> Stasis:
         """The model as it is at the start; after another one, with what that has still to tell, and ids that it did not give."""
@@ -8186,12 +8195,12 @@ class Server(Bench):
         """Accept connections and let time go on, in threads of its own; RuntimeError after close()."""
         if self.is_closing or self.timer_thread:
             raise RuntimeError("this Server was closed, or started before: make another one")
-        self.worker_id = self.worker.submit(threading.get_ident).result()   # it is there before submit() is called under the lock
         "".encode("idna")               # and what would need a file later, where there is none left
         if self.config.hashes:
             crypt_function()
         self.timer_thread = threading.Thread(target=self.run_timers, daemon=True)
         try:
+            self.worker_id = self.worker.submit(threading.get_ident).result()           # it is there before it gets work under the lock
             self.timer_thread.start()
             self.crew.start()
         except RuntimeError:            # no thread can be had
@@ -8344,7 +8353,8 @@ class Server(Bench):
         response, work, changes = self.change(begin)
         if not isinstance(response, Later):
             return response
-        self.crew.give_way()
+        if not self.crew.give_way() and not response.is_file:           # which may take a minute
+            raise response.refusal
         try:
             result = work.result() if work else response.work(self)
             while isinstance(result, Iterator) and self.worker.submit(next, result, False).result():
@@ -8362,7 +8372,6 @@ class Server(Bench):
         config = read_config(self.config_path) if self.config_path else self.config
         for warning in config.warnings:
             logger.warning(printable(warning))
-        config.before_hashing = self.crew.give_way
         def take(stasis: Stasis) -> None:
             self.config, stasis.reloaded = config, stasis.now
             if config.channelvars is not None:          # Asterisk: a file without the option leaves them (channelvars_handler)

@@ -75,6 +75,7 @@ import datetime
 import dis
 import errno
 import functools
+import gc
 import hashlib
 import http.client
 import io
@@ -106,7 +107,9 @@ import types
 import urllib.error
 import urllib.request
 import uuid
+import warnings
 import wave
+import weakref
 from urllib.parse import quote, quote_plus, urlsplit
 
 import pytest
@@ -1061,6 +1064,14 @@ class TestRecordingFiles:
         if suffix == "wav":
             with wave.open(io.BytesIO(data)) as file:
                 assert (file.getframerate(), file.getnframes()) == (8000, milliseconds * 8)
+
+    def test_a_file_that_nobody_reads_is_closed(self, files, tmp_path):
+        """At once, as its reader may have gone."""
+        (tmp_path / "r.ulaw").write_bytes(b"sound")
+        with warnings.catch_warnings(record=True) as left_open:
+            warnings.simplefilter("always")
+            assert files.content("r", "ulaw", 0, False).size == 5
+        assert left_open == []
 
     @rows("between, size", ("its sound", b"", 32000), ("and chunks of other programs before it", b"LIST\x04\0\0\0INFO", 32012))
     def test_what_was_there_stays(self, files, tmp_path, between, size):
@@ -8456,11 +8467,11 @@ class TestModuleItself:
         assert mapped and mapped == [(str(part), title) for _, (section, part), title in banners(source()) if section == 7 and part]
 
     def test_only_the_server_knows_of_sockets_and_threads(self):
-        """No name of socket or threading above that section, but for the lock of crypt(3); the page's text has its own."""
+        """No name of socket or threading above that section, but for what crypt(3) takes; the page's text has its own."""
         text = source().replace(ari_ref.PAGE, "\n" * ari_ref.PAGE.count("\n"))
         start = next(line for line, _, title in banners(text) if title == "Server")
         known = [line for line in text.split("\n")[:start] if re.search(r"\b(socket|threading)\.\w", line)]
-        assert [line.partition(" ")[0] for line in known] == ["ONE_CRYPT"]
+        assert [line.partition(" ")[0] for line in known] == ["ONE_CRYPT", "HASHING"]
 
     def test_there_is_one_lock_and_it_is_taken_in_one_place(self):
         """Server.lock, in change(); the pen of an outbox is a lock that is tried, and nobody but the end of a socket waits for it.
@@ -8585,6 +8596,22 @@ def get(url, auth="asterisk:asterisk", path="/asterisk/ping", method="GET"):
             return reply.status
     except urllib.error.HTTPError as error:
         return error.code
+
+
+@contextlib.contextmanager
+def held_up(monkeypatch, owner, name, counts=lambda *given: True):
+    """Where its arguments count, a function of the module waits for the end of the block; given is what is set when it does."""
+    begun, is_over, function = threading.Event(), threading.Event(), getattr(owner, name)
+    def wait(*given):
+        if counts(*given):
+            begun.set()
+            is_over.wait(3 * DEADLINE_SECONDS)
+        return function(*given)
+    monkeypatch.setattr(owner, name, wait)
+    try:
+        yield begun
+    finally:
+        is_over.set()
 
 
 def until(claim):
@@ -9227,19 +9254,36 @@ class TestLimits:
             log("x" * 400)
         assert sum(map(len, handler.lines)) == 1200
 
-    def test_a_server_that_gets_no_threads(self, monkeypatch):
+    @rows("count", ("not one", 0), ("but one", 1), ("but two", 2))
+    def test_a_server_that_gets_no_threads(self, monkeypatch, count):
         """RuntimeError, and nothing of it stays."""
         server, start, started = ari_ref.Server(users={"a": "b"}, port=0), threading.Thread.start, []
         def refuse(thread):
-            if started:
+            if len(started) == count:
                 raise RuntimeError("can't start new thread")
             started.append(thread)
             start(thread)
         monkeypatch.setattr(threading.Thread, "start", refuse)
         with pytest.raises(RuntimeError):
             server.start()
-        started[0].join(10)
-        assert server.is_closing and not started[0].is_alive()
+        for thread in started:
+            thread.join(10)
+        assert server.is_closing and not any(thread.is_alive() for thread in started)
+        assert [listener.socket.fileno() for listener in server.listeners] == [-1]
+
+    def test_the_only_connection_where_no_thread_can_be_had(self, plain, monkeypatch):
+        """It is served on; what may take a minute is refused, so that nobody else waits for it."""
+        def start(thread):
+            raise RuntimeError("can't start new thread")
+        monkeypatch.setattr(threading.Thread, "start", start)
+        plain.http.has_control = True
+        head = "GET %s HTTP/1.1\r\nAuthorization: " + basic("asterisk:asterisk") + "\r\n\r\n"
+        plain.delay("GET", "/channels", seconds=60)
+        with socket.create_connection(plain.listeners[0].server_address, 10) as sock:
+            for path, status in (("/ari/bridges", 200), ("/control/requests?wait=60&count=9", 500), ("/ari/channels", 500),
+                                 ("/ari/bridges", 200)):
+                sock.sendall((head % path).encode())
+                assert sock.recv(1000).startswith(b"HTTP/1.1 %d" % status)
 
     def test_threads_that_cannot_be_had(self, monkeypatch, caplog):
         """An event socket that would need one ends, external media is refused, and everybody else is served on."""
@@ -9537,24 +9581,15 @@ class TestServer:
                 before = len(flags)
                 assert stream.read(0) == b"x" and flags[before:] == ["gave way", *looks]
 
-    def test_serves_others_while_it_makes_a_long_answer(self, plain, monkeypatch):
-        """Of more than so many members (LONG_LIST)."""
-        monkeypatch.setattr(ari_ref, "LONG_LIST", 1)
-        is_making, is_over, to_bytes = threading.Event(), threading.Event(), ari_ref.Response.to_bytes
-        def make_slowly(response, *given):
-            if isinstance(response.value, list) and len(response.value) == 2:
-                is_making.set()
-                is_over.wait(10)
-            return to_bytes(response, *given)
-        monkeypatch.setattr(ari_ref.Response, "to_bytes", make_slowly)
+    @rows("long, sent", ("of more than so many members (LONG_LIST)", 1, b"GET /ari/bridges?api_key=asterisk:asterisk HTTP/1.1\r\n\r\n"),
+          ("to what came with another request", 2, b"GET / HTTP/1.1\r\n\r\nGET /ari/bridges?api_key=asterisk:asterisk HTTP/1.1\r\n\r\n"))
+    def test_serves_others_while_it_makes_an_answer(self, plain, monkeypatch, long, sent):
+        monkeypatch.setattr(ari_ref, "LONG_LIST", long)
         assert [get(plain.ari_url, path="/bridges", method="POST") for _ in range(2)] == [200] * 2
-        asking = threading.Thread(target=get, args=(plain.ari_url,), kwargs={"path": "/bridges"})
-        asking.start()
-        try:
-            assert is_making.wait(10) and get(plain.ari_url) == 200 and not is_over.is_set()
-        finally:
-            is_over.set()
-            asking.join(10)
+        with socket.create_connection(plain.listeners[0].server_address) as sock, held_up(
+                monkeypatch, ari_ref.Response, "to_bytes", lambda response, *_: isinstance(response.value, list)) as begun:
+            sock.sendall(sent)
+            assert begun.wait(10) and get(plain.ari_url) == 200
 
     def test_an_application_is_heard_by_nobody_after_a_fault(self, monkeypatch, caplog):
         """Of the module itself, in an event socket."""
@@ -9566,14 +9601,60 @@ class TestServer:
             assert not server.event_sockets
         assert "ZeroDivisionError" in caplog.text
 
-    def test_closes_what_comes_while_it_closes(self):
-        """A connection that was being accepted."""
-        server, (near, far) = ari_ref.Server(users={"asterisk": "asterisk"}, port=0), socket.socketpair()
-        server.rtp.close = lambda: server.sessions.update({near: ari_ref.HttpConnection(near, ("", 0), server.listeners[0])})
-        with far, near:
+    @rows("moment", ("before it looks for the last time", "close"), ("behind that", "shutdown"))
+    def test_closes_what_comes_while_it_closes(self, moment):
+        """A connection that was being accepted, with a request: without an answer."""
+        server = ari_ref.Server(users={"asterisk": "asterisk"}, port=0)
+        with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as far:
+            near, address = listener.accept()
+            far.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            part = {"close": server.rtp, "shutdown": server.worker}[moment]
+            setattr(part, moment, lambda **_: server.listeners[0].process_request(near, address))
             server.start()
             server.close()
-            assert near.fileno() == -1
+            assert rest(far) == b"" and near.fileno() == -1 and not server.sessions
+
+    def test_a_connection_that_cannot_be_watched(self, plain, monkeypatch):
+        """The kernel has its limits, too: it is closed, and nothing of it stays."""
+        def register(*given):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        with socket.create_connection(plain.listeners[0].server_address, 10) as first:
+            until(lambda: len(plain.crew.selector.get_map()) == 2)
+            monkeypatch.setattr(plain.crew.selector, "register", register)
+            with socket.create_connection(plain.listeners[0].server_address, 10) as second:
+                assert second.recv(1) == b"" and len(plain.sessions) == 1
+            first.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            assert first.recv(1000).startswith(b"HTTP/1.1 404")
+
+    def test_is_forgotten_when_it_is_closed(self):
+        """Whatever it has answered: nothing of the module keeps it."""
+        with hosting() as (server, client):
+            expect(client.get("/bridges"), status=200)
+            kept = weakref.ref(server)
+        del server, client
+        gc.collect()
+        assert kept() is None
+
+    def test_serves_others_while_it_hashes(self, monkeypatch):
+        """crypt(3) takes its time; also of two servers that share a configuration."""
+        config = ari_ref.read_config(CONFIGURATION.format(pretty="no"))
+        with hosting(config=config) as (server, _), hosting(config=config), socket.create_connection(
+                server.listeners[0].server_address) as sock, held_up(monkeypatch, ari_ref, "hash_password") as begun:
+            sock.sendall(b"GET /ari/bridges?api_key=crypted:wrong HTTP/1.1\r\n\r\n")
+            assert begun.wait(10) and get(server.ari_url) == 200
+
+    def test_who_leads_may_look_late(self, plain, monkeypatch):
+        """A request that came in time is answered, although nobody looked until it would have been too late."""
+        address, request = plain.listeners[0].server_address, b"GET / HTTP/1.1\r\n\r\n"
+        with socket.create_connection(address, 10) as idle, socket.create_connection(address) as other:
+            until(lambda: len(plain.crew.selector.get_map()) == 3)
+            with held_up(monkeypatch, ari_ref.Response, "to_bytes") as begun:
+                other.sendall(request)
+                assert begun.wait(10)
+                idle.sendall(request)
+                for connection in plain.sessions.values():
+                    connection.expires = plain.crew.next_look = 0.0
+            assert idle.recv(1000).startswith(b"HTTP/1.1 404")
 
     def test_says_the_same_of_a_request_that_comes_again(self):
         """What is remembered of a request is not changed by what the model does with it."""
