@@ -1291,6 +1291,9 @@ class Incoming:
         """What has come and is not taken yet."""
         return self.buffer[self.at:]
 
+    def has_rest(self) -> bool:
+        return self.at < len(self.buffer)
+
     def add(self, data: bytes) -> None:
         """Take what has come."""
         self.buffer, self.at = self.rest() + data, 0
@@ -1353,7 +1356,7 @@ class Incoming:
     def pieces(self, size: int) -> Iterator[bytes]:
         """The next so many bytes, as they come."""
         while size:
-            if self.at == len(self.buffer):
+            if not self.has_rest():
                 self.more()
             piece = self.buffer[self.at:self.at + size]
             self.at += len(piece)
@@ -6825,7 +6828,7 @@ class HttpConnection:
         self.incoming.add(data)
         try:
             while self.serve_request():
-                if not self.incoming.rest():
+                if not self.incoming.has_rest():
                     self.expires = time.monotonic() + self.ari.http.keep_alive
                     return True
                 self.ari.crew.give_way()                # who sends several at once may go on for long
@@ -6959,7 +6962,7 @@ def known_head(data: bytes) -> Head | None:
     """The head that `data` is; None when it is more than that."""
     incoming = Incoming(data)
     head = incoming.read_head()
-    return None if incoming.rest() else head
+    return None if incoming.has_rest() else head
 
 def decide(head: Head, body: bytes, config: Config, http_config: HttpConfig) -> Response | Callable[[Stasis], object]:
     """The response to a request, or what the model is to do for it; follows from these arguments alone."""

@@ -8414,6 +8414,11 @@ def source():
         return file.read()
 
 
+@functools.lru_cache(maxsize=None)
+def syntax():
+    return ast.parse(source())
+
+
 def banners(text):
     """[(line, number, title)] of the sections and of their parts; a number is (7, 0), that of a part (7, 1)."""
     return [(line, (int(match.group(1)), int(match.group(2) or 0)), match.group(3))
@@ -8432,7 +8437,7 @@ def looked_up(code):
 def upward():
     """[(section, section of what it uses, words for both)] where a statement uses a name of a section or part below its own."""
     marks, statements, defined, found = banners(source()), [], {}, []
-    for node in ast.parse(source()).body:
+    for node in syntax().body:
         place = max([number for line, number, _ in marks if line <= node.lineno], default=(0, 0))
         names = [node.name] if hasattr(node, "name") else [
             inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)]
@@ -8492,7 +8497,7 @@ class TestModuleItself:
     def test_the_standard_library_is_enough(self):
         if not hasattr(sys, "stdlib_module_names"):
             pytest.skip("this Python cannot list its standard library")
-        used = {name.name.partition(".")[0] for node in ast.walk(ast.parse(source())) if isinstance(node, ast.Import)
+        used = {name.name.partition(".")[0] for node in ast.walk(syntax()) if isinstance(node, ast.Import)
                 for name in node.names}
         assert used - sys.stdlib_module_names <= {"crypt"}
 
