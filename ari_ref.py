@@ -1227,7 +1227,7 @@ class Head:
 
     Text is UTF-8 with surrogateescape, so that bytes which are no UTF-8 survive until somebody asks for them."""
     __slots__ = ("method", "target", "path", "query", "fields", "by_name", "content_length", "is_chunked", "has_body", "closes",
-                 "size")
+                 "body_kind", "size")
 
     def __init__(self, method: str, target: str, fields: list[tuple[str, str]], framing: tuple[int, bool] = (0, False)) -> None:
         self.method, self.target, self.fields = method, target, fields
@@ -1238,6 +1238,8 @@ class Head:
         self.content_length, self.is_chunked = framing
         self.has_body = any(framing)
         self.closes = self.by_name.get("connection", "").lower() == "close"
+        media_type = self.by_name.get("content-type", "").partition(";")[0].lower()
+        self.body_kind = BODY_KINDS.get(media_type, "")         # "" for a body that ARI does not read
         self.size = len(target) + sum([len(name) + len(value) for name, value in fields])      # in characters, for the journal
 
     def exact(self, name: str) -> str:
@@ -1394,8 +1396,13 @@ class Incoming:
 
     def read_body(self, head: Head) -> bytes:
         """The body, when it is one that ARI looks at; AriError 413 or 400 when it cannot be read."""
-        if not (head.has_body and body_kind(head)):
+        if not (head.has_body and head.body_kind):
             return b""
+        end = self.at + head.content_length
+        if not head.is_chunked and head.content_length <= MAX_BODY_BYTES and end <= len(self.buffer):
+            # It has come in whole, as nearly all do.
+            body, self.at, self.unread = self.buffer[self.at:end], end, ()
+            return body
         self.unread = self.body_pieces(head, MAX_BODY_BYTES)
         try:
             return b"".join(self.unread)
@@ -1431,10 +1438,6 @@ def ari_path(head: Head, prefix: str) -> str | None:
     is_below = head.path[:size].lower() == (prefix + "/ari").lower() and head.path[size:size + 1] in ("", "/")
     return head.path[size + 1:] if is_below else None
 
-def body_kind(head: Head) -> str:
-    """"form" or "json" when the body is one that ARI reads, else ""."""
-    return BODY_KINDS.get(head.by_name.get("content-type", "").partition(";")[0].lower(), "")
-
 def percent_decode(text: str) -> str:
     """`text` with + and %XX decoded once, as far as the first NUL."""
     if "%" not in text and "+" not in text:
@@ -1451,7 +1454,7 @@ def read_parameters(request: Request) -> None:
     """Fill `pairs` and `json` from query and body; AriError 400 when the body is not what its type says.
 
     Asterisk: the form is tried first, JSON only when the form gave nothing, for every method (ast_ari_callback)."""
-    kind = body_kind(request.head) if request.body else ""
+    kind = request.head.body_kind if request.body else ""
     form = parse_pairs(decode(request.body).partition("\0")[0]) if kind == "form" else []
     request.pairs = form + parse_pairs(request.head.query)
     if kind == "json":
@@ -6698,8 +6701,8 @@ class Outbox:
     def write(self) -> bool:
         """Send what waits, pen in hand; False when the peer takes no more for now."""
         while self.frames and not self.is_broken and not self.thawing:
-            # By number: put() may add one meanwhile.
-            batch = b"".join([self.frames[at] for at in range(min(len(self.frames), FRAMES_AT_ONCE))])
+            count = min(len(self.frames), FRAMES_AT_ONCE)               # put() may add one meanwhile
+            batch = b"".join([self.frames[at] for at in range(count)]) if count > 1 else self.frames[0]
             try:
                 self.drop(self.stream.write(batch))
             except BlockingIOError:
