@@ -1165,7 +1165,8 @@ def password_matches(name: str, word: str, config: Config) -> User | None:
         return None
     own = {hash_kind(stored): stored} if user and user.is_crypted and stored else {}
     for setting in {**config.hashes, **own}.values():
-        getattr(HASHING, "before", bool)()
+        if hasattr(HASHING, "before"):
+            HASHING.before()
         if hmac.compare_digest(encode(hash_password(word, setting)), encode(setting)) and setting == stored:
             user.proof = proof
             return user
@@ -6951,7 +6952,7 @@ class HttpConnection:
         return True
 
     def expire(self) -> None:
-        """It was silent for too long, unless that is who leads and looks late; or it is read no longer."""
+        """End what was silent for too long, unless something has come while nobody looked; close what has lingered."""
         if self.is_lingering or not (self.stream.wait(select.POLLIN, 0) or self.linger()):
             self.close()
 
