@@ -6457,8 +6457,8 @@ def page_response() -> Response:
 
 # === 10. Server ===
 # Sockets, threads, timers, files of recordings, and the one lock of the model. http.server accepts connections, a Crew serves them;
-# what is said on them comes from the sections above. No other section uses sockets; threads are known to what crypt(3) takes, a lock
-# that is taken by nobody who holds the other, and to the log of section 11, too.
+# what is said on them comes from the sections above. No other section uses sockets; threads are known to the log of section 11 and
+# to crypt(3), too, whose lock is taken by nobody who holds the model's.
 #
 # Leader and followers: one thread leads, waits for all idle connections, and serves what comes itself, without a change of threads.
 # Before it waits for anything else it gives way: it leads no more, and the next one does. A connection belongs to who leads while
@@ -8207,7 +8207,8 @@ class Server(Bench):
             crypt_function()
         self.timer_thread = threading.Thread(target=self.run_timers, daemon=True)
         try:
-            self.worker_id = self.worker.submit(threading.get_ident).result()           # it is there before it gets work under the lock
+            # So it is there before it is given work under the lock.
+            self.worker_id = self.worker.submit(threading.get_ident).result()
             self.timer_thread.start()
             self.crew.start()
         except RuntimeError:            # no thread can be had
