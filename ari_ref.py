@@ -6519,13 +6519,21 @@ class Stream:
         return self.receive(socket.MSG_DONTWAIT)
 
     def read(self, seconds: float) -> bytes:
-        """Wait for what comes; Gone after so many seconds of silence (0: any), at the end, and when the connection breaks."""
+        """Wait for what comes, at first by looking again and again; Gone after so many seconds of silence (0: any), at the end, and
+        when the connection breaks."""
         if not self.give_way():
             raise Gone
         until = time.monotonic() + BUSY_SECONDS
-        while time.monotonic() < until:
-            with contextlib.suppress(BlockingIOError):
+        while True:
+            try:
                 return self.read_now()
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    break
+        return self.read_later(seconds)
+
+    def read_later(self, seconds: float) -> bytes:
+        """Wait for what comes, asleep; Gone as of read()."""
         try:
             if seconds != self.limit:
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval(seconds))
@@ -6593,14 +6601,11 @@ class TlsStream(Stream):
         self.use, self.has_ended = threading.Lock(), False
         self.wanted = select.POLLIN
 
-    def read(self, seconds: float) -> bytes:
+    def read_later(self, seconds: float) -> bytes:
         until = time.monotonic() + (seconds or math.inf)
-        while self.give_way():
-            try:
+        while self.wait(self.wanted, until - time.monotonic()):
+            with contextlib.suppress(BlockingIOError):
                 return self.read_now()
-            except BlockingIOError:
-                if not self.wait(self.wanted, until - time.monotonic()):
-                    break
         raise Gone
 
     def read_now(self) -> bytes:
@@ -7147,16 +7152,18 @@ class Crew:
         return True
 
     def watch(self, connection: HttpConnection) -> None:
-        """Look when something comes, if nobody does."""
+        """Look when something comes, if nobody does; close it where the kernel watches no more of them."""
         if not connection.is_watched:
-            with self.watching:
-                connection.is_watched = True            # first: who leads may see something come before this is done
-                try:
-                    self.selector.register(
-                        connection.sock, selectors.EVENT_READ, functools.partial(self.serve, connection, connection.go_on))
-                except (OSError, ValueError):           # the kernel watches no more of them; the server has closed it meanwhile
-                    connection.is_watched = False
-                    raise
+            act = functools.partial(self.serve, connection, connection.go_on)
+            try:
+                with self.watching:
+                    connection.is_watched = True        # first: who leads may see something come before this is done
+                    self.selector.register(connection.sock, selectors.EVENT_READ, act)
+            except (OSError, ValueError) as error:      # ValueError: the end of the server has closed it meanwhile
+                connection.is_watched = False
+                if not self.ari.is_closing:
+                    self.ari.warn("a connection cannot be kept: %s" % error)
+                connection.close()
 
     def unwatch(self, connection: HttpConnection) -> None:
         with self.watching:
